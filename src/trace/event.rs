@@ -1,0 +1,284 @@
+//! The facts that instruments report, in order of time.
+
+use crate::units::{Span, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// Process and thread id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Ids {
+    /// Process id (thread group).
+    pub pid: u32,
+    /// Thread id.
+    pub tid: u32,
+}
+
+/// Why a thread left its CPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SwitchOut {
+    /// It was still runnable: an involuntary context switch (or a yield, or a CPU quota).
+    Preempted,
+    /// It had nothing to run: a voluntary context switch.
+    Blocked,
+}
+
+/// What a blocked thread waits for, told from its system call and descriptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Blocking {
+    /// A socket of a network family, or name resolution.
+    Network,
+    /// A file, its data or metadata, or a page fault that reads one.
+    Disk,
+    /// A clock.
+    Sleep,
+    /// A lock shared between threads of this process (a private futex).
+    Lock,
+    /// A lock shared between processes: who waits there waits for a neighbour's work.
+    SharedLock,
+    /// A pipe or local socket: a pipeline neighbour.
+    Pipe,
+    /// A new connection or job: a listening socket, a signal.
+    Idle,
+    /// A child process.
+    Child,
+    /// A terminal, a device, or a system call of no known kind.
+    Other,
+}
+
+impl Blocking {
+    /// All kinds, in the order of their discriminants.
+    pub const ALL: [Blocking; 9] = [
+        Blocking::Network,
+        Blocking::Disk,
+        Blocking::Sleep,
+        Blocking::Lock,
+        Blocking::SharedLock,
+        Blocking::Pipe,
+        Blocking::Idle,
+        Blocking::Child,
+        Blocking::Other,
+    ];
+}
+
+/// One reading of a thread's counters; each `None` was refused or not asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ThreadReading {
+    /// Time on a CPU since the thread began.
+    pub on_cpu: Option<Span>,
+    /// Time runnable but without a CPU since the thread began.
+    pub run_delay: Option<Span>,
+    /// Voluntary context switches since the thread began.
+    pub voluntary: Option<u64>,
+    /// Involuntary context switches since the thread began.
+    pub involuntary: Option<u64>,
+    /// When the thread began, where the instrument knows (a 10 ms tick).
+    pub started: Option<Timestamp>,
+}
+
+/// One reading of a process; each `None` was refused or not asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ProcessReading {
+    /// User time of all its threads, living and dead.
+    pub cpu_user: Option<Span>,
+    /// System time of all its threads, living and dead.
+    pub cpu_system: Option<Span>,
+    /// Resident memory now.
+    pub rss_bytes: Option<u64>,
+    /// The most resident memory that it ever had.
+    pub rss_peak_bytes: Option<u64>,
+    /// Threads now.
+    pub threads: Option<u32>,
+    /// Bytes passed to read-like system calls.
+    pub read_chars: Option<u64>,
+    /// Bytes passed to write-like system calls.
+    pub written_chars: Option<u64>,
+    /// Bytes read from storage.
+    pub disk_read_bytes: Option<u64>,
+    /// Bytes written to storage.
+    pub disk_written_bytes: Option<u64>,
+    /// Bytes consumed of a regular file on descriptor 0.
+    pub stdin_bytes: Option<u64>,
+    /// Bytes written to a regular file on descriptor 1.
+    pub stdout_bytes: Option<u64>,
+}
+
+/// The kernel's totals, as `wait4` gives them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Rusage {
+    /// User CPU time.
+    pub cpu_user: Span,
+    /// System CPU time.
+    pub cpu_system: Span,
+    /// Voluntary context switches.
+    pub voluntary: u64,
+    /// Involuntary context switches.
+    pub involuntary: u64,
+    /// Peak resident memory of the largest process.
+    pub peak_rss_bytes: u64,
+}
+
+impl Rusage {
+    /// User and system time together.
+    pub fn cpu(self) -> Span {
+        self.cpu_user + self.cpu_system
+    }
+
+    /// Both together; the peak is the larger one.
+    pub fn plus(self, other: Rusage) -> Rusage {
+        Rusage {
+            cpu_user: self.cpu_user + other.cpu_user,
+            cpu_system: self.cpu_system + other.cpu_system,
+            voluntary: self.voluntary + other.voluntary,
+            involuntary: self.involuntary + other.involuntary,
+            peak_rss_bytes: self.peak_rss_bytes.max(other.peak_rss_bytes),
+        }
+    }
+}
+
+/// One thing that was seen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Event {
+    /// A thread got a CPU.
+    SwitchIn {
+        /// When.
+        at: Timestamp,
+        /// Who.
+        ids: Ids,
+    },
+    /// A thread left its CPU.
+    SwitchOut {
+        /// When.
+        at: Timestamp,
+        /// Who.
+        ids: Ids,
+        /// Why.
+        why: SwitchOut,
+    },
+    /// A thread or process began.
+    Fork {
+        /// When.
+        at: Timestamp,
+        /// Who began.
+        ids: Ids,
+        /// Who made it.
+        parent: Ids,
+    },
+    /// A thread ended.
+    Exit {
+        /// When.
+        at: Timestamp,
+        /// Who.
+        ids: Ids,
+    },
+    /// A process replaced its program. `name` is the kernel's, at most 15 bytes.
+    Exec {
+        /// When.
+        at: Timestamp,
+        /// Who.
+        ids: Ids,
+        /// The kernel's name of the new program.
+        name: String,
+    },
+    /// What program a process runs, read from /proc.
+    Program {
+        /// When.
+        at: Timestamp,
+        /// Which process.
+        pid: u32,
+        /// Its parent.
+        parent: u32,
+        /// Path of its executable.
+        exe: Option<String>,
+        /// Its argument vector.
+        argv: Vec<String>,
+    },
+    /// Records were lost in the kernel: what the threads did since is not known.
+    Lost {
+        /// When it was noticed.
+        at: Timestamp,
+        /// How many.
+        records: u64,
+    },
+    /// Switch records end here for good; from now on only readings come.
+    SwitchesEnd {
+        /// When.
+        at: Timestamp,
+    },
+    /// Counters of a thread.
+    Thread {
+        /// When.
+        at: Timestamp,
+        /// Who.
+        ids: Ids,
+        /// What.
+        reading: ThreadReading,
+    },
+    /// Counters of a process.
+    Process {
+        /// When.
+        at: Timestamp,
+        /// Which.
+        pid: u32,
+        /// Its parent, where it was asked for.
+        parent: Option<u32>,
+        /// What.
+        reading: ProcessReading,
+    },
+    /// A thread was seen blocked.
+    Waiting {
+        /// When.
+        at: Timestamp,
+        /// Who.
+        ids: Ids,
+        /// On what.
+        on: Blocking,
+    },
+    /// A process that was known is there no more (the rung without records).
+    Gone {
+        /// When it was noticed.
+        at: Timestamp,
+        /// Who.
+        ids: Ids,
+    },
+    /// The target was stopped (Ctrl-Z): time does not count until it continues.
+    Stopped {
+        /// When.
+        at: Timestamp,
+    },
+    /// The target continues.
+    Continued {
+        /// When.
+        at: Timestamp,
+    },
+    /// The host's share of idle CPU time since the start (no scheduler source at all).
+    HostIdle {
+        /// When.
+        at: Timestamp,
+        /// 0..=1 of all usable CPUs.
+        share: f64,
+        /// How long tasks of our cgroup were throttled by a quota, if there is one.
+        throttled: Option<Span>,
+    },
+}
+
+impl Event {
+    /// When it was seen.
+    pub fn at(&self) -> Timestamp {
+        match *self {
+            Event::SwitchIn { at, .. }
+            | Event::SwitchOut { at, .. }
+            | Event::Fork { at, .. }
+            | Event::Exit { at, .. }
+            | Event::Exec { at, .. }
+            | Event::Program { at, .. }
+            | Event::Lost { at, .. }
+            | Event::SwitchesEnd { at }
+            | Event::Thread { at, .. }
+            | Event::Process { at, .. }
+            | Event::Waiting { at, .. }
+            | Event::Gone { at, .. }
+            | Event::Stopped { at }
+            | Event::Continued { at }
+            | Event::HostIdle { at, .. } => at,
+        }
+    }
+}
