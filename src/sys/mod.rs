@@ -1,0 +1,17 @@
+//! System calls behind safe, typed functions: the only folder that holds `unsafe`.
+//! Must know nothing of poolpick but `units`, and decide nothing: what to do with a signal or a status is `target`'s.
+
+pub mod clock;
+pub mod identity;
+pub mod inherited;
+pub mod launch;
+pub mod process;
+pub mod signals;
+pub mod tty;
+
+use std::io;
+
+/// Turns the `-1` of a system call into the error that `errno` holds.
+fn checked(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}

@@ -1,0 +1,35 @@
+//! Runs the wrapped command so that neither it nor the caller can tell that poolpick is there.
+//!
+//! ```text
+//! TargetSpec ──suspend──► SuspendedTarget ──resume──► RunningTarget ──reap──► TargetExit ──pass_on──► same status
+//! what to run             forked, waits for the       runs; news()            how it ended,
+//!                         instruments to attach       relays and follows      what it used
+//! ```
+//!
+//! Same process group, session, terminal, descriptors, signal mask and dispositions, environment. Must not measure
+//! (`observe` does), and must not decide poolpick's own exit codes (`cli` does). While a target runs, poolpick may
+//! have no other children: it reaps all of them.
+
+mod error;
+mod exit;
+mod lineage;
+mod running;
+mod stops;
+mod suspended;
+
+pub use crate::sys::process::{ExitKind, ResourceUse};
+pub use error::StartError;
+pub use exit::TargetExit;
+pub use running::{News, RunningTarget};
+pub use suspended::SuspendedTarget;
+
+use std::ffi::OsString;
+
+/// What to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetSpec {
+    /// The program, searched in `PATH` as `execvp` does, and its arguments.
+    pub argv: Vec<OsString>,
+    /// Whether its stdout goes to its stderr, because poolpick's report has stdout for itself.
+    pub stdout_to_stderr: bool,
+}
