@@ -5,7 +5,9 @@ pub mod clock;
 pub mod identity;
 pub mod inherited;
 pub mod launch;
+pub mod poll;
 pub mod process;
+pub mod ring;
 pub mod signals;
 pub mod tty;
 

@@ -1,0 +1,3 @@
+//! seat
+/// seat
+pub fn main() -> std::process::ExitCode { std::process::ExitCode::SUCCESS }

@@ -1,0 +1,11 @@
+//! Laws: formulas with their source, one a file, on plain numbers. They know units and nothing of poolpick.
+
+mod asymptotic;
+mod batch_means;
+mod change_point;
+mod student;
+
+pub use asymptotic::{saturation_point, thread_of_children_bound};
+pub use batch_means::{BatchRatio, ratio_of_batches, spread_of_runs};
+pub use change_point::{Segment, change_points};
+pub use student::two_sided_95;

@@ -1,0 +1,195 @@
+//! Who lives: the processes and threads of the tree, from switch records where there are some, else by walking /proc.
+
+use crate::trace::{Event, Ids};
+use crate::units::Timestamp;
+use procfs::process::Process;
+use rustc_hash::FxHashMap;
+use std::path::{Path, PathBuf};
+
+/// Most `/proc/PID` handles kept open.
+const MOST_HANDLES: usize = 128;
+
+/// A living process.
+#[derive(Debug)]
+pub struct Member {
+    /// Its threads.
+    pub threads: Vec<u32>,
+    /// The kernel's name of its program when it was last looked at (the rung without records).
+    pub comm: Option<String>,
+    handle: Option<Process>,
+    /// Seen in the current walk.
+    seen: bool,
+}
+
+/// The living of the tree.
+#[derive(Debug)]
+pub struct Census {
+    root: PathBuf,
+    target: u32,
+    members: FxHashMap<u32, Member>,
+    handles: usize,
+}
+
+impl Census {
+    /// A census that begins with the target.
+    pub fn new(root: &Path, target: u32) -> Census {
+        let mut census =
+            Census { root: root.to_owned(), target, members: FxHashMap::default(), handles: 0 };
+        census.add(Ids { pid: target, tid: target });
+        census
+    }
+
+    /// Takes part in what switch records tell.
+    pub fn follow(&mut self, event: &Event) {
+        match event {
+            Event::Fork { ids, .. } => self.add(*ids),
+            Event::Exit { ids, .. } => self.remove(*ids),
+            Event::Exec { ids, .. } => {
+                if let Some(member) = self.members.get_mut(&ids.pid) {
+                    member.threads.retain(|&tid| tid == ids.pid);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn add(&mut self, ids: Ids) {
+        let member = self.members.entry(ids.pid).or_insert_with(|| Member {
+            threads: Vec::new(),
+            comm: None,
+            handle: None,
+            seen: true,
+        });
+        if !member.threads.contains(&ids.tid) {
+            member.threads.push(ids.tid);
+        }
+    }
+
+    fn remove(&mut self, ids: Ids) {
+        if let Some(member) = self.members.get_mut(&ids.pid) {
+            member.threads.retain(|&tid| tid != ids.tid);
+            if member.threads.is_empty() {
+                self.forget(ids.pid);
+            }
+        }
+    }
+
+    /// A process is there no more.
+    pub fn forget(&mut self, pid: u32) {
+        if self.members.remove(&pid).is_some_and(|member| member.handle.is_some()) {
+            self.handles -= 1;
+        }
+    }
+
+    /// Living processes.
+    pub fn pids(&self) -> impl Iterator<Item = u32> + '_ {
+        self.members.keys().copied()
+    }
+
+    /// How many processes and threads live.
+    pub fn size(&self) -> (usize, usize) {
+        (self.members.len(), self.members.values().map(|member| member.threads.len()).sum())
+    }
+
+    /// A living process's threads.
+    pub fn threads(&self, pid: u32) -> &[u32] {
+        self.members.get(&pid).map_or(&[], |member| &member.threads)
+    }
+
+    /// Its handle in /proc, opened on first use; `None` where it is gone.
+    pub fn handle(&mut self, pid: u32) -> Option<&Process> {
+        if self.handles >= MOST_HANDLES && self.members.get(&pid).is_some_and(|member| member.handle.is_none()) {
+            for member in self.members.values_mut() {
+                member.handle = None;
+            }
+            self.handles = 0;
+        }
+        let member = self.members.get_mut(&pid)?;
+        if member.handle.is_none() {
+            member.handle = Process::new_with_root(self.root.join(pid.to_string())).ok();
+            self.handles += usize::from(member.handle.is_some());
+        }
+        member.handle.as_ref()
+    }
+
+    /// Walks the tree in /proc from the target and from our own children (orphans come to us as sub-reaper). Returns
+    /// `Gone`, and `Exec` with the process's new name, for those whose program changed; who is new is told by `Fork`
+    /// without a time of birth, so the caller reads them at once.
+    pub fn walk(&mut self, own_pid: u32, at: Timestamp, found: &mut Walk) {
+        for member in self.members.values_mut() {
+            member.seen = false;
+        }
+        let mut stack = vec![(self.target, own_pid)];
+        stack.extend(children(&self.root, own_pid).into_iter().filter(|&pid| pid != self.target).map(|pid| (pid, own_pid)));
+        while let Some((pid, parent)) = stack.pop() {
+            let new = !self.members.contains_key(&pid);
+            self.add(Ids { pid, tid: pid });
+            let Some(handle) = self.handle(pid) else {
+                self.forget(pid);
+                found.gone.push(Ids { pid, tid: pid });
+                continue;
+            };
+            let Ok(tasks) = handle.tasks() else { continue };
+            let tids: Vec<u32> = tasks.flatten().filter_map(|task| u32::try_from(task.tid).ok()).collect();
+            let root = self.root.clone();
+            for &tid in &tids {
+                for child in children_of_task(&root, pid, tid) {
+                    stack.push((child, pid));
+                }
+            }
+            let comm = std::fs::read_to_string(root.join(format!("{pid}/comm"))).unwrap_or_default();
+            let comm = comm.trim_end().to_owned();
+            if let Some(member) = self.members.get_mut(&pid) {
+                member.seen = true;
+                for gone in member.threads.iter().filter(|tid| !tids.contains(tid)) {
+                    found.gone.push(Ids { pid, tid: *gone });
+                }
+                member.threads = tids;
+                let changed = member.comm.as_deref().is_some_and(|before| before != comm);
+                if new || member.comm.is_none() {
+                    found.new.push((pid, parent));
+                } else if changed {
+                    found.changed.push((pid, parent, comm.clone()));
+                }
+                member.comm = Some(comm);
+            }
+        }
+        let gone: Vec<u32> = self.members.iter().filter(|(_, member)| !member.seen).map(|(&pid, _)| pid).collect();
+        for pid in gone {
+            for &tid in self.threads(pid).to_vec().iter() {
+                found.gone.push(Ids { pid, tid });
+            }
+            self.forget(pid);
+        }
+        let _ = at;
+    }
+}
+
+/// What a walk found.
+#[derive(Debug, Default)]
+pub struct Walk {
+    /// New processes with their parents.
+    pub new: Vec<(u32, u32)>,
+    /// Processes whose program changed, with their parents and the kernel's new name.
+    pub changed: Vec<(u32, u32, String)>,
+    /// Threads that are there no more.
+    pub gone: Vec<Ids>,
+}
+
+/// Children of all threads of a process.
+pub fn children(root: &Path, pid: u32) -> Vec<u32> {
+    let Ok(tasks) = std::fs::read_dir(root.join(format!("{pid}/task"))) else { return Vec::new() };
+    tasks
+        .flatten()
+        .filter_map(|task| task.file_name().to_str()?.parse::<u32>().ok())
+        .flat_map(|tid| children_of_task(root, pid, tid))
+        .collect()
+}
+
+fn children_of_task(root: &Path, pid: u32, tid: u32) -> Vec<u32> {
+    std::fs::read_to_string(root.join(format!("{pid}/task/{tid}/children")))
+        .unwrap_or_default()
+        .split_whitespace()
+        .filter_map(|child| child.parse().ok())
+        .collect()
+}

@@ -1,0 +1,299 @@
+//! The instruments: switch records, /proc, counters. They report facts as trace events, adapt to their own cost, and
+//! keep the reason for everything that was refused. Must not judge.
+
+mod census;
+mod counters;
+mod host;
+mod ladder;
+mod probe;
+mod records;
+mod sampler;
+mod switches;
+mod waits;
+
+pub use host::{CgroupVersion, survey};
+pub use ladder::{DISABLE, Disabled, UnknownSource};
+pub use probe::{Finding, Findings, probe};
+pub use records::decode;
+pub use switches::FORK_COST_NANOS;
+
+use crate::sys::clock;
+use crate::sys::poll::{Watched, wait};
+use crate::target::{News, RunningTarget, SuspendedTarget};
+use crate::trace::{Counters, Coverage, Event, Refusal, Rung, WhyNot};
+use crate::units::{Span, Timestamp, ratio};
+use counters::RunningCounters;
+use sampler::{Sampler, Scope};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+use switches::SwitchRecords;
+
+/// After the time limit's TERM, the target has this long before KILL.
+const KILL_AFTER: Span = Span::from_millis(5_000);
+/// How often a quiet run is looked at: rings are drained so that a live display and a recording keep up.
+const IDLE_TICK: Span = Span::from_millis(200);
+
+/// What to measure with.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// Sources that are switched off.
+    pub disabled: Disabled,
+    /// Time between sampling rounds, if the user set one.
+    pub interval: Option<Span>,
+    /// When to end the target.
+    pub timeout: Option<Span>,
+}
+
+/// Takes the facts as they come.
+pub trait Sink {
+    /// One event, in order of time.
+    fn event(&mut self, event: &Event);
+    /// A moment to show something; called a few times a second.
+    fn tick(&mut self, now: Timestamp);
+}
+
+/// Instruments that wait for the target's exec.
+#[derive(Debug)]
+pub struct Instruments {
+    records: Option<SwitchRecords>,
+    counters: Option<RunningCounters>,
+    sampler: Sampler,
+    scope: Scope,
+    refusals: Vec<Refusal>,
+    timeout: Option<Span>,
+    jiffies: Option<(u64, u64, u64)>,
+    throttled: Option<Span>,
+    waiting: Vec<Event>,
+}
+
+/// How the run was seen.
+#[derive(Debug, Clone)]
+pub struct Observation {
+    /// Which sources were had.
+    pub coverage: Coverage,
+    /// Counters of the whole tree.
+    pub counters: Counters,
+    /// Whether the time limit ended it.
+    pub timed_out: bool,
+    /// Descendants that live on.
+    pub left_behind: u32,
+    /// Share of CPU time that the hypervisor took.
+    pub steal_ratio: Option<f64>,
+}
+
+impl Instruments {
+    /// Attaches to a target that waits for its exec, on the best rung that can be had.
+    pub fn attach(target: &SuspendedTarget, options: &Options) -> Instruments {
+        let mut refusals = Vec::new();
+        let mut refuse = |source: &str, why: WhyNot| refusals.push(Refusal { source: source.to_owned(), why });
+        let disabled = options.disabled;
+        let records = if disabled.perf {
+            refuse("perf", WhyNot::Disabled);
+            None
+        } else {
+            SwitchRecords::attach(target.pid(), &host::cpuset()).map_err(|why| refuse("perf", why)).ok()
+        };
+        let counters = (!disabled.counters && !disabled.perf).then(|| RunningCounters::attach(target.pid()));
+        let root = Path::new("/proc");
+        let readable = probe::schedstat_of(root, target.pid());
+        let threads = match (disabled.schedstat, readable) {
+            (true, _) => {
+                refuse("schedstat", WhyNot::Disabled);
+                false
+            }
+            (false, Err(why)) => {
+                refuse("schedstat", why);
+                false
+            }
+            (false, Ok(())) => true,
+        };
+        if disabled.waits {
+            refuse("waits", WhyNot::Disabled);
+        }
+        let waits = !disabled.waits && (threads || records.is_some());
+        let scope = Scope { records: records.is_some(), threads, waits, interval: options.interval };
+        let mut sampler = Sampler::new(root, target.pid(), scope);
+        let mut waiting = Vec::new();
+        if threads {
+            // The base line: what the child had used before its exec.
+            sampler.base_line(target.pid(), &mut |event| waiting.push(event));
+        }
+        Instruments {
+            records,
+            counters,
+            sampler,
+            scope,
+            refusals,
+            timeout: options.timeout,
+            jiffies: host::cpu_jiffies(),
+            throttled: host::throttled(),
+            waiting,
+        }
+    }
+
+    /// The rung that tells who ran when.
+    pub fn rung(&self) -> Rung {
+        match (self.records.is_some(), self.scope.threads) {
+            (true, _) => Rung::Perf,
+            (false, true) => Rung::Schedstat,
+            (false, false) => Rung::Rusage,
+        }
+    }
+
+    /// Watches until the target has ended; it is not reaped yet.
+    ///
+    /// # Errors
+    /// Those of waiting for descriptors and signals.
+    pub fn watch(mut self, target: &mut RunningTarget, sink: &mut dyn Sink) -> io::Result<Observation> {
+        let started = target.started();
+        for event in std::mem::take(&mut self.waiting) {
+            sink.event(&event);
+        }
+        if self.records.is_none() {
+            sink.event(&Event::SwitchesEnd { at: started });
+        }
+        let own_pid = std::process::id();
+        let mut deadline = self.timeout.map(|limit| started + limit);
+        let mut timed_out = false;
+        let mut lost = 0;
+        let mut rung = self.rung();
+        let mut hung_up = Vec::new();
+        let ended = loop {
+            let now = clock::monotonic();
+            let due = if self.scope.threads || self.scope.waits { self.sampler.due() } else { now + IDLE_TICK };
+            let mut pause = due.since(now).min(IDLE_TICK);
+            if let Some(deadline) = deadline {
+                pause = pause.min(deadline.since(now));
+            }
+            let mut watched = vec![Watched::new(target.signal_fd().as_raw_fd())];
+            if let Some(records) = &self.records {
+                // A ring whose tasks have all ended is always ready; it is drained at every round all the same.
+                watched.extend(records.descriptors().filter(|fd| !hung_up.contains(fd)).map(Watched::new));
+            }
+            wait(&mut watched, pause)?;
+            hung_up.extend(watched.iter().skip(1).filter(|ring| ring.hung_up).map(|ring| ring.fd));
+            let news = if watched[0].readable { target.news()? } else { Vec::new() };
+            let mut ended = None;
+            for news in news {
+                match news {
+                    News::Stopped { at } => self.emit(Event::Stopped { at }, sink),
+                    News::Continued { at } => self.emit(Event::Continued { at }, sink),
+                    News::Ended { at } => ended = Some(at),
+                    News::Orphan { .. } | News::Interrupted { .. } => {}
+                }
+            }
+            let now = clock::monotonic();
+            if ended.is_none() {
+                let mut readings = Vec::new();
+                self.sampler.round(own_pid, &mut |event| readings.push(event));
+                for event in readings {
+                    self.emit(event, sink);
+                }
+            }
+            lost += self.drain(now, false, sink);
+            if let Some(per_second) = self.records.as_mut().and_then(|records| records.forks_too_fast(now)) {
+                lost += self.step_down(now, WhyNot::ForksTooFast { per_second }, sink);
+                rung = self.rung();
+            }
+            sink.tick(now);
+            if let Some(at) = ended {
+                break at;
+            }
+            if deadline.is_some_and(|deadline| now >= deadline) {
+                let signal = if timed_out { libc::SIGKILL } else { libc::SIGTERM };
+                let tree: Vec<u32> = self.sampler.census().pids().collect();
+                target.terminate(signal, &tree);
+                deadline = Some(now + KILL_AFTER);
+                timed_out = true;
+            }
+        };
+        let mut readings = Vec::new();
+        self.sampler.last_look(target.pid(), &mut |event| readings.push(event));
+        for event in readings {
+            self.emit(event, sink);
+        }
+        lost += self.drain(ended, true, sink);
+        let steal_ratio = self.host_idle(ended, sink);
+        if let Some(why) = self.sampler.waits_refused.take() {
+            self.refusals.push(Refusal { source: "waits".to_owned(), why });
+        }
+        let left_behind = descendants(Path::new("/proc"), own_pid, target.pid());
+        Ok(Observation {
+            coverage: Coverage { scheduler: rung, refusals: self.refusals, lost_records: lost },
+            counters: self.counters.as_mut().map(RunningCounters::read).unwrap_or_default(),
+            timed_out,
+            left_behind,
+            steal_ratio,
+        })
+    }
+
+    /// Events of other instruments wait for the switch records of the same time, where there are some.
+    fn emit(&mut self, event: Event, sink: &mut dyn Sink) {
+        match &mut self.records {
+            Some(records) => records.insert(event),
+            None => sink.event(&event),
+        }
+    }
+
+    /// Drains the rings; returns the records lost.
+    fn drain(&mut self, now: Timestamp, last: bool, sink: &mut dyn Sink) -> u64 {
+        let Some(records) = &mut self.records else { return 0 };
+        let mut lost = 0;
+        for event in records.drain(now, last) {
+            self.sampler.follow(event);
+            sink.event(event);
+            match event {
+                Event::Lost { records, .. } => lost += records,
+                // Read at once: a short program is gone soon. Its arguments belong right behind its exec.
+                Event::Exec { at, ids, .. } => {
+                    if let Some(program) = self.sampler.program(ids.pid, *at) {
+                        sink.event(&program);
+                    }
+                }
+                _ => {}
+            }
+        }
+        lost
+    }
+
+    /// Gives switch records up and goes on with readings alone.
+    fn step_down(&mut self, now: Timestamp, why: WhyNot, sink: &mut dyn Sink) -> u64 {
+        let lost = self.drain(now, true, sink);
+        self.records = None;
+        self.sampler.take_over();
+        self.refusals.push(Refusal { source: Rung::Perf.word().to_owned(), why });
+        sink.event(&Event::SwitchesEnd { at: now });
+        lost
+    }
+
+    /// How idle the host was: the only hint of queueing where no scheduler source is there.
+    fn host_idle(&self, at: Timestamp, sink: &mut dyn Sink) -> Option<f64> {
+        let ((idle_before, steal_before, all_before), (idle, steal, all)) = (self.jiffies?, host::cpu_jiffies()?);
+        let all = all.saturating_sub(all_before) as f64;
+        let share = ratio(idle.saturating_sub(idle_before) as f64, all)?;
+        let throttled = match (self.throttled, host::throttled()) {
+            (Some(before), Some(after)) => Some(after - before),
+            _ => None,
+        };
+        sink.event(&Event::HostIdle { at, share: share.min(1.0), throttled });
+        ratio(steal.saturating_sub(steal_before) as f64, all)
+    }
+}
+
+/// Living descendants of ours but the target itself, which is a zombie by now.
+fn descendants(root: &Path, own_pid: u32, target: u32) -> u32 {
+    let mut stack = census::children(root, own_pid);
+    let mut count = 0;
+    while let Some(pid) = stack.pop() {
+        if pid == target {
+            continue;
+        }
+        let zombie = procfs::process::Process::new_with_root(root.join(pid.to_string()))
+            .and_then(|process| process.stat())
+            .map_or(true, |stat| stat.state == 'Z' || stat.state == 'X');
+        count += u32::from(!zombie);
+        stack.extend(census::children(root, pid));
+    }
+    count
+}

@@ -1,0 +1,159 @@
+//! What this machine, user and container would give: the same questions that a run asks, asked without one.
+
+use super::host;
+use super::ladder;
+use crate::sys::ring::{Ring, close_on_exec};
+use crate::trace::WhyNot;
+use perf_event::events::{Hardware, Software};
+use perf_event::{Builder, Clock};
+use std::path::Path;
+
+/// One thing that was probed.
+#[derive(Debug, Clone)]
+pub struct Finding {
+    /// What.
+    pub source: &'static str,
+    /// What it gives.
+    pub gives: &'static str,
+    /// That it is there (with a detail), or why not.
+    pub result: Result<String, WhyNot>,
+}
+
+/// Everything that was probed.
+#[derive(Debug, Clone)]
+pub struct Findings {
+    /// The ladder, best rung first, then details.
+    pub findings: Vec<Finding>,
+    /// Facts of the machine and container that bear on them: name and value.
+    pub facts: Vec<(&'static str, String)>,
+}
+
+/// Probes everything.
+pub fn probe(disabled: ladder::Disabled) -> Findings {
+    let off = |is_off: bool, result: Result<String, WhyNot>| if is_off { Err(WhyNot::Disabled) } else { result };
+    let own = std::process::id();
+    let root = Path::new("/proc");
+    let findings = vec![
+        Finding {
+            source: "perf",
+            gives: "every context switch of every thread, exact",
+            result: off(disabled.perf, perf()),
+        },
+        Finding {
+            source: "schedstat",
+            gives: "CPU time and run-queue delay of every thread that is seen, sampled",
+            result: off(disabled.schedstat, schedstat_of(root, own).map(|()| "readable".to_owned())),
+        },
+        Finding {
+            source: "rusage",
+            gives: "totals of the target and of the children that it waited for",
+            result: Ok("always there".to_owned()),
+        },
+        Finding {
+            source: "waits",
+            gives: "what blocked threads wait for: network, disk, pipe, lock, sleep, child",
+            result: off(disabled.waits, waits_of(root, own)),
+        },
+        Finding {
+            source: "counters",
+            gives: "instructions and cycles",
+            result: off(disabled.counters, instructions()),
+        },
+    ];
+    Findings { findings, facts: facts() }
+}
+
+/// One event and ring on ourselves, as a run opens them.
+fn perf() -> Result<String, WhyNot> {
+    let cpus = host::cpuset();
+    let mut builder = Builder::new().kind(Software::DUMMY).observe_self().one_cpu(cpus[0]);
+    builder
+        .inherit(true)
+        .exclude_kernel(true)
+        .exclude_hv(true)
+        .context_switch(true)
+        .task(true)
+        .sample_id_all(true)
+        .clockid(Clock::MONOTONIC);
+    builder.attrs_mut().sample_type = super::records::SAMPLE_TYPE;
+    let event = builder.build().map_err(|error| ladder::explain_perf(&error))?;
+    let _ = close_on_exec(&event);
+    match Ring::map(&event, 8) {
+        Ok(_) => Ok(format!("one ring on each of {} CPUs", cpus.len())),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOMEM)) => Err(ladder::locked_memory()),
+        Err(error) => Err(ladder::explain_perf(&error)),
+    }
+}
+
+/// Whether `/proc/PID/task/PID/schedstat` of a child or of ourselves tells anything.
+pub fn schedstat_of(root: &Path, pid: u32) -> Result<(), WhyNot> {
+    if !root.join("self").exists() && !root.join(pid.to_string()).exists() {
+        return Err(WhyNot::ProcHidden);
+    }
+    let file = root.join(format!("{pid}/task/{pid}/schedstat"));
+    match std::fs::read_to_string(file) {
+        Ok(text) => {
+            let numbers: Vec<u64> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+            // The third is the number of time slices: a process that asks has had one.
+            if numbers.len() >= 3 && numbers[2] > 0 { Ok(()) } else { Err(WhyNot::NoSchedstat) }
+        }
+        Err(_) if root.join(pid.to_string()).exists() => Err(WhyNot::NoSchedstat),
+        Err(_) => Err(WhyNot::ProcHidden),
+    }
+}
+
+fn waits_of(root: &Path, pid: u32) -> Result<String, WhyNot> {
+    match std::fs::read_to_string(root.join(format!("{pid}/syscall"))) {
+        Ok(_) => Ok("readable".to_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Err(WhyNot::SyscallHidden),
+        Err(error) => Err(WhyNot::Unsupported(error.raw_os_error().unwrap_or(0))),
+    }
+}
+
+fn instructions() -> Result<String, WhyNot> {
+    let mut builder = Builder::new().kind(Hardware::INSTRUCTIONS).observe_self();
+    builder.exclude_kernel(true).exclude_hv(true);
+    match builder.build() {
+        Ok(_) => Ok("the CPU's counters can be read".to_owned()),
+        Err(error) => Err(ladder::explain_perf(&error)),
+    }
+}
+
+fn facts() -> Vec<(&'static str, String)> {
+    let machine = host::survey();
+    let unknown = || "unknown".to_owned();
+    let mut facts = vec![
+        ("kernel", machine.kernel.clone()),
+        ("user", if crate::sys::identity::effective_uid() == 0 { "root".to_owned() } else { "ordinary".to_owned() }),
+        ("logical cores", machine.logical_cores.map_or_else(unknown, |cores| cores.to_string())),
+        ("physical cores", machine.physical_cores.map_or_else(unknown, |cores| cores.to_string())),
+        ("usable cores", machine.usable_cores.map_or_else(unknown, |cores| format!("{cores:.2}"))),
+        ("CPU quota", machine.quota_cores.map_or("none".to_owned(), |cores| format!("{cores:.2} cores"))),
+        (
+            "memory limit",
+            machine.memory_limit_bytes.map_or_else(unknown, |bytes| format!("{:.1} GiB", bytes as f64 / (1u64 << 30) as f64)),
+        ),
+        ("cgroup", host::cgroup_version().map_or_else(unknown, |version| format!("{version:?}").to_lowercase())),
+        ("perf_event_paranoid", host::perf_event_paranoid().map_or_else(unknown, |value| value.to_string())),
+        ("perf_event_mlock_kb", host::perf_event_mlock_kib().map_or_else(unknown, |value| value.to_string())),
+        (
+            "ulimit -l",
+            crate::sys::identity::rlimit_memlock_kib().map_or("unlimited".to_owned(), |value| format!("{value} KiB")),
+        ),
+        ("ptrace_scope", host::ptrace_scope().map_or("no Yama".to_owned(), |value| value.to_string())),
+        ("hidepid", host::hidepid().unwrap_or_else(|| "off".to_owned())),
+        (
+            "seccomp",
+            match host::seccomp_mode() {
+                Some(0) => "off".to_owned(),
+                Some(2) => "filter".to_owned(),
+                Some(mode) => format!("mode {mode}"),
+                None => unknown(),
+            },
+        ),
+    ];
+    if host::is_gvisor() {
+        facts.push(("sandbox", "gVisor: scheduler counters read 0 there and are not believed".to_owned()));
+    }
+    facts
+}

@@ -1,0 +1,181 @@
+//! The best rung: context-switch records of every thread of the tree, exact and unprivileged, one ring a CPU.
+//!
+//! An inherited event on every CPU makes each fork dearer with every core, so only the CPUs of the cpuset get one, and
+//! the instrument gives itself up when the target forks so fast that it would be felt.
+
+use super::records::{SAMPLE_TYPE, decode};
+use crate::sys::ring::{Ring, close_on_exec, page_size};
+use crate::trace::{Event, WhyNot};
+use crate::units::Timestamp;
+use perf_event::events::Software;
+use perf_event::{Builder, Clock, Counter};
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+
+/// Most memory for all rings together: they count towards our resident memory and the user's locked memory.
+const RINGS_BYTES: usize = 8 << 20;
+/// Data of one ring: at most 512 KiB, which with its header page is `perf_event_mlock_kb`'s default of 516 KiB.
+const LARGEST_RING: usize = 512 << 10;
+/// Below 8 pages a ring overflows within a scheduling slice.
+const FEWEST_PAGES: usize = 8;
+/// Records younger than this wait for the next drain: another CPU may still be writing an older one.
+const SETTLE_NANOS: u64 = 1_000_000;
+/// What one inherited event costs a fork and exit, nanoseconds (`cargo bench --bench fork` measures it).
+pub const FORK_COST_NANOS: u64 = 1_500;
+/// Share of one core that this may cost before the instrument gives itself up.
+const FORK_BUDGET: f64 = 0.10;
+
+/// The rings of one target.
+#[derive(Debug)]
+pub struct SwitchRecords {
+    rings: Vec<(Counter, Ring)>,
+    settled: Vec<Event>,
+    pending: Vec<Event>,
+    forks: u64,
+    window: (Timestamp, u64),
+    records: u64,
+}
+
+impl SwitchRecords {
+    /// Opens one event and ring a CPU on process `pid`, which must not have exec'd yet: records begin with its exec.
+    ///
+    /// # Errors
+    /// Why the kernel refuses, with what would change that.
+    pub fn attach(pid: u32, cpus: &[usize]) -> Result<SwitchRecords, WhyNot> {
+        let pid = i32::try_from(pid).map_err(|_| WhyNot::Errno(libc::ESRCH))?;
+        let page = page_size();
+        let share = (RINGS_BYTES / cpus.len().max(1)).min(LARGEST_RING) / page;
+        let mut pages = prev_power_of_two(share.max(FEWEST_PAGES));
+        loop {
+            match Self::open_all(pid, cpus, pages) {
+                Ok(rings) => {
+                    return Ok(SwitchRecords {
+                        rings,
+                        settled: Vec::new(),
+                        pending: Vec::new(),
+                        forks: 0,
+                        window: (Timestamp(0), 0),
+                        records: 0,
+                    });
+                }
+                Err(Refused::Map(error)) if is_memory(&error) && pages > FEWEST_PAGES => pages /= 2,
+                Err(Refused::Map(error)) if is_memory(&error) => return Err(super::ladder::locked_memory()),
+                Err(Refused::Map(error) | Refused::Open(error)) => return Err(super::ladder::explain_perf(&error)),
+            }
+        }
+    }
+
+    fn open_all(pid: i32, cpus: &[usize], pages: usize) -> Result<Vec<(Counter, Ring)>, Refused> {
+        let mut rings = Vec::with_capacity(cpus.len());
+        for &cpu in cpus {
+            let event = match open_event(pid, cpu, pages * page_size() / 4) {
+                Ok(event) => event,
+                // A CPU that is offline or was taken away since the list was read.
+                Err(error) if error.raw_os_error() == Some(libc::ENODEV) && cpus.len() > 1 => continue,
+                Err(error) => return Err(Refused::Open(error)),
+            };
+            let ring = Ring::map(&event, pages).map_err(Refused::Map)?;
+            rings.push((event, ring));
+        }
+        if rings.is_empty() {
+            return Err(Refused::Open(io::Error::from_raw_os_error(libc::ENODEV)));
+        }
+        Ok(rings)
+    }
+
+    /// Descriptors that become readable when a ring is a quarter full.
+    pub fn descriptors(&self) -> impl Iterator<Item = RawFd> + '_ {
+        self.rings.iter().map(|(event, _)| event.as_raw_fd())
+    }
+
+    /// CPUs that are watched.
+    pub fn cpus(&self) -> usize {
+        self.rings.len()
+    }
+
+    /// Bytes of one ring.
+    pub fn ring_bytes(&self) -> usize {
+        self.rings.first().map_or(0, |(_, ring)| ring.capacity())
+    }
+
+    /// Records read so far.
+    pub fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// Reads all rings and returns the events that are old enough to be in order; with `last`, all of them.
+    pub fn drain(&mut self, now: Timestamp, last: bool) -> &[Event] {
+        self.settled.clear();
+        let (pending, forks, records) = (&mut self.pending, &mut self.forks, &mut self.records);
+        for (_, ring) in &mut self.rings {
+            ring.drain(|record| {
+                *records += 1;
+                if let Some(event) = decode(record) {
+                    *forks += u64::from(matches!(event, Event::Fork { .. }));
+                    pending.push(event);
+                }
+            });
+        }
+        // Each ring is in order already: a stable sort merges such runs in linear time.
+        pending.sort_by_key(Event::at);
+        let horizon = if last { Timestamp(u64::MAX) } else { Timestamp(now.0.saturating_sub(SETTLE_NANOS)) };
+        let count = pending.partition_point(|event| event.at() < horizon);
+        self.settled.extend(pending.drain(..count));
+        &self.settled
+    }
+
+    /// Adds an event of another instrument, so that it comes out in its place in time.
+    pub fn insert(&mut self, event: Event) {
+        self.pending.push(event);
+    }
+
+    /// Whether the target forks so fast that the inherited events would be felt; the rate, if so.
+    pub fn forks_too_fast(&mut self, now: Timestamp) -> Option<u64> {
+        let (since, before) = self.window;
+        if since.0 == 0 {
+            self.window = (now, self.forks);
+            return None;
+        }
+        let seconds = now.since(since).secs_f64();
+        if seconds < 1.0 {
+            return None;
+        }
+        let rate = (self.forks - before) as f64 / seconds;
+        self.window = (now, self.forks);
+        let cost = rate * self.rings.len() as f64 * FORK_COST_NANOS as f64 / 1e9;
+        (cost > FORK_BUDGET).then_some(rate as u64)
+    }
+}
+
+enum Refused {
+    Open(io::Error),
+    Map(io::Error),
+}
+
+fn is_memory(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOMEM))
+}
+
+fn prev_power_of_two(value: usize) -> usize {
+    1 << value.max(1).ilog2()
+}
+
+fn open_event(pid: i32, cpu: usize, watermark: usize) -> io::Result<Counter> {
+    let mut builder = Builder::new().kind(Software::DUMMY).observe_pid(pid).one_cpu(cpu);
+    builder
+        .inherit(true)
+        .enable_on_exec(true)
+        .exclude_kernel(true)
+        .exclude_hv(true)
+        .context_switch(true)
+        .task(true)
+        .comm(true)
+        .comm_exec(true)
+        .sample_id_all(true)
+        .clockid(Clock::MONOTONIC)
+        .wakeup_watermark(watermark);
+    builder.attrs_mut().sample_type = SAMPLE_TYPE;
+    let event = builder.build()?;
+    close_on_exec(&event)?;
+    Ok(event)
+}

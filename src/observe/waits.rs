@@ -1,0 +1,235 @@
+//! What a blocked thread waits for: from the system call that it is in and the descriptor that it names.
+
+use crate::trace::Blocking;
+use procfs::process::{FDTarget, Process, Syscall};
+use rustc_hash::FxHashMap;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+/// Set where the lock belongs to one process.
+const FUTEX_PRIVATE: u64 = 128;
+/// Most descriptors of a set that are looked at.
+const MOST_DESCRIPTORS: usize = 16;
+
+/// What a process's sockets are, kept between samples: /proc/net/unix is dear to read.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    local: FxHashMap<u64, Blocking>,
+}
+
+/// What a thread in `syscall` waits for; `None` if it is not blocked.
+pub fn classify(process: &Process, syscall: Syscall, sockets: &mut Sockets) -> Option<Blocking> {
+    let Syscall::Blocked { syscall_number, argument_registers: arguments, .. } = syscall else { return None };
+    let first = arguments[0];
+    Some(match syscall_number {
+        // Blocked outside a system call: a page fault that waits for storage.
+        -1 => Blocking::Disk,
+        libc::SYS_futex | libc::SYS_futex_wait | libc::SYS_futex_waitv => futex(syscall_number, &arguments),
+        libc::SYS_nanosleep | libc::SYS_clock_nanosleep => Blocking::Sleep,
+        libc::SYS_wait4 | libc::SYS_waitid => Blocking::Child,
+        libc::SYS_pause | libc::SYS_rt_sigsuspend | libc::SYS_rt_sigtimedwait | libc::SYS_accept | libc::SYS_accept4 => {
+            Blocking::Idle
+        }
+        libc::SYS_connect
+        | libc::SYS_sendto
+        | libc::SYS_sendmsg
+        | libc::SYS_sendmmsg
+        | libc::SYS_recvfrom
+        | libc::SYS_recvmsg
+        | libc::SYS_recvmmsg
+        | libc::SYS_read
+        | libc::SYS_readv
+        | libc::SYS_pread64
+        | libc::SYS_preadv
+        | libc::SYS_write
+        | libc::SYS_writev
+        | libc::SYS_pwrite64
+        | libc::SYS_pwritev
+        | libc::SYS_ioctl
+        | libc::SYS_splice
+        | libc::SYS_sendfile
+        | libc::SYS_copy_file_range => descriptor(process, first, sockets),
+        libc::SYS_epoll_pwait | libc::SYS_epoll_pwait2 => epoll(process, first, arguments[3], sockets),
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_epoll_wait => epoll(process, first, arguments[3], sockets),
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_vfork | libc::SYS_clone | libc::SYS_clone3 => Blocking::Child,
+        #[cfg(not(target_arch = "x86_64"))]
+        libc::SYS_clone | libc::SYS_clone3 => Blocking::Child,
+        libc::SYS_ppoll => poll(process, first, arguments[1], sockets),
+        libc::SYS_pselect6 => select(process, &arguments, sockets),
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_poll => poll(process, first, arguments[1], sockets),
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_select => select(process, &arguments, sockets),
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_open | libc::SYS_stat | libc::SYS_lstat | libc::SYS_rename | libc::SYS_unlink | libc::SYS_mkdir
+        | libc::SYS_getdents => Blocking::Disk,
+        libc::SYS_fsync
+        | libc::SYS_fdatasync
+        | libc::SYS_sync
+        | libc::SYS_syncfs
+        | libc::SYS_sync_file_range
+        | libc::SYS_msync
+        | libc::SYS_openat
+        | libc::SYS_newfstatat
+        | libc::SYS_statx
+        | libc::SYS_renameat2
+        | libc::SYS_unlinkat
+        | libc::SYS_mkdirat
+        | libc::SYS_getdents64
+        | libc::SYS_ftruncate
+        | libc::SYS_fallocate
+        | libc::SYS_readahead
+        | libc::SYS_io_getevents
+        | libc::SYS_execve => Blocking::Disk,
+        libc::SYS_semop | libc::SYS_semtimedop | libc::SYS_mq_timedreceive | libc::SYS_mq_timedsend | libc::SYS_msgrcv
+        | libc::SYS_msgsnd | libc::SYS_flock => Blocking::SharedLock,
+        _ => Blocking::Other,
+    })
+}
+
+/// A futex without the private flag lies in memory that may be shared: `multiprocessing`'s locks and queues, and the
+/// join of a thread. Who waits there waits for another's work.
+fn futex(number: i64, arguments: &[u64; 6]) -> Blocking {
+    if number == libc::SYS_futex && arguments[1] & FUTEX_PRIVATE == 0 { Blocking::SharedLock } else { Blocking::Lock }
+}
+
+fn descriptor(process: &Process, fd: u64, sockets: &mut Sockets) -> Blocking {
+    let Ok(fd) = i32::try_from(fd) else { return Blocking::Other };
+    match process.fd_from_fd(fd).map(|info| info.target) {
+        Ok(target) => by_target(process, &target, sockets),
+        Err(_) => Blocking::Other,
+    }
+}
+
+fn by_target(process: &Process, target: &FDTarget, sockets: &mut Sockets) -> Blocking {
+    match target {
+        FDTarget::Pipe(_) => Blocking::Pipe,
+        FDTarget::Socket(inode) => socket(process, *inode, sockets),
+        FDTarget::Net(_) => Blocking::Network,
+        FDTarget::Path(path) => by_path(path),
+        FDTarget::MemFD(_) => Blocking::Disk,
+        FDTarget::AnonInode(name) if name.contains("timerfd") => Blocking::Sleep,
+        FDTarget::AnonInode(name) if name.contains("pidfd") => Blocking::Child,
+        // Another thread, or a signal, writes to these.
+        FDTarget::AnonInode(name) if name.contains("eventfd") || name.contains("signalfd") => Blocking::Idle,
+        _ => Blocking::Other,
+    }
+}
+
+fn by_path(path: &Path) -> Blocking {
+    // A terminal or another device is neither storage nor network.
+    if path.starts_with("/dev") { Blocking::Other } else { Blocking::Disk }
+}
+
+/// A socket of a network family is the outside world. A local socket is a neighbour where it is one of a pair
+/// (`socketpair` numbers both in a row), and the outside world where it leads to a named server.
+fn socket(process: &Process, inode: u64, sockets: &mut Sockets) -> Blocking {
+    if let Some(&known) = sockets.local.get(&inode) {
+        return known;
+    }
+    if sockets.local.len() > 4096 {
+        sockets.local.clear();
+    }
+    if let Ok(entries) = process.unix() {
+        let unnamed: Vec<u64> = entries.iter().filter(|entry| entry.path.is_none()).map(|entry| entry.inode).collect();
+        let is_unnamed = |inode: u64| unnamed.contains(&inode);
+        for entry in &entries {
+            let paired = entry.path.is_none() && (is_unnamed(entry.inode + 1) || is_unnamed(entry.inode.wrapping_sub(1)));
+            let listening = entry.state == 1 && entry.path.is_some();
+            let kind = match (paired, listening) {
+                (true, _) => Blocking::Pipe,
+                (_, true) => Blocking::Idle,
+                _ => Blocking::Network,
+            };
+            sockets.local.insert(entry.inode, kind);
+        }
+    }
+    *sockets.local.entry(inode).or_insert(Blocking::Network)
+}
+
+/// An event loop waits for the most outward of its descriptors; with none but its own wake-up, for its timer.
+fn epoll(process: &Process, fd: u64, timeout: u64, sockets: &mut Sockets) -> Blocking {
+    let text = std::fs::read_to_string(format!("/proc/{}/fdinfo/{fd}", process.pid)).unwrap_or_default();
+    let targets = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("tfd:"))
+        .filter_map(|line| line.split_whitespace().next()?.parse::<u64>().ok())
+        .take(MOST_DESCRIPTORS);
+    let kinds: Vec<Blocking> = targets.map(|target| descriptor(process, target, sockets)).collect();
+    let timed = (timeout as u32 as i32) > 0;
+    for kind in [Blocking::Network, Blocking::Child, Blocking::Sleep] {
+        if kinds.contains(&kind) {
+            return kind;
+        }
+    }
+    if timed {
+        return Blocking::Sleep;
+    }
+    kinds.into_iter().max_by_key(|kind| *kind == Blocking::Pipe).unwrap_or(Blocking::Idle)
+}
+
+/// `poll` and `ppoll`: the array of descriptors is read from the target's memory.
+fn poll(process: &Process, array: u64, count: u64, sockets: &mut Sockets) -> Blocking {
+    if count == 0 {
+        return Blocking::Sleep;
+    }
+    // struct pollfd: a descriptor of four bytes and two masks of two.
+    let mut bytes = [0u8; 8 * MOST_DESCRIPTORS];
+    let wanted = (count as usize).min(MOST_DESCRIPTORS) * 8;
+    if !read_memory(process, array, &mut bytes[..wanted]) {
+        return Blocking::Other;
+    }
+    let descriptors = bytes[..wanted]
+        .chunks_exact(8)
+        .filter_map(|entry| Some(i32::from_ne_bytes(entry.get(..4)?.try_into().ok()?)))
+        .filter(|&fd| fd >= 0)
+        .map(|fd| fd as u64);
+    most_outward(process, descriptors, sockets)
+}
+
+/// `select` and `pselect`: bit sets of descriptors to read from and write to.
+fn select(process: &Process, arguments: &[u64; 6], sockets: &mut Sockets) -> Blocking {
+    let count = (arguments[0] as usize).min(1024);
+    if count == 0 {
+        return Blocking::Sleep;
+    }
+    let mut wanted = Vec::new();
+    for set in [arguments[1], arguments[2]] {
+        let mut bytes = [0u8; 128];
+        let length = count.div_ceil(64) * 8;
+        if set != 0 && read_memory(process, set, &mut bytes[..length]) {
+            wanted.extend((0..count).filter(|fd| bytes[fd / 8] & (1 << (fd % 8)) != 0).map(|fd| fd as u64));
+        }
+    }
+    if wanted.is_empty() {
+        return Blocking::Sleep;
+    }
+    most_outward(process, wanted.into_iter().take(MOST_DESCRIPTORS), sockets)
+}
+
+fn most_outward(process: &Process, descriptors: impl Iterator<Item = u64>, sockets: &mut Sockets) -> Blocking {
+    let kinds: Vec<Blocking> = descriptors.map(|fd| descriptor(process, fd, sockets)).collect();
+    [Blocking::Network, Blocking::Child, Blocking::Pipe, Blocking::Sleep, Blocking::Idle]
+        .into_iter()
+        .find(|kind| kinds.contains(kind))
+        .unwrap_or(Blocking::Other)
+}
+
+fn read_memory(process: &Process, address: u64, into: &mut [u8]) -> bool {
+    process.mem().is_ok_and(|memory| memory.read_exact_at(into, address).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locks_of_one_process_are_told_from_shared_ones() {
+        let operation = |operation| futex(libc::SYS_futex, &[0, operation, 0, 0, 0, 0]);
+        assert_eq!(operation(FUTEX_PRIVATE | 9), Blocking::Lock);
+        assert_eq!(operation(9 | 256), Blocking::SharedLock, "sem_wait on shared memory");
+        assert_eq!(operation(0), Blocking::SharedLock, "pthread_join");
+    }
+}

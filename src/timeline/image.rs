@@ -1,0 +1,146 @@
+//! What program a process runs, and the name that a person would look for. Pure text: reads no file.
+
+/// A program as it is told apart from others.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Image {
+    /// Base name of the executable, or the kernel's 15 bytes of it.
+    pub program: String,
+    /// What an interpreter runs: a script, `-m` module, or a role such as `multiprocessing worker`.
+    pub script: Option<String>,
+    /// Forked and never replaced its program: a worker of its parent.
+    pub forked: bool,
+}
+
+impl Image {
+    /// From the kernel's name alone.
+    pub fn from_comm(comm: &str) -> Image {
+        Image { program: comm.to_owned(), script: None, forked: false }
+    }
+
+    /// From executable and arguments.
+    pub fn from_argv(exe: Option<&str>, argv: &[String]) -> Image {
+        let called = argv.first().map_or("", |name| base_name(name));
+        let program = match exe.map(base_name) {
+            // A multi-call binary (busybox) is what it is called as; a script is called by its interpreter's name.
+            Some("busybox" | "toybox" | "coreutils") if !called.is_empty() => called,
+            Some(exe) => exe.strip_suffix(" (deleted)").unwrap_or(exe),
+            None => called,
+        };
+        let script = if is_interpreter(program) { script_of(program, argv) } else { None };
+        Image { program: program.to_owned(), script, forked: false }
+    }
+
+    /// Whether it is a Python interpreter.
+    pub fn is_python(&self) -> bool {
+        is_python(&self.program)
+    }
+
+    /// Whether it is a shell.
+    pub fn is_shell(&self) -> bool {
+        is_shell(&self.program)
+    }
+
+    /// The name that a person would look for.
+    pub fn name(&self) -> String {
+        let name = match &self.script {
+            Some(script) => script.clone(),
+            None => self.program.clone(),
+        };
+        if self.forked { format!("{name} (forked workers)") } else { name }
+    }
+}
+
+fn base_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+fn is_versioned(program: &str, stem: &str) -> bool {
+    program
+        .strip_prefix(stem)
+        .is_some_and(|rest| rest.trim_end_matches(['t', 'd']).bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'))
+}
+
+fn is_python(program: &str) -> bool {
+    is_versioned(program, "python") || is_versioned(program, "pypy")
+}
+
+fn is_shell(program: &str) -> bool {
+    matches!(program, "sh" | "bash" | "dash" | "zsh" | "ksh" | "ash" | "fish")
+}
+
+fn is_interpreter(program: &str) -> bool {
+    is_python(program)
+        || is_shell(program)
+        || is_versioned(program, "ruby")
+        || is_versioned(program, "perl")
+        || is_versioned(program, "lua")
+        || matches!(program, "node" | "deno" | "Rscript" | "php")
+}
+
+/// What an interpreter runs, from its arguments.
+fn script_of(program: &str, argv: &[String]) -> Option<String> {
+    let mut arguments = argv.iter().skip(1).map(String::as_str);
+    while let Some(argument) = arguments.next() {
+        match argument {
+            "-c" if is_python(program) => return Some(inline_python(program, arguments.next().unwrap_or(""))),
+            "-c" => return None,
+            "-m" if is_python(program) => return arguments.next().map(str::to_owned),
+            // Options of Python that take a value.
+            "-W" | "-X" | "--check-hash-based-pycs" if is_python(program) => {
+                arguments.next();
+            }
+            "-" => return None,
+            // Python packs options: `-Ic CODE`, `-um MODULE`.
+            packed if is_python(program) && packed.starts_with('-') && !packed.starts_with("--") => {
+                match packed.bytes().last() {
+                    Some(b'c') => return Some(inline_python(program, arguments.next().unwrap_or(""))),
+                    Some(b'm') => return arguments.next().map(str::to_owned),
+                    _ => {}
+                }
+            }
+            option if option.starts_with('-') => {}
+            script => return Some(base_name(script).to_owned()),
+        }
+    }
+    None
+}
+
+/// A name for code given on the command line: the roles of `multiprocessing`'s helpers, or that it is inline.
+fn inline_python(program: &str, code: &str) -> String {
+    if code.contains("multiprocessing.spawn") {
+        "multiprocessing worker".to_owned()
+    } else if code.contains("multiprocessing.forkserver") {
+        "multiprocessing forkserver".to_owned()
+    } else if code.contains("multiprocessing.resource_tracker") {
+        "multiprocessing resource_tracker".to_owned()
+    } else {
+        format!("{program} -c")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(argv: &[&str]) -> String {
+        let argv: Vec<String> = argv.iter().map(|&argument| argument.to_owned()).collect();
+        Image::from_argv(argv.first().map(String::as_str), &argv).name()
+    }
+
+    #[test]
+    fn a_program_has_the_name_that_a_person_would_look_for() {
+        assert_eq!(name(&["/usr/bin/gzip", "-9"]), "gzip");
+        assert_eq!(name(&["/usr/bin/python3.11", "-u", "stages/fetch.py", "--x"]), "fetch.py");
+        assert_eq!(name(&["python3", "-X", "dev", "-m", "etl.parse"]), "etl.parse");
+        assert_eq!(name(&["python3", "-c", "print(1)"]), "python3 -c");
+        assert_eq!(name(&["python3", "-Ic", "print(1)"]), "python3 -c");
+        assert_eq!(name(&["bash", "run.sh"]), "run.sh");
+        assert_eq!(name(&["sh", "-c", "true"]), "sh");
+        assert_eq!(
+            name(&["python3", "-c", "from multiprocessing.spawn import spawn_main; spawn_main()", "--multiprocessing-fork"]),
+            "multiprocessing worker"
+        );
+        assert!(Image::from_comm("python3.13t").is_python());
+        assert!(!Image::from_comm("pythonesque").is_python());
+    }
+}

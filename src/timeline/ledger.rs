@@ -1,0 +1,176 @@
+//! Where time went, added up: one ledger a thread, folded into its process and then its program.
+//! Sums only; what counts as what is decided in `reconcile`.
+
+use crate::trace::Blocking;
+use crate::units::Span;
+
+/// Number of kinds of blocking, plus one for what was not told apart.
+pub const KINDS: usize = Blocking::ALL.len() + 1;
+/// Index of what was not told apart.
+pub const UNATTRIBUTED: usize = Blocking::ALL.len();
+
+/// Blocked time by kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct BlockedTime {
+    /// While another thread of the process had or wanted a CPU, nanoseconds.
+    pub beside: [u64; KINDS],
+    /// While every thread of the process was blocked, nanoseconds.
+    pub alone: [u64; KINDS],
+    /// How many times.
+    pub count: [u64; KINDS],
+}
+
+impl BlockedTime {
+    /// Adds one blocked interval, split over `kinds` by weight; no weight at all is unattributed.
+    pub fn add(&mut self, beside: Span, alone: Span, kinds: &[u32; Blocking::ALL.len()]) {
+        let total: u64 = kinds.iter().map(|&weight| u64::from(weight)).sum();
+        if total == 0 {
+            self.beside[UNATTRIBUTED] = self.beside[UNATTRIBUTED].saturating_add(beside.0);
+            self.alone[UNATTRIBUTED] = self.alone[UNATTRIBUTED].saturating_add(alone.0);
+            self.count[UNATTRIBUTED] += 1;
+            return;
+        }
+        let mut heaviest = 0;
+        for (kind, &weight) in kinds.iter().enumerate().filter(|(_, weight)| **weight > 0) {
+            let share = |span: Span| (u128::from(span.0) * u128::from(weight) / u128::from(total)) as u64;
+            self.beside[kind] = self.beside[kind].saturating_add(share(beside));
+            self.alone[kind] = self.alone[kind].saturating_add(share(alone));
+            if weight > kinds[heaviest] {
+                heaviest = kind;
+            }
+        }
+        self.count[heaviest] += 1;
+    }
+
+    /// Beside and alone together, nanoseconds.
+    pub fn total(&self, kind: usize) -> u64 {
+        self.beside[kind] + self.alone[kind]
+    }
+
+    /// Over all kinds, nanoseconds.
+    pub fn sum(&self) -> u64 {
+        (0..KINDS).map(|kind| self.total(kind)).sum()
+    }
+
+    fn fold(&mut self, other: &BlockedTime) {
+        for kind in 0..KINDS {
+            self.beside[kind] = self.beside[kind].saturating_add(other.beside[kind]);
+            self.alone[kind] = self.alone[kind].saturating_add(other.alone[kind]);
+            self.count[kind] += other.count[kind];
+        }
+    }
+}
+
+/// Where time went.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Ledger {
+    /// On a CPU.
+    pub on_cpu: Span,
+    /// Runnable without a CPU, as far as records or readings tell.
+    pub run_queue: Span,
+    /// Not known: records were lost.
+    pub unknown: Span,
+    /// Blocked, by kind.
+    pub blocked: BlockedTime,
+    /// Times that it left the CPU of its own will.
+    pub voluntary: u64,
+    /// Times that it was preempted.
+    pub involuntary: u64,
+    /// Wake-ups whose delay is known.
+    pub wakeups_read: u64,
+    /// The delay of those: runnable after a wait, in the blocked time until it is reconciled.
+    pub wakeup_delay: Span,
+    /// Wake-ups whose delay would have to be known: those of switch records.
+    pub wakeups: u64,
+    /// Lives of its threads, stopped time left out.
+    pub life: Span,
+    /// Threads in it.
+    pub threads: u64,
+}
+
+impl Ledger {
+    /// Adds another.
+    pub fn fold(&mut self, other: &Ledger) {
+        self.on_cpu += other.on_cpu;
+        self.run_queue += other.run_queue;
+        self.unknown += other.unknown;
+        self.blocked.fold(&other.blocked);
+        self.voluntary += other.voluntary;
+        self.involuntary += other.involuntary;
+        self.wakeups_read += other.wakeups_read;
+        self.wakeup_delay += other.wakeup_delay;
+        self.wakeups += other.wakeups;
+        self.life += other.life;
+        self.threads += other.threads;
+    }
+}
+
+/// Upper ends of the duration classes that waits are told apart by, nanoseconds: a long wait that was sampled says
+/// little about the short ones between.
+const DURATIONS: [u64; 4] = [300_000, 3_000_000, 30_000_000, 300_000_000];
+
+/// What blocked intervals of each length turned out to wait for, among those that a sample fell in.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct KindsByDuration {
+    seen: [[u32; Blocking::ALL.len()]; DURATIONS.len() + 1],
+}
+
+impl KindsByDuration {
+    /// Notes that an interval of this length waited for these kinds.
+    pub fn note(&mut self, span: Span, kinds: &[u32; Blocking::ALL.len()]) {
+        let class = &mut self.seen[Self::class(span)];
+        for (seen, &kind) in class.iter_mut().zip(kinds) {
+            *seen = seen.saturating_add(u32::from(kind > 0));
+        }
+    }
+
+    /// What intervals of this length wait for, or those of the nearest length that is known.
+    pub fn guess(&self, span: Span) -> [u32; Blocking::ALL.len()] {
+        let class = Self::class(span);
+        let mut nearest: Vec<usize> = (0..self.seen.len()).collect();
+        if self.seen[class].iter().any(|&count| count > 0) {
+            return self.seen[class];
+        }
+        nearest.sort_by_key(|&other| other.abs_diff(class));
+        nearest
+            .into_iter()
+            .map(|other| self.seen[other])
+            .find(|counts| counts.iter().any(|&count| count > 0))
+            .unwrap_or_default()
+    }
+
+    fn class(span: Span) -> usize {
+        DURATIONS.iter().position(|&end| span.0 < end).unwrap_or(DURATIONS.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_waits_are_told_from_long_ones() {
+        let mut kinds = KindsByDuration::default();
+        let mut network = [0; 9];
+        network[Blocking::Network as usize] = 1;
+        let mut lock = [0; 9];
+        lock[Blocking::Lock as usize] = 3;
+        kinds.note(Span::from_millis(5), &network);
+        kinds.note(Span::from_millis(900), &lock);
+        assert_eq!(kinds.guess(Span::from_millis(4))[Blocking::Network as usize], 1);
+        assert_eq!(kinds.guess(Span::from_millis(4))[Blocking::Lock as usize], 0);
+        assert_eq!(kinds.guess(Span::from_millis(800))[Blocking::Lock as usize], 1);
+        assert_eq!(kinds.guess(Span(10))[Blocking::Network as usize], 1, "the nearest length that is known");
+    }
+
+    #[test]
+    fn a_split_interval_keeps_its_sum() {
+        let mut blocked = BlockedTime::default();
+        let mut kinds = [0; 9];
+        kinds[0] = 1;
+        kinds[5] = 3;
+        blocked.add(Span(100), Span(300), &kinds);
+        assert_eq!(blocked.sum(), 400);
+        assert_eq!((blocked.total(0), blocked.total(5)), (100, 300));
+    }
+}

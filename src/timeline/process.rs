@@ -1,0 +1,196 @@
+//! The living: threads and processes with what they have used so far. Forgotten when they end, so that memory stays
+//! bounded by how many live at once.
+
+use super::ledger::Ledger;
+use super::program::ProgramId;
+use super::reconcile::{ProcessSums, QUIET_SHARE_OF_LIFE};
+use super::thread::ThreadClock;
+use crate::trace::{Blocking, Ids, ProcessReading};
+use crate::units::{Span, Timestamp};
+
+/// Index of a living process in its slab.
+pub type ProcessSlot = usize;
+
+/// A living thread.
+#[derive(Debug, Clone)]
+pub struct Thread {
+    /// Process and thread id.
+    pub ids: Ids,
+    /// Its process.
+    pub process: ProcessSlot,
+    /// What it does now, by switch records.
+    pub clock: ThreadClock,
+    /// When it began (or began to run this program).
+    pub began: Timestamp,
+    /// What it used since.
+    pub ledger: Ledger,
+    /// The process's stillness when this thread blocked.
+    pub still_at_block: Span,
+    /// Stopped time of the run when this thread blocked.
+    pub stopped_at_block: Span,
+    /// What samples saw it wait for since it blocked (or since its last reading).
+    pub sampled: [u32; Blocking::ALL.len()],
+    /// The last reading of its counters.
+    pub last: Option<Reading>,
+    /// Blocked time of its last reading that waits for its process's round to close.
+    pub pending_blocked: Span,
+    /// Run-queue delay that it had before it was watched.
+    pub delay_base: Span,
+    /// On-CPU time that the last reading showed beyond the records.
+    pub missing_on_cpu: Span,
+}
+
+/// A reading of a thread's counters.
+#[derive(Debug, Clone, Copy)]
+pub struct Reading {
+    /// When.
+    pub at: Timestamp,
+    /// Stopped time of the run then.
+    pub stopped: Span,
+    /// On-CPU since its beginning.
+    pub on_cpu: Span,
+    /// Run-queue delay since its beginning.
+    pub run_delay: Span,
+    /// Voluntary switches.
+    pub voluntary: Option<u64>,
+    /// Involuntary switches.
+    pub involuntary: Option<u64>,
+}
+
+impl Thread {
+    /// A thread that nothing was seen of.
+    pub fn new(ids: Ids, process: ProcessSlot, clock: ThreadClock, began: Timestamp) -> Thread {
+        Thread {
+            ids,
+            process,
+            clock,
+            began,
+            ledger: Ledger::default(),
+            still_at_block: Span::ZERO,
+            stopped_at_block: Span::ZERO,
+            sampled: [0; Blocking::ALL.len()],
+            last: None,
+            pending_blocked: Span::ZERO,
+            delay_base: Span::ZERO,
+            missing_on_cpu: Span::ZERO,
+        }
+    }
+
+    /// Whether it has hardly been on a CPU so far.
+    pub fn is_quiet(&self, now: Timestamp) -> bool {
+        let life = now.since(self.began).0 as f64;
+        (self.ledger.on_cpu.0 as f64) < QUIET_SHARE_OF_LIFE * life
+    }
+}
+
+/// A living process.
+#[derive(Debug, Clone)]
+pub struct Process {
+    /// Process id.
+    pub pid: u32,
+    /// Its parent's program.
+    pub parent: Option<ProgramId>,
+    /// What it runs.
+    pub program: ProgramId,
+    /// Whether it has replaced its program since its fork.
+    pub execed: bool,
+    /// When it began to run this program.
+    pub began: Timestamp,
+    /// Stopped time of the run before that.
+    pub stopped_base: Span,
+    /// Living threads.
+    pub threads: u32,
+    /// Of those, how many have or want a CPU.
+    pub active: u32,
+    /// Most of them at once.
+    pub peak_active: u32,
+    /// Time in which no thread had or wanted a CPU, closed spans.
+    still: Span,
+    still_since: Option<Timestamp>,
+    /// Threads that have ended.
+    pub sums: ProcessSums,
+    /// The last reading.
+    pub reading: ProcessReading,
+    /// CPU by readings before it ran this program.
+    pub split_base: (Span, Span),
+    /// Readings of threads since the last round closed: slots in the timeline.
+    pub round: Vec<u32>,
+    /// When the last round closed.
+    pub round_at: Timestamp,
+    /// On-CPU and run-queue time of the threads in this round.
+    pub round_active: Span,
+}
+
+impl Process {
+    /// A process that begins at `at`.
+    pub fn new(pid: u32, parent: Option<ProgramId>, program: ProgramId, at: Timestamp) -> Process {
+        Process {
+            pid,
+            parent,
+            program,
+            execed: false,
+            began: at,
+            stopped_base: Span::ZERO,
+            threads: 0,
+            active: 0,
+            peak_active: 0,
+            still: Span::ZERO,
+            still_since: None,
+            sums: ProcessSums::default(),
+            reading: ProcessReading::default(),
+            split_base: (Span::ZERO, Span::ZERO),
+            round: Vec::new(),
+            round_at: at,
+            round_active: Span::ZERO,
+        }
+    }
+
+    /// A thread came to have or want a CPU.
+    pub fn wake(&mut self, at: Timestamp) {
+        self.active += 1;
+        self.peak_active = self.peak_active.max(self.active);
+        if let Some(since) = self.still_since.take() {
+            self.still += at.since(since);
+        }
+    }
+
+    /// A thread no longer has or wants a CPU.
+    pub fn rest(&mut self, at: Timestamp) {
+        self.active = self.active.saturating_sub(1);
+        if self.active == 0 {
+            self.still_since.get_or_insert(at);
+        }
+    }
+
+    /// Time until `at` in which no thread had or wanted a CPU.
+    pub fn stillness(&self, at: Timestamp) -> Span {
+        self.still + self.still_since.map_or(Span::ZERO, |since| at.since(since))
+    }
+
+    /// Adds stillness that readings, not records, tell of.
+    pub fn add_stillness(&mut self, span: Span) {
+        self.still += span;
+    }
+
+    /// Records end: from here on only readings tell of stillness.
+    pub fn freeze_stillness(&mut self, at: Timestamp) {
+        self.still = self.stillness(at);
+        self.still_since = None;
+        self.round_at = at;
+    }
+
+    /// Begins to count anew: another program from here on.
+    pub fn restart(&mut self, at: Timestamp, stopped: Span) {
+        self.began = at;
+        self.stopped_base = stopped;
+        self.still = Span::ZERO;
+        self.still_since = self.still_since.map(|_| at);
+        self.sums = ProcessSums::default();
+        self.peak_active = self.active;
+        self.split_base = (
+            self.reading.cpu_user.unwrap_or(Span::ZERO),
+            self.reading.cpu_system.unwrap_or(Span::ZERO),
+        );
+        self.reading = ProcessReading::default();
+    }
+}

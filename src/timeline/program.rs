@@ -1,0 +1,184 @@
+//! All processes of one program under one parent: a stage in the making. Sums of closed processes, and who is alive.
+
+use super::image::Image;
+use super::ledger::{KINDS, KindsByDuration, UNATTRIBUTED};
+use super::reconcile::{Demand, Neighbours, ProcessSums, quiet_is_idle, reconcile};
+use super::series::Series;
+use crate::units::{Span, Timestamp};
+
+/// Index of a program in its timeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProgramId(pub usize);
+
+/// All processes of one program under one parent.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// What it runs.
+    pub image: Image,
+    /// The program of its parents.
+    pub parent: Option<ProgramId>,
+    /// Demand of all its processes.
+    pub demand: Demand,
+    /// Processes that ran it.
+    pub processes: u64,
+    /// Of those, how many left by replacing it with another program.
+    pub replaced: u64,
+    /// Most of them at once.
+    pub peak_processes: u32,
+    /// Threads of all of them.
+    pub threads: u64,
+    /// Most threads that wanted a CPU at once in one process.
+    pub peak_active_threads: u32,
+    /// When the first began.
+    pub first: Timestamp,
+    /// When the last ended.
+    pub last: Timestamp,
+    /// Time in which at least one lived.
+    pub present: Span,
+    /// Time in which at least one thread of a process had or wanted a CPU, added up over processes.
+    pub busy_wall: Span,
+    /// Voluntary context switches, where they were seen.
+    pub voluntary: Option<u64>,
+    /// Involuntary context switches, where they were seen.
+    pub involuntary: Option<u64>,
+    /// User and system time by the last readings.
+    pub cpu_split: Option<(Span, Span)>,
+    /// Memory.
+    pub memory: ProgramMemory,
+    /// Bytes in and out.
+    pub bytes: ProgramBytes,
+    /// Demand over time.
+    pub series: Series,
+    /// Whether the quiet threads counted as idle, by the seconds that they waited.
+    pub quiet_idle: bool,
+
+    pub(super) kinds: KindsByDuration,
+    pub(super) live: u32,
+    pub(super) present_since: Timestamp,
+    pub(super) rss_now: u64,
+    unresolved: ProcessSums,
+    told: [f64; KINDS],
+    delay_read: (f64, u64),
+    quiet_votes: (u64, u64),
+}
+
+/// Memory of a program's processes.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct ProgramMemory {
+    /// First reading of the first process.
+    pub start_bytes: Option<u64>,
+    /// Most that its processes had together at one reading.
+    pub peak_sum_bytes: Option<u64>,
+    /// Most that one process had.
+    pub peak_one_bytes: Option<u64>,
+}
+
+/// Bytes in and out of a program's processes.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct ProgramBytes {
+    /// Passed to read-like system calls.
+    pub read_chars: Option<u64>,
+    /// Passed to write-like system calls.
+    pub written_chars: Option<u64>,
+    /// Read from storage.
+    pub disk_read: Option<u64>,
+    /// Written to storage.
+    pub disk_written: Option<u64>,
+    /// Consumed of a regular file on descriptor 0.
+    pub stdin_file: Option<u64>,
+    /// Written to a regular file on descriptor 1.
+    pub stdout_file: Option<u64>,
+}
+
+impl Program {
+    /// A program that nobody runs yet.
+    pub(super) fn new(image: Image, parent: Option<ProgramId>, origin: Timestamp) -> Program {
+        Program {
+            image,
+            parent,
+            demand: Demand::default(),
+            processes: 0,
+            replaced: 0,
+            peak_processes: 0,
+            threads: 0,
+            peak_active_threads: 0,
+            first: Timestamp(u64::MAX),
+            last: Timestamp(0),
+            present: Span::ZERO,
+            busy_wall: Span::ZERO,
+            voluntary: None,
+            involuntary: None,
+            cpu_split: None,
+            memory: ProgramMemory::default(),
+            bytes: ProgramBytes::default(),
+            series: Series::new(origin),
+            quiet_idle: false,
+            kinds: KindsByDuration::default(),
+            live: 0,
+            present_since: origin,
+            rss_now: 0,
+            unresolved: ProcessSums::default(),
+            told: [0.0; KINDS],
+            delay_read: (0.0, 0),
+            quiet_votes: (0, 0),
+        }
+    }
+
+    /// A process begins to run it.
+    pub(super) fn enter(&mut self, at: Timestamp) {
+        if self.live == 0 {
+            self.present_since = at;
+        }
+        self.live += 1;
+        self.peak_processes = self.peak_processes.max(self.live);
+        self.first = self.first.min(at);
+    }
+
+    /// A process stops running it, by its end or by another program.
+    pub(super) fn leave(&mut self, at: Timestamp) {
+        self.live = self.live.saturating_sub(1);
+        self.last = self.last.max(at);
+        if self.live == 0 {
+            self.present += at.since(self.present_since);
+        }
+    }
+
+    /// Books a process that stopped running it.
+    pub(super) fn book(&mut self, sums: &ProcessSums) {
+        for ledger in [&sums.busy, &sums.quiet] {
+            for kind in 0..UNATTRIBUTED {
+                self.told[kind] += ledger.blocked.total(kind) as f64 / 1e9;
+            }
+            self.delay_read.0 += ledger.wakeup_delay.secs_f64();
+            self.delay_read.1 += ledger.wakeups_read;
+            self.threads += ledger.threads;
+        }
+        let waited = sums.quiet.blocked.sum();
+        if quiet_is_idle(sums) {
+            self.quiet_votes.0 += waited;
+        } else {
+            self.quiet_votes.1 += waited;
+        }
+        if sums.tells_kinds() && sums.tells_delay() {
+            self.demand.add(&reconcile(sums, &Neighbours::default()));
+        } else {
+            self.unresolved.fold(sums);
+        }
+    }
+
+    /// What this program's processes can tell about others that say nothing of themselves.
+    pub(super) fn evidence(&self) -> Neighbours {
+        let (seconds, wakeups) = self.delay_read;
+        Neighbours { wakeup_delay: (wakeups > 0).then(|| seconds / wakeups as f64), kinds: self.told }
+    }
+
+    /// Settles the processes that had no evidence of their own, by their neighbours of the same program, else of the tree.
+    pub(super) fn settle(&mut self, tree: &Neighbours) {
+        let own = self.evidence();
+        let neighbours =
+            Neighbours { wakeup_delay: own.wakeup_delay.or(tree.wakeup_delay), kinds: own.kinds };
+        let sums = std::mem::take(&mut self.unresolved);
+        self.demand.add(&reconcile(&sums, &neighbours));
+        self.quiet_idle = self.quiet_votes.0 > self.quiet_votes.1;
+    }
+}

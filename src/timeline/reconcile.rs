@@ -1,0 +1,364 @@
+//! From a process's ledgers to its demand: what counts as own wait, what as starvation, what as run queue.
+//! One place for these rules (docs/concepts.md tells them in prose). Pure arithmetic on sums.
+//!
+//! - Switch records have no wake-up: a voluntary gap is wait plus the delay until a CPU was free. The kernel's own sum of
+//!   run-queue delay (schedstat), less the gaps after preemptions, is that delay; it moves from blocked to run queue.
+//! - A lock or join is a wait of its own only while the whole process is blocked and nothing else explains it.
+//! - Threads that hardly ever ran beside others that did are idle: their waits count only while the whole process is
+//!   blocked and no other thread's wait explains that.
+//! - Pipes, locks between processes and listening sockets are starvation; a child is replaced by what it does.
+
+use super::ledger::{BlockedTime, KINDS, Ledger, UNATTRIBUTED};
+use crate::trace::Blocking;
+
+/// A thread that was on a CPU for less than this share of its life is quiet.
+pub const QUIET_SHARE_OF_LIFE: f64 = 0.01;
+/// Quiet threads that together used less than this share of the others' CPU are idle beside them.
+pub const IDLE_SHARE_OF_CPU: f64 = 0.05;
+
+/// What a process, or all of a program, demanded. Seconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Demand {
+    /// On a CPU.
+    pub on_cpu: f64,
+    /// Runnable without a CPU.
+    pub run_queue: f64,
+    /// Own wait by kind: network, disk, sleep, lock, other.
+    pub own: OwnWait,
+    /// Blocked for want of work, or on what another thread does.
+    pub starved: f64,
+    /// Blocked on a child.
+    pub child: f64,
+    /// Not known: records were lost.
+    pub unknown: f64,
+    /// The part of own wait whose kind was never seen and is only assumed to be own.
+    pub assumed_own: f64,
+    /// The part of `run_queue` that is extrapolated from other wake-ups; nothing was read for these.
+    pub extrapolated_delay: f64,
+    /// Wake-ups whose delay nothing tells, not even other threads.
+    pub undelayed_wakeups: u64,
+}
+
+/// Own wait by kind, seconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct OwnWait {
+    /// Sockets.
+    pub network: f64,
+    /// Files.
+    pub disk: f64,
+    /// Clocks.
+    pub sleep: f64,
+    /// Locks, while the whole process was blocked.
+    pub lock: f64,
+    /// Anything else, or never told apart.
+    pub other: f64,
+}
+
+impl OwnWait {
+    /// All kinds together.
+    pub fn sum(&self) -> f64 {
+        self.network + self.disk + self.sleep + self.lock + self.other
+    }
+
+    fn add(&mut self, other: &OwnWait) {
+        self.network += other.network;
+        self.disk += other.disk;
+        self.sleep += other.sleep;
+        self.lock += other.lock;
+        self.other += other.other;
+    }
+}
+
+impl Demand {
+    /// Adds another.
+    pub fn add(&mut self, other: &Demand) {
+        self.on_cpu += other.on_cpu;
+        self.run_queue += other.run_queue;
+        self.own.add(&other.own);
+        self.starved += other.starved;
+        self.child += other.child;
+        self.unknown += other.unknown;
+        self.assumed_own += other.assumed_own;
+        self.extrapolated_delay += other.extrapolated_delay;
+        self.undelayed_wakeups += other.undelayed_wakeups;
+    }
+
+    /// Lives of its threads: all of the above added up.
+    pub fn thread_seconds(&self) -> f64 {
+        self.on_cpu + self.run_queue + self.own.sum() + self.starved + self.child + self.unknown
+    }
+}
+
+/// What other evidence says where a process has none of its own.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Neighbours {
+    /// Mean delay of a wake-up, seconds.
+    pub wakeup_delay: Option<f64>,
+    /// Blocked time by kind, to split what was not told apart.
+    pub kinds: [f64; KINDS],
+}
+
+/// Blocked seconds by kind after the wake-up delay was taken out.
+#[derive(Clone, Copy)]
+struct Waits {
+    beside: [f64; KINDS],
+    alone: [f64; KINDS],
+}
+
+/// A process's sums: threads that ran, threads that hardly did, and for how long all of them were blocked at once.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ProcessSums {
+    /// Threads that ran.
+    pub busy: Ledger,
+    /// Threads that were hardly ever on a CPU.
+    pub quiet: Ledger,
+    /// Wall nanoseconds in which every thread was blocked, stopped time left out.
+    pub alone: u64,
+}
+
+impl ProcessSums {
+    /// Whether this process's own samples tell what its waits were for.
+    pub fn tells_kinds(&self) -> bool {
+        let attributed = |blocked: &BlockedTime| (0..UNATTRIBUTED).map(|kind| blocked.total(kind)).sum::<u64>();
+        let unattributed = self.busy.blocked.total(UNATTRIBUTED) + self.quiet.blocked.total(UNATTRIBUTED);
+        unattributed == 0 || attributed(&self.busy.blocked) + attributed(&self.quiet.blocked) > 0
+    }
+
+    /// Whether readings tell how long its wake-ups took.
+    pub fn tells_delay(&self) -> bool {
+        let (read, all) = (self.busy.wakeups_read + self.quiet.wakeups_read, self.busy.wakeups + self.quiet.wakeups);
+        all == 0 || read > 0
+    }
+
+    /// Adds another process.
+    pub fn fold(&mut self, other: &ProcessSums) {
+        self.busy.fold(&other.busy);
+        self.quiet.fold(&other.quiet);
+        self.alone += other.alone;
+    }
+}
+
+/// Whether the quiet threads are idle beside the busy ones.
+pub fn quiet_is_idle(sums: &ProcessSums) -> bool {
+    sums.busy.threads > 0
+        && sums.quiet.threads > 0
+        && (sums.quiet.on_cpu.0 as f64) < IDLE_SHARE_OF_CPU * sums.busy.on_cpu.0 as f64
+}
+
+/// What a process demanded.
+pub fn reconcile(sums: &ProcessSums, neighbours: &Neighbours) -> Demand {
+    let idle = quiet_is_idle(sums);
+    let mut active = sums.busy;
+    if !idle {
+        active.fold(&sums.quiet);
+    }
+    let mut demand = Demand::default();
+    let waits = settle(&active, neighbours, &mut demand);
+    let mut explained = 0.0;
+    for kind in 0..KINDS {
+        let (beside, alone) = (waits.beside[kind], waits.alone[kind]);
+        if kind == UNATTRIBUTED {
+            demand.assumed_own += beside + alone;
+        }
+        match Blocking::ALL.get(kind) {
+            Some(Blocking::Lock) => demand.starved += beside,
+            Some(Blocking::Child) => demand.child += beside + alone,
+            Some(Blocking::Pipe | Blocking::SharedLock | Blocking::Idle) => demand.starved += beside + alone,
+            _ => own_lane(&mut demand.own, kind, beside + alone),
+        }
+        if kind != Blocking::Lock as usize {
+            explained += alone;
+        }
+    }
+    let mut unexplained = (sums.alone as f64 / 1e9 - explained).max(0.0);
+    if idle {
+        let share = crate::units::ratio(unexplained, sums.alone as f64 / 1e9).unwrap_or(0.0).min(1.0);
+        let waits = settle(&sums.quiet, neighbours, &mut demand);
+        for kind in 0..KINDS {
+            let (beside, alone) = (waits.beside[kind], waits.alone[kind]);
+            match Blocking::ALL.get(kind) {
+                Some(Blocking::Child) => demand.child += beside + alone,
+                Some(Blocking::Lock | Blocking::Pipe | Blocking::SharedLock | Blocking::Idle) => {
+                    demand.starved += beside + alone;
+                }
+                _ => {
+                    own_lane(&mut demand.own, kind, alone * share);
+                    demand.starved += beside + alone * (1.0 - share);
+                    unexplained -= alone * share;
+                }
+            }
+        }
+    }
+    // One thread's worth of lock wait where nothing else explains why the whole process stood still.
+    let locked = waits.alone[Blocking::Lock as usize];
+    let own_lock = locked.min(unexplained.max(0.0));
+    demand.own.lock += own_lock;
+    demand.starved += locked - own_lock;
+    demand
+}
+
+fn own_lane(own: &mut OwnWait, kind: usize, seconds: f64) {
+    match Blocking::ALL.get(kind) {
+        Some(Blocking::Network) => own.network += seconds,
+        Some(Blocking::Disk) => own.disk += seconds,
+        Some(Blocking::Sleep) => own.sleep += seconds,
+        _ => own.other += seconds,
+    }
+}
+
+/// Takes the wake-up delay out of blocked time, splits what was not told apart, and books the plain sums.
+fn settle(ledger: &Ledger, neighbours: &Neighbours, demand: &mut Demand) -> Waits {
+    let seconds = |nanoseconds: u64| nanoseconds as f64 / 1e9;
+    let blocked = &ledger.blocked;
+    let read = ledger.wakeup_delay.secs_f64();
+    let unread = ledger.wakeups.saturating_sub(ledger.wakeups_read);
+    let mean = if ledger.wakeups_read > 0 { Some(read / ledger.wakeups_read as f64) } else { neighbours.wakeup_delay };
+    let extrapolated = unread as f64 * mean.unwrap_or(0.0);
+    if mean.is_none() {
+        demand.undelayed_wakeups += unread;
+    }
+    let total = seconds(blocked.sum());
+    let delay = (read + extrapolated).min(total);
+    demand.extrapolated_delay += extrapolated.min(delay);
+    demand.on_cpu += ledger.on_cpu.secs_f64();
+    demand.run_queue += ledger.run_queue.secs_f64() + delay;
+    demand.unknown += ledger.unknown.secs_f64();
+
+    let mut waits = Waits { beside: blocked.beside.map(seconds), alone: blocked.alone.map(seconds) };
+    take_delay(&mut waits, &blocked.count, delay);
+    let own_mix: [f64; KINDS] = std::array::from_fn(|kind| waits.beside[kind] + waits.alone[kind]);
+    let mix = if own_mix[..UNATTRIBUTED].iter().sum::<f64>() > 0.0 { own_mix } else { neighbours.kinds };
+    let known: f64 = mix[..UNATTRIBUTED].iter().sum();
+    if known > 0.0 {
+        let (beside, alone) = (waits.beside[UNATTRIBUTED], waits.alone[UNATTRIBUTED]);
+        for (kind, amount) in mix.iter().enumerate().take(UNATTRIBUTED) {
+            waits.beside[kind] += beside * amount / known;
+            waits.alone[kind] += alone * amount / known;
+        }
+        waits.beside[UNATTRIBUTED] = 0.0;
+        waits.alone[UNATTRIBUTED] = 0.0;
+    }
+    waits
+}
+
+/// Takes `delay` seconds out of the waits, from each kind in proportion to how often it was waited for; what a kind
+/// cannot give, the others give.
+fn take_delay(waits: &mut Waits, counts: &[u64; KINDS], delay: f64) {
+    let mut left = delay;
+    for _ in 0..KINDS {
+        let givers = |waits: &Waits, kind: usize| counts[kind] > 0 && waits.beside[kind] + waits.alone[kind] > 1e-12;
+        let times: u64 = (0..KINDS).filter(|&kind| givers(waits, kind)).map(|kind| counts[kind]).sum();
+        if left <= 1e-12 || times == 0 {
+            return;
+        }
+        let wanted = left;
+        for kind in 0..KINDS {
+            if !givers(waits, kind) {
+                continue;
+            }
+            let has = waits.beside[kind] + waits.alone[kind];
+            let gives = (wanted * counts[kind] as f64 / times as f64).min(has);
+            let keep = 1.0 - gives / has;
+            waits.beside[kind] *= keep;
+            waits.alone[kind] *= keep;
+            left -= gives;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::Span;
+    use proptest::prelude::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn ledger(on_cpu: u64, kind: Blocking, beside: u64, alone: u64) -> Ledger {
+        let mut ledger = Ledger { on_cpu: Span(on_cpu), threads: 1, ..Ledger::default() };
+        ledger.blocked.beside[kind as usize] = beside;
+        ledger.blocked.alone[kind as usize] = alone;
+        ledger.blocked.count[kind as usize] = 10;
+        ledger
+    }
+
+    fn score(demand: &Demand) -> f64 {
+        demand.on_cpu / (demand.on_cpu + demand.own.sum())
+    }
+
+    #[test]
+    fn idle_threads_beside_a_busy_one_do_not_count() {
+        let mut quiet = ledger(0, Blocking::Sleep, 30 * SECOND, 0);
+        quiet.fold(&ledger(0, Blocking::Lock, 30 * SECOND, 0));
+        let sums = ProcessSums { busy: ledger(SECOND, Blocking::Sleep, 0, 0), quiet, alone: 0 };
+        assert!((score(&reconcile(&sums, &Neighbours::default())) - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn idle_threads_do_not_multiply_the_wait_of_a_busy_one() {
+        let quiet = ledger(0, Blocking::Sleep, 15 * SECOND, 15 * SECOND);
+        let sums = ProcessSums { busy: ledger(SECOND, Blocking::Network, 0, SECOND), quiet, alone: SECOND };
+        assert!((score(&reconcile(&sums, &Neighbours::default())) - 0.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_lock_counts_only_while_the_whole_process_stands_still() {
+        let contended = ProcessSums { busy: ledger(SECOND, Blocking::Lock, 3 * SECOND, 0), ..ProcessSums::default() };
+        assert!((score(&reconcile(&contended, &Neighbours::default())) - 1.0).abs() < 1e-9);
+        let sleeper =
+            ProcessSums { busy: ledger(SECOND, Blocking::Lock, 0, SECOND), alone: SECOND, ..ProcessSums::default() };
+        assert!((score(&reconcile(&sleeper, &Neighbours::default())) - 0.5).abs() < 1e-9);
+        // A join beside a thread that sleeps: the sleep explains the stillness, the join adds nothing.
+        let mut joined = sleeper;
+        joined.busy.fold(&ledger(0, Blocking::Sleep, 0, SECOND));
+        assert!((score(&reconcile(&joined, &Neighbours::default())) - 0.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn wake_up_delay_moves_to_the_run_queue() {
+        let mut busy = ledger(SECOND, Blocking::Sleep, 0, 3 * SECOND);
+        busy.wakeups = 100;
+        busy.wakeups_read = 50;
+        busy.wakeup_delay = Span(SECOND);
+        let sums = ProcessSums { busy, alone: 3 * SECOND, ..ProcessSums::default() };
+        let demand = reconcile(&sums, &Neighbours::default());
+        assert!((demand.run_queue - 2.0).abs() < 1e-9);
+        assert!((score(&demand) - 0.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_child_and_a_pipe_are_neither_term() {
+        for kind in [Blocking::Child, Blocking::Pipe, Blocking::SharedLock, Blocking::Idle] {
+            let sums =
+                ProcessSums { busy: ledger(SECOND, kind, 0, 9 * SECOND), alone: 9 * SECOND, ..ProcessSums::default() };
+            assert!((score(&reconcile(&sums, &Neighbours::default())) - 1.0).abs() < 1e-9, "{kind:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn demands_add_up_to_thread_time(
+            busy in prop::array::uniform20(0u64..10 * SECOND),
+            quiet in prop::array::uniform20(0u64..10 * SECOND),
+            on_cpu in 0u64..10 * SECOND, alone in 0u64..40 * SECOND, delay in 0u64..SECOND, wakeups in 0u64..100,
+        ) {
+            let build = |amounts: [u64; 20], on_cpu| {
+                let mut ledger = Ledger { on_cpu: Span(on_cpu), threads: 1, ..Ledger::default() };
+                for kind in 0..KINDS {
+                    ledger.blocked.beside[kind] = amounts[2 * kind];
+                    ledger.blocked.alone[kind] = amounts[2 * kind + 1];
+                    ledger.blocked.count[kind] = 3;
+                }
+                ledger.wakeups = wakeups;
+                ledger.wakeups_read = wakeups / 2;
+                ledger.wakeup_delay = Span(delay);
+                ledger
+            };
+            let sums = ProcessSums { busy: build(busy, on_cpu), quiet: build(quiet, 0), alone };
+            let demand = reconcile(&sums, &Neighbours::default());
+            let life = (sums.busy.blocked.sum() + sums.quiet.blocked.sum() + on_cpu) as f64 / 1e9;
+            prop_assert!((demand.thread_seconds() - life).abs() < 1e-6, "{} {}", demand.thread_seconds(), life);
+            prop_assert!(demand.own.sum() >= 0.0 && demand.starved >= -1e-9);
+        }
+    }
+}
