@@ -24,7 +24,7 @@ pub(super) fn render(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let shown = report.stages.get(..ROWS).unwrap_or(&report.stages);
     if !shown.is_empty() {
         table(&mut text, shown, &voice);
-        details(&mut text, shown, &voice);
+        details(&mut text, report, shown, &voice);
     }
     if shown.len() < report.stages.len() {
         let _ = writeln!(text, "{} less busy stages are not shown.\n", report.stages.len() - shown.len());
@@ -52,7 +52,7 @@ fn table(text: &mut String, stages: &[Stage], voice: &Voice) {
 }
 
 /// The evidence, folded.
-fn details(text: &mut String, stages: &[Stage], voice: &Voice) {
+fn details(text: &mut String, report: &Report, stages: &[Stage], voice: &Voice) {
     let explained = stages.iter().filter_map(|stage| {
         let mut points = why::reasons(stage, voice);
         points.extend(why::predictions(stage, voice));
@@ -63,6 +63,10 @@ fn details(text: &mut String, stages: &[Stage], voice: &Voice) {
     for (stage, points) in explained {
         let _ = writeln!(body, "**{}**\n", voice.name(&stage.name));
         list(&mut body, points.into_iter().map(|point| format!("{}: {}", point.label, point.text)).collect());
+    }
+    let unjudged = headline::unjudged(report, voice);
+    if !unjudged.is_empty() {
+        list(&mut body, unjudged.into_iter().map(|point| format!("{}: {}", point.label, point.text)).collect());
     }
     if !body.is_empty() {
         let _ = writeln!(text, "<details><summary>Why</summary>\n\n{body}</details>\n");

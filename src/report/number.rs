@@ -87,7 +87,7 @@ impl Glyphs {
 
     /// A speed-up: `1.95×`.
     pub fn speedup(&self, value: impl Into<Option<f64>>) -> String {
-        self.known(value, |value| if value >= 99.95 { significant(value) } else { format!("{value:.2}") }) + self.times
+        self.known(value, |value| if value >= 9.995 { significant(value) } else { format!("{value:.2}") }) + self.times
     }
 
     /// A count with its thousands apart: `12,345`.
@@ -97,7 +97,12 @@ impl Glyphs {
 
     /// So many a second, without a unit.
     pub fn rate(&self, value: Option<f64>) -> String {
-        self.known(value, significant)
+        self.known(value, |value| match value {
+            0.0 => "0".to_owned(),
+            _ if value < 0.05 => "<0.1".to_owned(),
+            _ if value < 99.95 => format!("{value:.1}"),
+            _ => significant(value),
+        })
     }
 
     /// A share of a whole: `17 %`; what is there at all is not `0 %`.
@@ -271,7 +276,9 @@ mod tests {
         assert_eq!(UNICODE.ratio(0.984), "0.98");
         assert_eq!(UNICODE.speedup(1.95), "1.95×");
         assert_eq!(UNICODE.rate(Some(12_345.6)), "12,346");
-        assert_eq!(UNICODE.rate(Some(0.25)), "0.250");
+        assert_eq!(UNICODE.rate(Some(0.5)), "0.5");
+        assert_eq!(UNICODE.rate(Some(0.01)), "<0.1");
+        assert_eq!(UNICODE.speedup(11.2), "11.2×");
     }
 
     #[test]

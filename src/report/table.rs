@@ -37,6 +37,9 @@ pub(super) fn render(report: &Report, look: Look, out: &mut dyn Write) -> io::Re
             for point in why::reasons(stage, &voice) {
                 page.point("", &point, &voice);
             }
+            for point in headline::unjudged(report, &voice) {
+                page.point("", &point, &voice);
+            }
         }
         stages => {
             page.block(&grid::stages(stages.get(..ROWS).unwrap_or(stages), look, &voice));
@@ -44,6 +47,10 @@ pub(super) fn render(report: &Report, look: Look, out: &mut dyn Write) -> io::Re
                 page.prose("  ", "  ", &format!("and {} less busy stages", stages.len() - ROWS));
             }
             explain(stages, &voice, &mut page);
+            page.gap();
+            for point in headline::unjudged(report, &voice) {
+                page.point("", &point, &voice);
+            }
         }
     }
     page.gap();

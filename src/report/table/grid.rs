@@ -10,15 +10,15 @@ use unicode_width::UnicodeWidthStr;
 /// Names are given at least so much before the table is wider than the terminal.
 const LEAST_NAME: usize = 8;
 
-/// Names wider than this are shortened before a column is given up for them.
-const ROOMY_NAME: usize = 28;
+/// Names wider than this, or than a third of the width, are shortened before a column is given up for them.
+const ROOMY_NAME: usize = 40;
 
 /// The table of `stages`, as wide as `look` allows.
 pub(super) fn stages(stages: &[Stage], look: Look, voice: &Voice) -> Vec<String> {
     let Some(width) = look.width.map(usize::from) else {
         return draw(&columns::columns(stages, voice), look, voice);
     };
-    let mut name_width = ROOMY_NAME.min((width / 2).max(LEAST_NAME));
+    let mut name_width = (width / 3).clamp(LEAST_NAME, ROOMY_NAME);
     let mut columns = columns::columns(stages, &voice.with_name_width(name_width));
     loop {
         let lines = draw(&columns, look, voice);

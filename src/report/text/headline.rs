@@ -1,9 +1,10 @@
 //! The first lines of a report: for each stage what is the matter and what to do, the most urgent first; and its last
 //! line, the totals. Whoever reads no further should have read enough.
 
+use super::why::Point;
 use super::words;
 use super::{Tone, Voice};
-use crate::report::{Executor, Report, Scheduler, Stage, Verdict};
+use crate::report::{Executor, Python, Report, Scheduler, Stage, Verdict};
 
 /// So many stages of one verdict get a line each; the others are counted.
 const LINES: usize = 6;
@@ -44,6 +45,26 @@ pub fn title(report: &Report, voice: &Voice) -> String {
     }
 }
 
+/// Why stages with a recommendation were not judged, each reason once.
+pub fn unjudged(report: &Report, voice: &Voice) -> Vec<Point> {
+    let advised = of_verdict(report, Verdict::NotJudged).filter(|stage| stage.recommendation.is_some());
+    let reasons: Vec<&str> = advised.filter_map(|stage| stage.verdict_reason.as_deref()).collect();
+    let mut points = Vec::new();
+    for (index, reason) in reasons.iter().enumerate() {
+        if reasons.iter().take(index).any(|earlier| earlier == reason) {
+            continue;
+        }
+        let count = reasons.iter().filter(|other| *other == reason).count();
+        let label = if report.stages.len() == 1 {
+            "not judged".to_owned()
+        } else {
+            format!("not judged ({})", words::counted(count as u64, "stage", "stages", voice))
+        };
+        points.push(Point { label, text: voice.text(reason) });
+    }
+    points
+}
+
 /// Wall, CPU, switches, memory; then how it was measured and what that cost.
 pub fn totals(report: &Report, voice: &Voice) -> Vec<String> {
     let (glyphs, totals, target) = (voice.glyphs, &report.totals, &report.target);
@@ -61,11 +82,14 @@ pub fn totals(report: &Report, voice: &Voice) -> Vec<String> {
         format!("wall {}", glyphs.seconds(target.wall_seconds)),
         cpu,
         format!("CPU/wall {}", glyphs.ratio(totals.cpu_wall_ratio)),
-        format!(
-            "context switches {} voluntary + {} involuntary",
-            glyphs.count(totals.voluntary_switches),
-            glyphs.count(totals.involuntary_switches)
-        ),
+        match (totals.voluntary_switches, totals.involuntary_switches) {
+            (None, None) => format!("context switches {}", glyphs.none),
+            (voluntary, involuntary) => format!(
+                "context switches {} voluntary + {} involuntary",
+                glyphs.count(voluntary),
+                glyphs.count(involuntary)
+            ),
+        },
         format!("peak memory {}", glyphs.bytes(totals.peak_rss_bytes)),
     ];
     parts.extend(totals.processes.map(|count| words::counted(count, "process", "processes", voice)));
@@ -78,13 +102,18 @@ pub fn totals(report: &Report, voice: &Voice) -> Vec<String> {
         Scheduler::Schedstat => "schedstat (sampled)",
         Scheduler::Rusage => "rusage (totals only)",
     };
+    let python = match report.sources.python {
+        Python::Agent => " and the agent inside Python",
+        Python::Sample => " and samples of the Python interpreter",
+        Python::None => "",
+    };
     let accounted = report.sources.accounted_ratio;
     let accounted =
         accounted.map_or_else(String::new, |ratio| format!(", {} of the CPU time accounted for", glyphs.share(ratio)));
     let own = glyphs.seconds(report.sources.overhead_cpu_seconds);
     vec![
         format!("{}: {}", command(report, voice), parts.join(", ")),
-        format!("measured by {scheduler}{accounted}; poolpick itself used {own} of CPU"),
+        format!("measured by {scheduler}{python}{accounted}; poolpick itself used {own} of CPU"),
     ]
 }
 

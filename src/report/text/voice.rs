@@ -18,6 +18,8 @@ pub enum Tone {
     Bad,
     /// It deserves a look.
     Doubtful,
+    /// A class between the two.
+    Mixed,
     /// A class that waits.
     Waits,
     /// A class that computes.
@@ -29,8 +31,8 @@ pub enum Tone {
 }
 
 impl Tone {
-    const ALL: [Tone; 7] =
-        [Tone::Good, Tone::Bad, Tone::Doubtful, Tone::Waits, Tone::Computes, Tone::Strong, Tone::Faint];
+    const ALL: [Tone; 8] =
+        [Tone::Good, Tone::Bad, Tone::Doubtful, Tone::Mixed, Tone::Waits, Tone::Computes, Tone::Strong, Tone::Faint];
 
     /// The tone of a verdict.
     pub fn of_verdict(verdict: Verdict) -> Tone {
@@ -47,7 +49,7 @@ impl Tone {
         match class {
             Class::IoBound => Tone::Waits,
             Class::CpuBound => Tone::Computes,
-            Class::Hybrid => Tone::Doubtful,
+            Class::Hybrid => Tone::Mixed,
             Class::Unknown => Tone::Faint,
         }
     }
@@ -57,6 +59,7 @@ impl Tone {
             Tone::Good => '\u{e0021}',
             Tone::Bad => '\u{e0022}',
             Tone::Doubtful => '\u{e0023}',
+            Tone::Mixed => '\u{e0028}',
             Tone::Waits => '\u{e0024}',
             Tone::Computes => '\u{e0025}',
             Tone::Strong => '\u{e0026}',
@@ -69,7 +72,7 @@ impl Tone {
         match self {
             Tone::Good => colour(AnsiColor::Green).bold(),
             Tone::Bad => colour(AnsiColor::Red).bold(),
-            Tone::Doubtful => colour(AnsiColor::Yellow),
+            Tone::Doubtful | Tone::Mixed => colour(AnsiColor::Yellow),
             Tone::Waits => colour(AnsiColor::Cyan),
             Tone::Computes => colour(AnsiColor::Magenta),
             Tone::Strong => Style::new().bold(),
@@ -127,6 +130,7 @@ impl Voice {
 
     /// A stage's name: escaped and, where the width is limited, shortened in the middle.
     pub fn name(&self, name: &str) -> String {
+        let name = if name.trim().is_empty() { "(unnamed)" } else { name };
         match self.name_width {
             None => self.text(name),
             Some(width) => shorten(&self.text(name), width, self.glyphs.ellipsis),

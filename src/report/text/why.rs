@@ -3,7 +3,7 @@
 
 use super::words;
 use super::{Tone, Voice};
-use crate::report::{Gil, Ipc, IpcSource, Phase, Prediction, Stage, Tasks, Verdict};
+use crate::report::{Gil, Ipc, IpcSource, Phase, Prediction, Stage, Tasks};
 
 /// A labelled line: `gil-bound`, `holds the GIL 98 % of its CPU time`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,9 +26,6 @@ pub fn reasons(stage: &Stage, voice: &Voice) -> Vec<Point> {
         points.extend(said.map(|reason| Point { label: voice.text(&reason.code), text: voice.text(&reason.text) }));
         if let Some(chunksize) = advice.chunksize.filter(|size| *size > 1) {
             points.push(point("chunk size", format!("hand over {chunksize} tasks at once")));
-        }
-        if let (Verdict::NotJudged, Some(reason)) = (stage.verdict, &stage.verdict_reason) {
-            points.push(point("not judged", voice.text(reason)));
         }
     }
     if !stage.phases.is_empty() {
@@ -64,6 +61,7 @@ pub fn facts(stage: &Stage, voice: &Voice) -> Vec<Point> {
     points.extend(switches(stage, voice));
     points.extend(stage.gil.as_ref().map(|held| gil(held, voice)));
     points.extend(stage.tasks.as_ref().map(|done| tasks(done, voice)));
+    points.extend(memory(stage, voice));
     points.extend(stage.ipc.as_ref().and_then(|moved| payload(moved, voice)));
     points
 }
@@ -95,6 +93,14 @@ fn gil(gil: &Gil, voice: &Voice) -> Point {
         .map_or_else(String::new, |run| format!(", released for {} at a time", glyphs.seconds(run)));
     let between = format!("{}{}{}", glyphs.share(low), glyphs.to, glyphs.share(high));
     point("GIL", format!("held {} of its CPU time ({between}){released}", glyphs.share(gil.share_of_cpu)))
+}
+
+fn memory(stage: &Stage, voice: &Voice) -> Option<Point> {
+    let (glyphs, memory) = (voice.glyphs, &stage.memory);
+    let peak = memory.rss_peak_bytes?;
+    let worker = memory.per_worker_bytes.filter(|worker| *worker != peak);
+    let worker = worker.map_or_else(String::new, |worker| format!(", {} in one process", glyphs.bytes(Some(worker))));
+    Some(point("memory", format!("peak {}{worker}", glyphs.bytes(Some(peak)))))
 }
 
 fn tasks(tasks: &Tasks, voice: &Voice) -> Point {
