@@ -7,6 +7,7 @@ mod markdown;
 mod number;
 pub mod schema;
 mod table;
+mod text;
 mod types;
 pub mod wording;
 

@@ -1,1 +1,12 @@
-//! (seat)
+//! The JSON Schema of the report, generated from its types so that it cannot drift. Must not add rules of its own
+//! but one: every key is required, because a report always writes every key.
+
+use super::Report;
+use schemars::generate::SchemaSettings;
+use serde_json::Value;
+
+/// The schema (draft 2020-12) of what `--export json` writes. Unknown keys are allowed: a minor version may add some.
+pub fn report_schema() -> Value {
+    let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
+    generator.into_root_schema_for::<Report>().to_value()
+}
