@@ -1,0 +1,374 @@
+//! The trace as a file: what is written is read back, and whatever else is read is an error that says what is wrong.
+
+use poolpick::trace::{
+    Blocking, Counters, Coverage, Event, Footer, Header, Host, Ids, ProcessReading, Reader, Refusal, Rung, Rusage,
+    SwitchOut, ThreadReading, Trace, TraceError, WhyNot, Writer,
+};
+use poolpick::units::{Span, Timestamp};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use std::io::{self, Read};
+
+fn header() -> Header {
+    Header {
+        version: "0.1.0".into(),
+        argv: vec!["python3".into(), "pipeline.py".into()],
+        started_at: "2026-01-02T03:04:05Z".into(),
+        origin: Timestamp(1_000_000_000),
+        target: 4242,
+    }
+}
+
+fn footer() -> Footer {
+    Footer {
+        end: Timestamp(3_000_000_000),
+        exit_code: Some(3),
+        signal: None,
+        timed_out: false,
+        left_behind: 1,
+        overhead_cpu_seconds: 0.0125,
+        rusage: Some(Rusage { cpu_user: Span(5), cpu_system: Span(6), voluntary: 7, ..Rusage::default() }),
+        orphans: None,
+        fork_rss_bytes: 5 << 20,
+        counters: Counters { task_clock_seconds: Some(1.5), ..Counters::default() },
+        host: Host { kernel: "6.1.0".into(), logical_cores: Some(2), quota_cores: Some(1.5), ..Host::default() },
+        coverage: Coverage {
+            scheduler: Rung::Schedstat,
+            refusals: vec![Refusal {
+                source: "perf".into(),
+                why: WhyNot::LockedMemory { mlock_kib: 516, limit_kib: 64 },
+            }],
+            lost_records: 9,
+        },
+    }
+}
+
+/// A trace in bytes, as `profile --record` leaves it.
+fn written(events: &[Event]) -> Vec<u8> {
+    let mut writer = Writer::new(Vec::new(), &header()).expect("a vector takes everything");
+    for event in events {
+        writer.event(event).expect("a vector takes everything");
+    }
+    writer.finish(&footer()).expect("a vector takes everything")
+}
+
+/// All events that can be had, and the error that ended them.
+fn events(bytes: &[u8]) -> (Vec<Event>, Option<TraceError>) {
+    let mut reader = match Reader::open(bytes) {
+        Ok(reader) => reader,
+        Err(error) => return (Vec::new(), Some(error)),
+    };
+    let mut seen = Vec::new();
+    while let Some(event) = reader.next() {
+        match event {
+            Ok(event) => seen.push(event),
+            Err(error) => {
+                assert!(reader.footer().is_none(), "a trace that ends in an error has no footer");
+                assert!(reader.next().is_none(), "an error is the end");
+                return (seen, Some(error));
+            }
+        }
+    }
+    assert!(reader.footer().is_some(), "a trace that ends well has a footer");
+    (seen, None)
+}
+
+fn read(bytes: &[u8]) -> Result<Trace, TraceError> {
+    let mut reader = Reader::open(bytes)?;
+    let events = (&mut reader).collect::<Result<Vec<_>, _>>()?;
+    let footer = reader.footer().expect("it ended well").clone();
+    Ok(Trace { header: reader.header().clone(), events, footer })
+}
+
+fn switches(count: u64) -> Vec<Event> {
+    let ids = Ids { pid: 4242, tid: 4243 };
+    (0..count).map(|at| Event::SwitchIn { at: Timestamp(1_000_000_000 + at * 1000), ids }).collect()
+}
+
+fn program(argv: Vec<String>) -> Event {
+    Event::Program { at: Timestamp(1), pid: 2, parent: 1, exe: Some("/usr/bin/python3".into()), argv }
+}
+
+prop_compose! {
+    fn at()(nanos: u64) -> Timestamp { Timestamp(nanos) }
+}
+
+prop_compose! {
+    fn ids()(pid: u32, tid: u32) -> Ids { Ids { pid, tid } }
+}
+
+prop_compose! {
+    fn span()(nanos: u64) -> Span { Span(nanos) }
+}
+
+prop_compose! {
+    fn thread_reading()(
+        on_cpu in option::of(span()), run_delay in option::of(span()), voluntary: Option<u64>,
+        involuntary: Option<u64>, started in option::of(at()),
+    ) -> ThreadReading {
+        ThreadReading { on_cpu, run_delay, voluntary, involuntary, started }
+    }
+}
+
+prop_compose! {
+    fn process_reading()(
+        cpu in (option::of(span()), option::of(span())),
+        memory: (Option<u64>, Option<u64>, Option<u32>),
+        chars: (Option<u64>, Option<u64>),
+        disk: (Option<u64>, Option<u64>),
+        standard: (Option<u64>, Option<u64>),
+    ) -> ProcessReading {
+        ProcessReading {
+            cpu_user: cpu.0, cpu_system: cpu.1,
+            rss_bytes: memory.0, rss_peak_bytes: memory.1, threads: memory.2,
+            read_chars: chars.0, written_chars: chars.1,
+            disk_read_bytes: disk.0, disk_written_bytes: disk.1,
+            stdin_bytes: standard.0, stdout_bytes: standard.1,
+        }
+    }
+}
+
+/// Every variant of `Event`; the match is here so that a new variant cannot be forgotten.
+fn event() -> impl Strategy<Value = Event> {
+    fn listed(event: &Event) {
+        match event {
+            Event::SwitchIn { .. } | Event::SwitchOut { .. } | Event::Fork { .. } | Event::Exit { .. } => {}
+            Event::Exec { .. } | Event::Program { .. } | Event::Lost { .. } | Event::SwitchesEnd { .. } => {}
+            Event::Thread { .. } | Event::Process { .. } | Event::Waiting { .. } | Event::Gone { .. } => {}
+            Event::Stopped { .. } | Event::Continued { .. } | Event::HostIdle { .. } => {}
+        }
+    }
+    let why = prop_oneof![Just(SwitchOut::Preempted), Just(SwitchOut::Blocked)];
+    let on = (0..Blocking::ALL.len()).prop_map(|index| Blocking::ALL[index]);
+    let program = (at(), any::<u32>(), any::<u32>(), option::of(".{0,40}"), vec(".{0,40}", 0..8));
+    let process = (at(), any::<u32>(), any::<Option<u32>>(), process_reading());
+    let idle = (at(), 0.0..=1.0, option::of(span()));
+    prop_oneof![
+        (at(), ids()).prop_map(|(at, ids)| Event::SwitchIn { at, ids }),
+        (at(), ids(), why).prop_map(|(at, ids, why)| Event::SwitchOut { at, ids, why }),
+        (at(), ids(), ids()).prop_map(|(at, ids, parent)| Event::Fork { at, ids, parent }),
+        (at(), ids()).prop_map(|(at, ids)| Event::Exit { at, ids }),
+        (at(), ids(), ".{0,15}").prop_map(|(at, ids, name)| Event::Exec { at, ids, name }),
+        program.prop_map(|(at, pid, parent, exe, argv)| Event::Program { at, pid, parent, exe, argv }),
+        (at(), any::<u64>()).prop_map(|(at, records)| Event::Lost { at, records }),
+        at().prop_map(|at| Event::SwitchesEnd { at }),
+        (at(), ids(), thread_reading()).prop_map(|(at, ids, reading)| Event::Thread { at, ids, reading }),
+        process.prop_map(|(at, pid, parent, reading)| Event::Process { at, pid, parent, reading }),
+        (at(), ids(), on).prop_map(|(at, ids, on)| Event::Waiting { at, ids, on }),
+        (at(), ids()).prop_map(|(at, ids)| Event::Gone { at, ids }),
+        at().prop_map(|at| Event::Stopped { at }),
+        at().prop_map(|at| Event::Continued { at }),
+        idle.prop_map(|(at, share, throttled)| Event::HostIdle { at, share, throttled }),
+    ]
+    .prop_map(|event| {
+        listed(&event);
+        event
+    })
+}
+
+/// A source that gives a few bytes at a time, as a pipe may.
+struct Dribble<'a>(&'a [u8]);
+
+impl Read for Dribble<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = into.len().min(7);
+        self.0.read(&mut into[..count])
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_event_is_read_back(wanted in vec(event(), 0..200)) {
+        let trace = read(&written(&wanted)).expect("what was written can be read");
+        prop_assert_eq!(trace, Trace { header: header(), events: wanted, footer: footer() });
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in vec(any::<u8>(), 0..2000)) {
+        prop_assert!(events(&bytes).1.is_some());
+        let behind_magic = [b"poolpick-trace\n\x01\x00".as_slice(), &bytes].concat();
+        prop_assert!(events(&behind_magic).1.is_some());
+    }
+
+    /// The checksum is made right, so that the decoder itself meets the bytes.
+    #[test]
+    fn arbitrary_payloads_never_panic(kind in 1u8..=4, payload in vec(any::<u8>(), 0..2000)) {
+        let mut bytes = written(&[]);
+        bytes.truncate(behind_header(&bytes));
+        bytes.extend(framed(kind, &payload));
+        prop_assert!(events(&bytes).1.is_some());
+    }
+
+    #[test]
+    fn a_changed_byte_never_panics(wanted in vec(event(), 0..20), place: prop::sample::Index, flip in 1u8..) {
+        let mut bytes = written(&wanted);
+        let place = place.index(bytes.len());
+        bytes[place] ^= flip;
+        let (seen, error) = events(&bytes);
+        prop_assert!(error.is_some(), "a change at byte {} went unnoticed", place);
+        prop_assert!(wanted.starts_with(&seen));
+    }
+}
+
+/// Where the block behind the header's begins.
+fn behind_header(bytes: &[u8]) -> usize {
+    17 + 9 + length_at(bytes, 17)
+}
+
+/// The payload length of the block that begins at `place`.
+fn length_at(bytes: &[u8], place: usize) -> usize {
+    u32::from_le_bytes(bytes[place + 1..place + 5].try_into().expect("four bytes")) as usize
+}
+
+fn framed(kind: u8, payload: &[u8]) -> Vec<u8> {
+    let length = (payload.len() as u32).to_le_bytes();
+    let crc = crc32fast::hash(&[&[kind], length.as_slice(), payload].concat());
+    [&[kind], length.as_slice(), &crc.to_le_bytes(), payload].concat()
+}
+
+#[test]
+fn a_cut_at_any_byte_gives_the_complete_blocks_and_truncated() {
+    let wanted = switches(40_000);
+    let mut writer = Writer::new(Vec::new(), &header()).unwrap();
+    wanted[..3].iter().for_each(|event| writer.event(event).unwrap());
+    writer.flush().unwrap();
+    wanted[3..5].iter().for_each(|event| writer.event(event).unwrap());
+    let small = writer.finish(&footer()).unwrap();
+    for length in 0..small.len() {
+        let (seen, error) = events(&small[..length]);
+        let Some(TraceError::Truncated { events, offset }) = error else { panic!("{length}: {error:?}") };
+        assert_eq!((events, offset), (seen.len() as u64, length as u64));
+        assert!([0, 3, 5].contains(&seen.len()) && wanted.starts_with(&seen), "{length}: {} events", seen.len());
+    }
+    assert_eq!(events(&small).0.len(), 5);
+
+    let large = written(&wanted);
+    let (seen, error) = events(&large[..large.len() - 1]);
+    assert_eq!(seen.len(), wanted.len(), "only the footer is missing");
+    let text = error.expect("it is cut").to_string();
+    assert!(text.contains("`40000` events") && text.contains(&format!("byte `{}`", large.len() - 1)), "{text}");
+}
+
+#[test]
+fn blocks_stay_small_and_a_dribbling_source_is_enough() {
+    let wanted = switches(100_000);
+    let bytes = written(&wanted);
+    let (mut place, mut blocks) = (17, 0);
+    while place < bytes.len() {
+        let length = length_at(&bytes, place);
+        assert!(length <= 64 << 10);
+        place += 9 + length;
+        blocks += 1;
+    }
+    assert!(blocks > 10, "{blocks}");
+    let read: Vec<Event> = Reader::open(Dribble(&bytes)).unwrap().collect::<Result<_, _>>().unwrap();
+    assert_eq!(read, wanted);
+}
+
+#[test]
+fn magic_and_version_are_checked() {
+    let good = written(&switches(2));
+
+    let text = Reader::open(b"{\"schema\": \"0.1\"}\x1b[2J".as_slice()).unwrap_err().to_string();
+    assert!(text.contains("not a poolpick trace: it begins with `{\\\"schema\\\": \\\"0.1`"), "{text}");
+    assert!(text.contains("hint:"), "{text}");
+
+    let mut newer = good.clone();
+    newer[15] = 7;
+    let error = Reader::open(newer.as_slice()).unwrap_err();
+    assert!(matches!(&error, TraceError::NewerFormat { found: 7, written_by: Some(version) } if version == "0.1.0"));
+    assert!(error.to_string().contains("format version `7`, written by poolpick `0.1.0`"), "{error}");
+    newer.truncate(20);
+    let error = Reader::open(newer.as_slice()).unwrap_err();
+    assert!(matches!(&error, TraceError::NewerFormat { found: 7, written_by: None }));
+}
+
+#[test]
+fn damage_is_told_with_its_block() {
+    let mut bytes = written(&switches(2));
+    let place = behind_header(&bytes);
+    bytes[place + 12] ^= 1;
+    assert!(matches!(events(&bytes).1, Some(TraceError::Damaged { offset, .. }) if offset == place as u64));
+    bytes[place + 4] = 1;
+    let error = events(&bytes).1.expect("16 MiB is too much");
+    assert!(matches!(error, TraceError::TooLarge { offset, .. } if offset == place as u64), "{error}");
+}
+
+#[test]
+fn misplaced_blocks_and_trailing_bytes_are_malformed() {
+    let good = written(&switches(2));
+    let first = behind_header(&good);
+    let header_again = [&good[..first], &good[17..first]].concat();
+    let no_header = [&good[..17], &good[first..]].concat();
+    let trailing = [good.as_slice(), b"\n"].concat();
+    let padded_footer = [&good[..first], &framed(3, &[0; 500])].concat();
+    let unknown_kind = [&good[..first], &framed(9, b"")].concat();
+    for bytes in [header_again, no_header, trailing, padded_footer, unknown_kind] {
+        let error = events(&bytes).1;
+        assert!(matches!(error, Some(TraceError::Malformed { .. })), "{error:?}");
+    }
+}
+
+#[test]
+fn implausible_strings_and_lists_are_malformed() {
+    let start = written(&[]);
+    let start = &start[..behind_header(&start)];
+    let cases = [
+        (program(vec!["x".repeat((64 << 10) + 1)]), "a string has `65537` bytes"),
+        (program(vec![String::new(); 4097]), "a list has `4097` entries"),
+    ];
+    for (event, words) in cases {
+        let payload = postcard::to_stdvec(&event).unwrap();
+        let bytes = [start, framed(2, &payload).as_slice()].concat();
+        let error = events(&bytes).1.expect("it is implausible");
+        assert!(matches!(error, TraceError::Malformed { offset, .. } if offset == start.len() as u64 + 9), "{error}");
+        assert!(error.to_string().contains(words), "{error}");
+    }
+}
+
+#[test]
+fn what_is_too_long_to_be_read_is_cut_when_written() {
+    let long = "ü".repeat(100_000);
+    let ids = Ids { pid: 1, tid: 1 };
+    let wanted = [
+        program(vec!["python3".into(), long.clone(), "lost".into()]),
+        program(vec!["a".into(); 100_000]),
+        Event::Program { at: Timestamp(1), pid: 2, parent: 1, exe: Some(long.clone()), argv: vec!["x".into(); 4096] },
+        Event::Exec { at: Timestamp(1), ids, name: long.clone() },
+    ];
+    let argv_header = Header { argv: vec![long.clone(); 3], version: long, ..header() };
+    let mut writer = Writer::new(Vec::new(), &argv_header).unwrap();
+    wanted.iter().for_each(|event| writer.event(event).unwrap());
+    let trace = read(&writer.finish(&footer()).unwrap()).expect("it was cut to what is believed");
+    assert_eq!(trace.header.argv.len(), 1);
+    let Event::Program { argv, .. } = &trace.events[0] else { panic!("the order changed") };
+    assert_eq!((argv.len(), argv[0].as_str()), (2, "python3"));
+    assert!(argv[1].len() > 30_000 && argv[1].chars().all(|letter| letter == 'ü'));
+    let Event::Program { argv, .. } = &trace.events[1] else { panic!("the order changed") };
+    assert_eq!(argv.len(), 4096);
+}
+
+/// A disk with this much room left.
+struct Disk(usize);
+
+impl io::Write for Disk {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = bytes.len().min(self.0);
+        self.0 -= count;
+        if count == 0 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(count) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn after_a_full_disk_the_recording_is_over() {
+    let mut writer = Writer::new(Disk(1000), &header()).unwrap();
+    let event = &switches(1)[0];
+    while writer.event(event).is_ok() {}
+    writer.event(event).unwrap();
+    assert!(writer.flush().unwrap_err().to_string().contains("earlier error"));
+}
