@@ -28,8 +28,8 @@ pub fn survey() -> Host {
     let system = System::new_with_specifics(
         RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram()),
     );
-    let limits = system.cgroup_limits();
-    let total = Some(system.total_memory()).filter(|&bytes| bytes > 0);
+    let limits = system.as_ref().ok().and_then(System::cgroup_limits);
+    let total = system.as_ref().ok().map(System::total_memory).filter(|&bytes| bytes > 0);
     let limit = limits.map(|limits| limits.total_memory).filter(|&bytes| bytes > 0);
     let logical = online_cpus().map(|cpus| cpus.len() as u32);
     let affinity = identity::affinity_count().ok();

@@ -1,6 +1,7 @@
 //! What a blocked thread waits for: from the system call that it is in and the descriptor that it names.
 
 use crate::trace::Blocking;
+use procfs::net::UnixState;
 use procfs::process::{FDTarget, Process, Syscall};
 use rustc_hash::FxHashMap;
 use std::os::unix::fs::FileExt;
@@ -24,7 +25,7 @@ pub fn classify(process: &Process, syscall: Syscall, sockets: &mut Sockets) -> O
     Some(match syscall_number {
         // Blocked outside a system call: a page fault that waits for storage.
         -1 => Blocking::Disk,
-        libc::SYS_futex | libc::SYS_futex_wait | libc::SYS_futex_waitv => futex(syscall_number, &arguments),
+        libc::SYS_futex | libc::SYS_futex_waitv => futex(syscall_number, &arguments),
         libc::SYS_nanosleep | libc::SYS_clock_nanosleep => Blocking::Sleep,
         libc::SYS_wait4 | libc::SYS_waitid => Blocking::Child,
         libc::SYS_pause | libc::SYS_rt_sigsuspend | libc::SYS_rt_sigtimedwait | libc::SYS_accept | libc::SYS_accept4 => {
@@ -137,7 +138,7 @@ fn socket(process: &Process, inode: u64, sockets: &mut Sockets) -> Blocking {
         let is_unnamed = |inode: u64| unnamed.contains(&inode);
         for entry in &entries {
             let paired = entry.path.is_none() && (is_unnamed(entry.inode + 1) || is_unnamed(entry.inode.wrapping_sub(1)));
-            let listening = entry.state == 1 && entry.path.is_some();
+            let listening = entry.state == UnixState::UNCONNECTED && entry.path.is_some();
             let kind = match (paired, listening) {
                 (true, _) => Blocking::Pipe,
                 (_, true) => Blocking::Idle,

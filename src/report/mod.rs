@@ -1,6 +1,7 @@
 //! The report: one value, many renderers. `types` is the machine form, a promise with a version; a renderer computes
 //! nothing and writes to any `Write`. Must not measure, judge, or know a terminal.
 
+mod assemble;
 pub mod escape;
 mod json;
 mod markdown;
@@ -11,6 +12,7 @@ mod text;
 mod types;
 pub mod wording;
 
+pub use assemble::{Assembly, Judged, assemble};
 pub use types::*;
 
 use std::io::{self, Write};

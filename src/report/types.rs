@@ -315,7 +315,7 @@ pub struct Depth {
     pub max: u64,
 }
 
-/// Where a stage's time went. `thread_seconds` = CPU + run queue + GIL wait + starved + all waits.
+/// Where a stage's time went. `thread_seconds` = CPU + run queue + GIL wait + starved + all waits + unknown.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StageTime {
     /// The span in which it was active.
@@ -334,6 +334,8 @@ pub struct StageTime {
     pub gil_wait_seconds: Option<f64>,
     /// Blocked because there was no work.
     pub starved_seconds: Option<f64>,
+    /// Not known what it was: kernel records were lost.
+    pub unknown_seconds: Option<f64>,
     /// Blocked on the outside world; `null` where the wait was not told apart from starvation at all.
     pub wait_seconds: Option<Waits>,
 }
@@ -437,8 +439,10 @@ pub enum IpcSource {
     Measured,
     /// Given with `--payload-in` and `--payload-out`.
     Declared,
-    /// From file positions or byte counters: an upper bound.
+    /// From the positions of files on descriptors 0 and 1.
     Estimated,
+    /// From the bytes of all reads and writes: no more than this.
+    UpperBound,
     /// Not known.
     Unknown,
 }

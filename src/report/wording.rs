@@ -1,1 +1,119 @@
-//! (seat)
+//! Reasons, notes and outcomes in words: lower-case fragments without a full stop, each number with what it is of.
+
+use super::number::{Glyphs, NO_BREAK};
+use crate::stages::Folded;
+use crate::trace::{Refusal, Rung};
+use crate::verdict::{Reason, Why};
+
+/// A reason in a sentence with its numbers.
+pub fn reason(reason: &Reason) -> String {
+    match *reason {
+        Reason::IoBound { share } => {
+            format!("it waits on the outside world for {} of its own time, so waits can overlap", percent(share))
+        }
+        Reason::CpuBound { score } => format!("it computes for {} of its own time", percent(score)),
+        Reason::Interleaved { score } => {
+            format!("it computes for {} of its own time and waits for the rest, in turns", percent(score))
+        }
+        Reason::MixedPhases { phases } => {
+            format!("its class changes over its life: {phases} phases, each with its own best executor")
+        }
+        Reason::AlreadyParallel { used, cores } => {
+            format!("it keeps {used:.1} of {cores:.1} cores busy by itself: a second copy would share them")
+        }
+        Reason::OwnProcess => {
+            "it is a program in a process of its own: a thread that waits for it is enough, and nothing is pickled".to_owned()
+        }
+        Reason::SingleCore { cores } => format!("{cores:.1} cores may be used: nothing can run beside it"),
+        Reason::MemoryLimited { workers, bytes, limit } => format!(
+            "no more than {workers} fit into memory: one takes {} of {}",
+            bytes_of(bytes),
+            bytes_of(limit)
+        ),
+        Reason::IpcTooExpensive { share, limit } => format!(
+            "moving its payload between processes would take {} of its latency (limit {}); shared memory, Arrow or \
+             memory-mapped files avoid that",
+            percent(share),
+            percent(limit)
+        ),
+        Reason::IpcUnsure { share, limit } => format!(
+            "if all bytes that it reads and writes were payload, moving them would take up to {} of its latency (limit {}); \
+             `--payload-in` and `--payload-out` tell the real sizes",
+            percent(share),
+            percent(limit)
+        ),
+        Reason::GilUnknown => {
+            "how much of its CPU time holds the interpreter lock (GIL) was not measured; it decides between threads and \
+             processes"
+                .to_owned()
+        }
+        Reason::SaturatesCores { used, cores } => {
+            format!("its pool keeps {used:.1} of {cores:.1} cores busy: no executor has more to give")
+        }
+        Reason::WaitAssumed { workers, seen } => format!(
+            "{workers} at once were not seen, only {seen}: that what it waits for keeps up is an assumption"
+        ),
+        Reason::ManyConnections { workers } => {
+            format!("about {workers} at once would fill the cores: an event loop holds that many more cheaply than threads")
+        }
+        Reason::WorkersTooFew { seen, wanted } => format!("it runs with {seen} workers where {wanted} would be used"),
+        Reason::InsufficientData => "the run shows too little of it to judge".to_owned(),
+    }
+}
+
+/// Why there is no yes or no.
+pub fn why(why: Why) -> &'static str {
+    match why {
+        Why::NoExecutor => {
+            "one run does not show which executor production runs it under; `--executor` tells"
+        }
+        Why::ThinEvidence => "the run shows too little CPU time and wait of it to judge",
+        Why::GilUnknown => "how much of its CPU time holds the interpreter lock (GIL) was not measured",
+        Why::TooClose => "the difference is within what this run leaves open; a longer run would decide it",
+        Why::AlreadyParallel => "it uses the cores by itself: a pool of it makes it no faster",
+    }
+}
+
+/// A refused source, with the command that would change it.
+pub fn refusal(refusal: &Refusal) -> String {
+    let effect = match refusal.source.as_str() {
+        "perf" => "switch records are not there, times of threads are sampled",
+        "schedstat" => "counters of threads are not there",
+        "waits" => "what blocked threads wait for is not known",
+        _ => "a source is not there",
+    };
+    let remedy = refusal.why.remedy().map_or(String::new(), |remedy| format!("; `{remedy}` would change that"));
+    format!("{effect}: {}{remedy}", refusal.why)
+}
+
+/// What was folded away.
+pub fn folded(folded: &Folded) -> String {
+    let processes = if folded.processes == 1 { "1 process".to_owned() } else { format!("{} processes", folded.processes) };
+    format!(
+        "{} ({processes}, {} of CPU) only launched others and is no stage",
+        folded.name,
+        seconds_of(folded.cpu_seconds)
+    )
+}
+
+/// CPU that nothing but the kernel's total tells of.
+pub fn unseen(seconds: f64, rung: Rung) -> Option<String> {
+    (rung == Rung::Schedstat && seconds > 0.05).then(|| {
+        format!(
+            "{} of CPU was used by programs that ended before a reading could see them; it is in the totals, not in a stage",
+            seconds_of(seconds)
+        )
+    })
+}
+
+fn bytes_of(bytes: u64) -> String {
+    Glyphs::UNICODE.bytes(Some(bytes)).replace(NO_BREAK, " ")
+}
+
+fn seconds_of(seconds: f64) -> String {
+    Glyphs::UNICODE.seconds(seconds).replace(NO_BREAK, " ")
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.0} %", share * 100.0)
+}

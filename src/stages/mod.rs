@@ -1,1 +1,104 @@
-//! seat
+//! Stages: which programs of a timeline are stages, what each demanded, and how it scores. Pure.
+
+mod fold;
+mod phases;
+mod score;
+mod segment;
+
+pub use phases::Phase;
+pub use score::score_of;
+pub use segment::{Totals, segment};
+
+use crate::timeline::{Demand, ProgramBytes, ProgramMemory};
+use crate::units::{Estimate, Span};
+
+/// What a stage is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The whole command: nothing else in its tree is a stage.
+    Command,
+    /// One program of a tree.
+    Process,
+}
+
+/// A stage: one program's processes under one parent.
+#[derive(Debug, Clone)]
+pub struct Stage {
+    /// Stable across runs.
+    pub id: String,
+    /// The name that a person would look for.
+    pub name: String,
+    /// What it is.
+    pub kind: Kind,
+    /// Whether a Python interpreter runs it.
+    pub is_python: bool,
+    /// Whether it was forked by a program of the same image: workers of a pool.
+    pub is_pool: bool,
+    /// Where its time went.
+    pub demand: Demand,
+    /// Whether its waits were told apart at all.
+    pub waits_told: bool,
+    /// On-CPU over (on-CPU + own wait), with its interval.
+    pub score: Option<Estimate>,
+    /// Time in which at least one of its processes lived.
+    pub wall: Span,
+    /// Processes that ran it.
+    pub processes: u64,
+    /// Threads of all of them.
+    pub threads: u64,
+    /// Most processes at once.
+    pub workers: u32,
+    /// Most threads of one process that had or wanted a CPU at once.
+    pub active_threads: u32,
+    /// Mean number of CPUs that one process has or wants while any of its threads does.
+    pub parallelism: Option<f64>,
+    /// Voluntary and involuntary context switches.
+    pub voluntary: Option<u64>,
+    /// Involuntary context switches.
+    pub involuntary: Option<u64>,
+    /// User and system CPU seconds.
+    pub cpu_split: Option<(f64, f64)>,
+    /// Memory.
+    pub memory: ProgramMemory,
+    /// Slope of resident memory, bytes a second.
+    pub growth: Option<f64>,
+    /// Bytes in and out.
+    pub bytes: ProgramBytes,
+    /// Stretches of different scores; one where there is no change.
+    pub phases: Vec<Phase>,
+}
+
+/// What was left out of the stages, told in the notes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Folded {
+    /// The program.
+    pub name: String,
+    /// Its processes.
+    pub processes: u64,
+    /// On-CPU seconds.
+    pub cpu_seconds: f64,
+}
+
+/// The stages of a run and what was left out.
+#[derive(Debug, Clone)]
+pub struct Stages {
+    /// Most demand first.
+    pub stages: Vec<Stage>,
+    /// Shells and launchers that only waited.
+    pub folded: Vec<Folded>,
+    /// CPU that the kernel counted but no instrument saw, seconds: programs too short to be sampled.
+    pub unseen_cpu_seconds: Option<f64>,
+}
+
+impl Stage {
+    /// Mean life of one of its processes, seconds.
+    pub fn process_seconds(&self) -> Option<f64> {
+        crate::units::ratio(self.demand.thread_seconds(), self.threads as f64)
+            .map(|mean| mean.min(self.wall.secs_f64()))
+    }
+
+    /// How many of its workers had something to do, on average.
+    pub fn workers_active(&self) -> Option<f64> {
+        crate::units::ratio(self.demand.on_cpu + self.demand.run_queue + self.demand.own.sum(), self.wall.secs_f64())
+    }
+}

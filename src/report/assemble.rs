@@ -1,0 +1,317 @@
+//! From what was measured and judged to the machine form. Copies and converts; computes nothing but sums and ratios.
+
+use super::types::{self, *};
+use super::wording;
+use crate::stages::{Folded, Kind as StageOf, Stage as Measured};
+use crate::trace::{Footer, Header, Rung};
+use crate::units::{Span, ratio};
+use crate::verdict::{self, Judgement, Outcome, Payload, PayloadSource};
+
+/// A stage with all that is said of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Judged<'a> {
+    /// What was measured.
+    pub stage: &'a Measured,
+    /// What is said of it.
+    pub judgement: &'a Judgement,
+    /// The payload of one task, where something is known of it.
+    pub payload: Option<&'a Payload>,
+    /// The executor that the user declared.
+    pub declared: Option<verdict::Executor>,
+}
+
+/// Everything that a report is made of.
+#[derive(Debug, Clone)]
+pub struct Assembly<'a> {
+    /// What was known before the run.
+    pub header: &'a Header,
+    /// What was known after it.
+    pub footer: &'a Footer,
+    /// Wall time, stopped time left out.
+    pub wall: Span,
+    /// Stopped time.
+    pub stopped: Span,
+    /// On-CPU seconds that the instruments saw.
+    pub seen_cpu_seconds: f64,
+    /// Processes and threads seen; `None` where no instrument counts them.
+    pub seen: Option<(u64, u64)>,
+    /// Most resident memory of the tree at one reading.
+    pub peak_tree_rss_bytes: Option<u64>,
+    /// Whether switch records ended before the run did.
+    pub records_ended_early: bool,
+    /// The stages.
+    pub stages: Vec<Judged<'a>>,
+    /// What was left out of them.
+    pub folded: &'a [Folded],
+    /// CPU that nothing but the kernel's total tells of.
+    pub unseen_cpu_seconds: Option<f64>,
+    /// The thresholds.
+    pub thresholds: verdict::Thresholds,
+    /// Whether arguments are shown.
+    pub show_args: bool,
+    /// Runs that it is of.
+    pub runs: u32,
+    /// Further notes.
+    pub notes: Vec<String>,
+}
+
+/// Builds the report.
+pub fn assemble(assembly: &Assembly<'_>) -> Report {
+    let Assembly { header, footer, .. } = assembly;
+    let (argv, argv_redacted) = redact(&header.argv, assembly.show_args);
+    Report {
+        schema_version: SCHEMA_VERSION.to_owned(),
+        kind: types::Kind::Profile,
+        poolpick: Tool { version: header.version.clone() },
+        host: Host {
+            kernel: Some(footer.host.kernel.clone()).filter(|kernel| !kernel.is_empty()),
+            logical_cores: footer.host.logical_cores,
+            physical_cores: footer.host.physical_cores,
+            usable_cores: footer.host.usable_cores,
+            memory_limit_bytes: footer.host.memory_limit_bytes,
+            steal_ratio: footer.host.steal_ratio,
+        },
+        target: Target {
+            argv,
+            argv_redacted,
+            exit_code: footer.exit_code,
+            signal: footer.signal,
+            timed_out: footer.timed_out,
+            wall_seconds: assembly.wall.secs_f64(),
+            stopped_seconds: assembly.stopped.secs_f64(),
+            started_at: header.started_at.clone(),
+            left_behind: footer.left_behind,
+            runs: assembly.runs,
+        },
+        sources: sources(assembly),
+        totals: totals(assembly),
+        thresholds: Thresholds {
+            io: assembly.thresholds.io,
+            cpu: assembly.thresholds.cpu,
+            ipc: assembly.thresholds.ipc,
+        },
+        stages: assembly.stages.iter().map(|judged| stage(judged, assembly)).collect(),
+    }
+}
+
+/// Arguments after the program and script names may hold secrets.
+fn redact(argv: &[String], show: bool) -> (Vec<String>, bool) {
+    if show {
+        return (argv.to_vec(), false);
+    }
+    let image = crate::timeline_image(argv);
+    let script = image.and_then(|script| {
+        argv.iter().position(|argument| argument.rsplit('/').next() == Some(script.as_str())).filter(|&at| at > 0)
+    });
+    let kept = match script {
+        // Options before a script are the interpreter's own.
+        Some(at) => at + 1,
+        None => 1,
+    };
+    let kept = kept.min(argv.len());
+    (argv[..kept].to_vec(), kept < argv.len())
+}
+
+fn sources(assembly: &Assembly<'_>) -> Sources {
+    let footer = assembly.footer;
+    let coverage = &footer.coverage;
+    let mut notes: Vec<String> = coverage.refusals.iter().map(wording::refusal).collect();
+    notes.extend(assembly.folded.iter().map(wording::folded));
+    notes.extend(assembly.unseen_cpu_seconds.and_then(|seconds| wording::unseen(seconds, coverage.scheduler)));
+    notes.extend(assembly.notes.iter().cloned());
+    let total = footer.rusage.map(|rusage| rusage.cpu().secs_f64());
+    let waited = total.map(|total| total + footer.orphans.map_or(0.0, |orphans| orphans.cpu().secs_f64()));
+    let whole = coverage.scheduler == Rung::Perf && !assembly.records_ended_early && footer.left_behind == 0;
+    Sources {
+        scheduler: match coverage.scheduler {
+            Rung::Perf => Scheduler::Perf,
+            Rung::Schedstat => Scheduler::Schedstat,
+            Rung::Rusage => Scheduler::Rusage,
+        },
+        python: Python::None,
+        lost_records: coverage.lost_records,
+        overhead_cpu_seconds: footer.overhead_cpu_seconds,
+        accounted_ratio: waited.filter(|_| whole).and_then(|total| ratio(assembly.seen_cpu_seconds, total)),
+        notes,
+    }
+}
+
+fn totals(assembly: &Assembly<'_>) -> Totals {
+    let footer = assembly.footer;
+    let usage = footer.rusage;
+    let total = usage.map(|usage| usage.cpu().secs_f64());
+    // rusage's peak starts at the size of poolpick itself when it forked: below that it tells nothing.
+    let kernel_peak = usage.map(|usage| usage.peak_rss_bytes).filter(|&peak| peak > footer.fork_rss_bytes);
+    let orphans = footer.orphans.map(|orphans| orphans.cpu().secs_f64());
+    let unwaited = match (footer.coverage.scheduler, total) {
+        // Whatever the records saw beyond what `wait4` counted: daemons, living and dead.
+        (Rung::Perf, Some(total)) if footer.left_behind > 0 || orphans.is_some() => {
+            Some((assembly.seen_cpu_seconds - total).max(orphans.unwrap_or(0.0)))
+        }
+        _ => orphans.or((footer.left_behind == 0).then_some(0.0)),
+    };
+    Totals {
+        cpu_user_seconds: usage.map(|usage| usage.cpu_user.secs_f64()),
+        cpu_system_seconds: usage.map(|usage| usage.cpu_system.secs_f64()),
+        cpu_unwaited_seconds: unwaited,
+        cpu_wall_ratio: total.and_then(|total| ratio(total, assembly.wall.secs_f64())),
+        voluntary_switches: usage.map(|usage| usage.voluntary),
+        involuntary_switches: usage.map(|usage| usage.involuntary),
+        peak_rss_bytes: assembly.peak_tree_rss_bytes.max(kernel_peak),
+        processes: assembly.seen.map(|seen| seen.0),
+        threads: assembly.seen.map(|seen| seen.1),
+        instructions: footer.counters.instructions,
+        cycles: footer.counters.cycles,
+        migrations: footer.counters.migrations,
+        page_faults: footer.counters.page_faults,
+    }
+}
+
+fn stage(judged: &Judged<'_>, assembly: &Assembly<'_>) -> Stage {
+    let Judged { stage, judgement, payload, declared } = *judged;
+    let demand = &stage.demand;
+    let wall = stage.wall.secs_f64();
+    let rung = assembly.footer.coverage.scheduler;
+    let per_second = |count: Option<u64>| count.and_then(|count| ratio(count as f64, wall));
+    let totals_only = rung == Rung::Rusage;
+    let (user, system) = match (stage.kind, assembly.footer.rusage) {
+        (StageOf::Command, Some(usage)) => (Some(usage.cpu_user.secs_f64()), Some(usage.cpu_system.secs_f64())),
+        _ => stage.cpu_split.map_or((None, None), |(user, system)| (Some(user), Some(system))),
+    };
+    let (voluntary, involuntary) = match (stage.voluntary, stage.kind, assembly.footer.rusage) {
+        (None, StageOf::Command, Some(usage)) => (Some(usage.voluntary), Some(usage.involuntary)),
+        _ => (stage.voluntary, stage.involuntary),
+    };
+    let (verdict, reason, cost) = match judgement.outcome {
+        Outcome::Fits => (Verdict::Fits, None, None),
+        Outcome::Misrouted { cost } => (Verdict::Misrouted, None, Some(cost)),
+        Outcome::Undecided(why) => (Verdict::Undecided, Some(wording::why(why).to_owned()), None),
+        Outcome::NotJudged(why) => (Verdict::NotJudged, Some(wording::why(why).to_owned()), None),
+    };
+    Stage {
+        id: stage.id.clone(),
+        name: stage.name.clone(),
+        kind: match stage.kind {
+            StageOf::Command => StageKind::Command,
+            StageOf::Process => StageKind::Process,
+        },
+        language: if stage.is_python { Language::Python } else { Language::Other },
+        runs_as: judgement.found.map(|found| RunsAs {
+            executor: executor(found),
+            workers: stage.workers,
+            workers_active: stage.workers_active(),
+        }),
+        declared_executor: declared.map(executor),
+        tasks: None,
+        time: StageTime {
+            wall_seconds: Some(wall),
+            thread_seconds: (!totals_only).then(|| demand.thread_seconds()),
+            cpu_user_seconds: user,
+            cpu_system_seconds: system,
+            cpu_seconds: Some(demand.on_cpu),
+            run_queue_seconds: (!totals_only).then_some(demand.run_queue),
+            gil_wait_seconds: None,
+            starved_seconds: stage.waits_told.then_some(demand.starved),
+            wait_seconds: stage.waits_told.then_some(Waits {
+                network: demand.own.network,
+                disk: demand.own.disk,
+                pipe: 0.0,
+                lock: demand.own.lock,
+                sleep: demand.own.sleep,
+                child: demand.child,
+                other: demand.own.other,
+            }),
+            unknown_seconds: (!totals_only).then_some(demand.unknown),
+        },
+        cpu_wall_ratio: ratio(demand.on_cpu, wall),
+        score: stage.score.map(|score| score.point),
+        score_interval: stage.score.map(|score| [score.low, score.high]),
+        class: class(judgement.class),
+        context_switches: Switches {
+            voluntary,
+            involuntary,
+            voluntary_per_second: per_second(voluntary),
+            involuntary_per_second: per_second(involuntary),
+        },
+        gil: None,
+        memory: Memory {
+            rss_start_bytes: stage.memory.start_bytes,
+            rss_peak_bytes: stage.memory.peak_sum_bytes.max(stage.memory.peak_one_bytes),
+            per_worker_bytes: stage.memory.peak_one_bytes,
+            growth_bytes_per_second: stage.growth,
+        },
+        ipc: payload.map(|payload| Ipc {
+            argument_bytes: payload.argument_bytes,
+            result_bytes: payload.result_bytes,
+            seconds_per_task: payload.seconds,
+            share_of_latency: payload.share_of_latency(stage.process_seconds()),
+            limit: assembly.thresholds.ipc,
+            source: match payload.source {
+                PayloadSource::Declared => IpcSource::Declared,
+                PayloadSource::Files => IpcSource::Estimated,
+                PayloadSource::UpperBound => IpcSource::UpperBound,
+            },
+            picklable: None,
+        }),
+        phases: judgement
+            .phases
+            .iter()
+            .map(|(phase, of)| Phase {
+                start_seconds: phase.start,
+                end_seconds: phase.end,
+                score: phase.score,
+                class: class(*of),
+            })
+            .collect(),
+        predictions: Vec::new(),
+        rule: judgement.rule.map(|rule| Rule { executor: executor(rule) }),
+        recommendation: judgement.recommendation.as_ref().map(recommendation),
+        verdict,
+        verdict_reason: reason,
+        misrouting_cost: cost,
+    }
+}
+
+fn recommendation(found: &verdict::Recommendation) -> Recommendation {
+    Recommendation {
+        executor: executor(found.executor),
+        parts: found
+            .parts
+            .iter()
+            .map(|(phase, of)| Part { start_seconds: phase.start, end_seconds: phase.end, executor: executor(*of) })
+            .collect(),
+        workers: found.workers,
+        chunksize: None,
+        speedup: found.speedup,
+        confidence: match found.confidence {
+            verdict::Confidence::Low => Confidence::Low,
+            verdict::Confidence::Medium => Confidence::Medium,
+            verdict::Confidence::High => Confidence::High,
+        },
+        reasons: found
+            .reasons
+            .iter()
+            .map(|reason| Reason { code: reason.code().to_owned(), text: wording::reason(reason) })
+            .collect(),
+    }
+}
+
+fn executor(executor: verdict::Executor) -> Executor {
+    match executor {
+        verdict::Executor::Thread => Executor::Thread,
+        verdict::Executor::Process => Executor::Process,
+        verdict::Executor::Interpreter => Executor::Interpreter,
+        verdict::Executor::Asyncio => Executor::Asyncio,
+        verdict::Executor::Serial => Executor::Serial,
+        verdict::Executor::Split => Executor::Split,
+    }
+}
+
+fn class(class: verdict::Class) -> Class {
+    match class {
+        verdict::Class::IoBound => Class::IoBound,
+        verdict::Class::Hybrid => Class::Hybrid,
+        verdict::Class::CpuBound => Class::CpuBound,
+        verdict::Class::Unknown => Class::Unknown,
+    }
+}

@@ -1,0 +1,51 @@
+//! Which programs are no stages: shells and launchers that only wait for what they started.
+
+use crate::timeline::{Program, ProgramId, Timeline};
+
+/// A program whose own demand is below this share of its descendants' only launched them.
+const LAUNCHER_SHARE: f64 = 0.05;
+/// A shell, `env` or `nice` that did less than this is a launcher, whatever its children did.
+const LAUNCHER_SECONDS: f64 = 0.02;
+
+/// What a program did itself: on a CPU and waiting on the outside world.
+pub fn own_demand(program: &Program) -> f64 {
+    program.demand.on_cpu + program.demand.own.sum()
+}
+
+/// Whether each program is folded away.
+pub fn folded(timeline: &Timeline) -> Vec<bool> {
+    let programs = &timeline.programs;
+    let mut below = vec![0.0; programs.len()];
+    let mut has_children = vec![false; programs.len()];
+    // A program's parent appears before it, so going backwards adds up whole subtrees.
+    for index in (0..programs.len()).rev() {
+        if let Some(ProgramId(parent)) = programs[index].parent.filter(|parent| parent.0 < index) {
+            below[parent] += below[index] + own_demand(&programs[index]);
+            has_children[parent] |= programs[index].processes > 0;
+        }
+    }
+    let mut folded: Vec<bool> = programs
+        .iter()
+        .enumerate()
+        .map(|(index, program)| {
+            let own = own_demand(program);
+            let launched = has_children[index] && own < LAUNCHER_SHARE * below[index];
+            let small = own < LAUNCHER_SECONDS;
+            let shell = small && program.image.is_shell() && has_children[index];
+            let subshell = small && program.image.is_shell() && program.image.forked;
+            let replaced = small && program.replaced > 0 && program.replaced == program.processes;
+            program.processes == 0 || launched || shell || subshell || replaced
+        })
+        .collect();
+    // Never everything: the one that did most stays.
+    if folded.iter().all(|&folded| folded)
+        && let Some((index, _)) = programs
+            .iter()
+            .enumerate()
+            .filter(|(_, program)| program.processes > 0)
+            .max_by(|(_, one), (_, other)| own_demand(one).total_cmp(&own_demand(other)))
+    {
+        folded[index] = false;
+    }
+    folded
+}

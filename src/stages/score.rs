@@ -1,0 +1,103 @@
+//! The score with its interval: the run's own variation, widened by all that was not seen.
+
+use crate::laws::ratio_of_batches;
+use crate::timeline::{Demand, Lane, Program};
+use crate::units::{Estimate, ratio};
+
+/// No score is known better than this.
+const FINEST: f64 = 0.002;
+/// Without records a thread's beginning and end are known to half a clock tick and half a round, seconds.
+const BOUNDARY_SECONDS: f64 = 0.005;
+
+/// on-CPU / (on-CPU + own wait). `sampled`: boundaries of threads come from readings, not from records.
+pub fn score_of(demand: &Demand, pairs: &[(f64, f64)], threads: u64, sampled: bool) -> Option<Estimate> {
+    let own = demand.own.sum();
+    let point = ratio(demand.on_cpu, demand.on_cpu + own)?;
+    let mut estimate = match ratio_of_batches(pairs) {
+        Some(batches) if batches.half_width.is_finite() => {
+            Estimate::new(point - batches.half_width, point, point + batches.half_width)
+        }
+        // Too short to vary: the score of this run is known, that of the next one is not.
+        _ => Estimate::new(0.0, point, 1.0),
+    };
+    let with = |on_cpu: f64, own: f64| ratio(on_cpu.max(0.0), on_cpu.max(0.0) + own.max(0.0)).unwrap_or(point);
+    // Lost records: all of it could be wait, or all of it CPU.
+    let (low, high) = (with(demand.on_cpu, own + demand.unknown), with(demand.on_cpu + demand.unknown, own));
+    estimate = widen(estimate, point, low, high);
+    // Waits of no known kind may be starvation.
+    estimate = widen(estimate, point, point, with(demand.on_cpu, own - demand.assumed_own));
+    // Wake-up delays that are extrapolated may be half or half as much again.
+    let doubt = 0.5 * demand.extrapolated_delay;
+    estimate = widen(estimate, point, with(demand.on_cpu, own + doubt), with(demand.on_cpu, own - doubt));
+    if sampled {
+        let edge = BOUNDARY_SECONDS * (threads as f64).sqrt();
+        estimate = widen(estimate, point, with(demand.on_cpu, own + edge), with(demand.on_cpu, own - edge));
+    }
+    Some(widen(estimate, point, point - FINEST, point + FINEST).clamped(0.0, 1.0))
+}
+
+/// Adds an independent cause of error: half-widths add in squares.
+fn widen(estimate: Estimate, point: f64, low: f64, high: f64) -> Estimate {
+    let combine = |one: f64, other: f64| (one * one + other * other).sqrt();
+    Estimate::new(
+        point - combine(point - estimate.low, (point - low).max(0.0)),
+        point,
+        point + combine(estimate.high - point, (high - point).max(0.0)),
+    )
+}
+
+/// The program's demand over time as `(on-CPU, on-CPU + own wait)` a bin.
+pub fn pairs_of(program: &Program) -> Vec<(f64, f64)> {
+    let demand = &program.demand;
+    // What was not told apart when it happened is split as the whole was.
+    let blocked = demand.own.sum() + demand.starved + demand.child;
+    let own_share = ratio(demand.own.sum(), blocked).unwrap_or(1.0);
+    program
+        .series
+        .bins()
+        .iter()
+        .map(|bin| {
+            let quiet = if program.quiet_idle { 0.0 } else { bin.seconds(Lane::QuietWait) };
+            let own = bin.seconds(Lane::OwnWait) + quiet + own_share * bin.seconds(Lane::Unattributed);
+            let on_cpu = bin.seconds(Lane::OnCpu);
+            (on_cpu, on_cpu + own)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::timeline::OwnWait;
+    use proptest::prelude::*;
+
+    fn demand(on_cpu: f64, sleep: f64) -> Demand {
+        Demand { on_cpu, own: OwnWait { sleep, ..OwnWait::default() }, ..Demand::default() }
+    }
+
+    #[test]
+    fn a_plain_burn_is_known_exactly() {
+        let pairs = vec![(0.01, 0.01); 100];
+        let score = score_of(&demand(1.0, 0.0), &pairs, 1, false).expect("there is demand");
+        assert_eq!((score.point, score.high), (1.0, 1.0));
+        assert!(score.low > 0.99);
+    }
+
+    #[test]
+    fn no_demand_has_no_score() {
+        assert_eq!(score_of(&demand(0.0, 0.0), &[], 1, false), None);
+    }
+
+    proptest! {
+        #[test]
+        fn more_loss_only_widens(on_cpu in 0.01f64..10.0, sleep in 0.0f64..10.0, lost in 0.0f64..5.0, more in 0.0f64..5.0) {
+            let pairs = vec![(on_cpu / 50.0, (on_cpu + sleep) / 50.0); 50];
+            let width = |unknown: f64| {
+                let score = score_of(&Demand { unknown, ..demand(on_cpu, sleep) }, &pairs, 1, false).expect("demand");
+                (score.low, score.high)
+            };
+            let (before, after) = (width(lost), width(lost + more));
+            prop_assert!(after.0 <= before.0 + 1e-12 && after.1 >= before.1 - 1e-12);
+        }
+    }
+}

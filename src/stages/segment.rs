@@ -1,0 +1,175 @@
+//! From a timeline to stages: each program under one parent is one, workers of one pool are one together.
+
+use super::fold::{folded, own_demand};
+use super::phases::phases_of;
+use super::score::{pairs_of, score_of};
+use super::{Folded, Kind, Stage, Stages};
+use crate::timeline::{Program, Records, Timeline};
+use crate::trace::{Rung, Rusage};
+use crate::units::{Estimate, Span, ratio};
+use std::collections::HashMap;
+
+/// Part of a stage's life that memory growth is taken from: the start fills caches and is no growth.
+const GROWTH_FROM: f64 = 0.25;
+/// Fewest readings that make a slope.
+const GROWTH_READINGS: usize = 8;
+
+/// The kernel's word on the whole run.
+#[derive(Debug, Clone, Copy)]
+pub struct Totals {
+    /// The rung that told who ran when.
+    pub rung: Rung,
+    /// What `wait4` said, orphans included.
+    pub rusage: Option<Rusage>,
+}
+
+/// The stages of a timeline.
+pub fn segment(timeline: &Timeline, totals: &Totals) -> Stages {
+    let away = folded(timeline);
+    let mut kept: Vec<&Program> = Vec::new();
+    let mut left_out: Vec<Folded> = Vec::new();
+    for (program, away) in timeline.programs.iter().zip(&away) {
+        if !away {
+            kept.push(program);
+        } else if program.processes > 0 {
+            left_out.push(Folded {
+                name: program.image.name(),
+                processes: program.processes,
+                cpu_seconds: program.demand.on_cpu,
+            });
+        }
+    }
+    kept.sort_by(|one, other| {
+        own_demand(other).total_cmp(&own_demand(one)).then_with(|| one.image.name().cmp(&other.image.name()))
+    });
+    let kind = if kept.len() == 1 { Kind::Command } else { Kind::Process };
+    let sampled = timeline.records != Records::Whole;
+    let mut stages: Vec<Stage> = kept.iter().map(|program| stage_of(program, timeline, kind, sampled)).collect();
+    name_apart(&mut stages, &kept, timeline);
+    let seen = timeline.on_cpu();
+    let total = totals.rusage.map(|rusage| rusage.cpu().secs_f64());
+    let mut unseen = total.map(|total| (total - seen).max(0.0));
+    if let ([only], Some(total)) = (stages.as_mut_slice(), total)
+        && left_out.is_empty()
+        && sampled
+    {
+        complete(only, timeline, totals.rung, total);
+        unseen = Some(0.0);
+    }
+    Stages { stages, folded: left_out, unseen_cpu_seconds: unseen }
+}
+
+fn stage_of(program: &Program, timeline: &Timeline, kind: Kind, sampled: bool) -> Stage {
+    let pairs = pairs_of(program);
+    let first = program.first.max(timeline.start);
+    let last = program.last.min(timeline.end);
+    let demand = program.demand;
+    let name = program.image.name();
+    let origin = program.series.origin();
+    let phases = phases_of(&pairs, program.series.width(), origin, first, last);
+    let wall = program.present - timeline.stopped.min(program.present);
+    Stage {
+        id: name.clone(),
+        name,
+        kind,
+        is_python: program.image.is_python(),
+        is_pool: program.peak_processes > 1,
+        demand,
+        waits_told: demand.assumed_own <= 0.5 * demand.own.sum() || demand.own.sum() < 1e-3,
+        score: score_of(&demand, &pairs, program.threads, sampled),
+        wall,
+        processes: program.processes,
+        threads: program.threads,
+        workers: program.peak_processes.max(1),
+        active_threads: program.peak_active_threads.max(1),
+        parallelism: ratio(demand.on_cpu + demand.run_queue, program.busy_wall.secs_f64()),
+        voluntary: program.voluntary,
+        involuntary: program.involuntary,
+        cpu_split: program.cpu_split.and_then(|(user, system)| {
+            // Clock ticks give the proportion, the scheduler the sum.
+            let share = ratio(user.secs_f64(), (user + system).secs_f64())?;
+            Some((demand.on_cpu * share, demand.on_cpu * (1.0 - share)))
+        }),
+        memory: program.memory,
+        growth: growth(program),
+        bytes: program.bytes,
+        phases,
+    }
+}
+
+/// Ids stay the same from run to run: the name, and where two share one, their parents' names or a number.
+fn name_apart(stages: &mut [Stage], programs: &[&Program], timeline: &Timeline) {
+    let mut count: HashMap<String, usize> = HashMap::new();
+    for stage in stages.iter() {
+        *count.entry(stage.name.clone()).or_default() += 1;
+    }
+    let mut used: HashMap<String, usize> = HashMap::new();
+    for (stage, program) in stages.iter_mut().zip(programs) {
+        if count[&stage.name] > 1
+            && let Some(parent) = program.parent
+        {
+            stage.name = format!("{} (under {})", stage.name, timeline.programs[parent.0].image.name());
+        }
+        let number = used.entry(stage.name.clone()).or_default();
+        *number += 1;
+        if *number > 1 {
+            stage.name = format!("{} #{number}", stage.name);
+        }
+        let prefix = if stage.kind == Kind::Command { "command" } else { "process" };
+        stage.id = format!("{prefix}:{}", stage.name);
+    }
+}
+
+/// Slope of resident memory over the later part of the program's life, bytes a second, by least squares.
+fn growth(program: &Program) -> Option<f64> {
+    let width = program.series.width().secs_f64();
+    let readings: Vec<(f64, f64)> = program
+        .series
+        .bins()
+        .iter()
+        .enumerate()
+        .filter_map(|(index, bin)| Some((index as f64 * width, bin.rss_bytes()? as f64)))
+        .collect();
+    let (first, last) = (readings.first()?.0, readings.last()?.0);
+    let from = first + GROWTH_FROM * (last - first);
+    let later: Vec<(f64, f64)> = readings.into_iter().filter(|reading| reading.0 >= from).collect();
+    if later.len() < GROWTH_READINGS {
+        return None;
+    }
+    let count = later.len() as f64;
+    let (mean_x, mean_y) =
+        (later.iter().map(|point| point.0).sum::<f64>() / count, later.iter().map(|point| point.1).sum::<f64>() / count);
+    let covariance: f64 = later.iter().map(|point| (point.0 - mean_x) * (point.1 - mean_y)).sum();
+    let variance: f64 = later.iter().map(|point| (point.0 - mean_x).powi(2)).sum();
+    ratio(covariance, variance)
+}
+
+/// Without records, a run of one program takes its CPU from the kernel's total: readings miss the last moments.
+fn complete(stage: &mut Stage, timeline: &Timeline, rung: Rung, cpu_seconds: f64) {
+    let wall = timeline.wall().secs_f64();
+    stage.wall = timeline.wall();
+    if rung != Rung::Rusage {
+        let missing = (cpu_seconds - stage.demand.on_cpu).max(0.0);
+        stage.demand.on_cpu += missing;
+        stage.demand.unknown = (stage.demand.unknown - missing).max(0.0);
+        return;
+    }
+    // Totals alone: what was not CPU was wait or run queue, and nothing but the host's idleness tells which.
+    let off = (wall - cpu_seconds).max(0.0);
+    let (idle, throttled) = timeline.host_idle.unwrap_or((0.0, None));
+    let throttled = throttled.map_or(0.0, Span::secs_f64).min(off);
+    stage.demand = crate::timeline::Demand { on_cpu: cpu_seconds, ..Default::default() };
+    stage.demand.run_queue = throttled;
+    stage.demand.own.other = off - throttled;
+    stage.waits_told = false;
+    let own = stage.demand.own.sum();
+    let Some(point) = ratio(cpu_seconds, cpu_seconds + own) else {
+        stage.score = None;
+        return;
+    };
+    // An idle CPU is an empty run queue: at most the busy share of the host can have been queueing.
+    let queueing = own * (1.0 - idle).clamp(0.0, 1.0);
+    let others_busy = idle < 0.1;
+    let high = if others_busy { 1.0 } else { ratio(cpu_seconds, cpu_seconds + own - queueing).unwrap_or(1.0) };
+    stage.score = Some(Estimate::new(point - 0.02, point, high.max(point + 0.02)).clamped(0.0, 1.0));
+}

@@ -1,0 +1,88 @@
+//! The class of a stage: its score against the thresholds, or unknown where the evidence is too thin.
+
+use super::Thresholds;
+use crate::stages::{Phase, Stage};
+use crate::units::Estimate;
+
+/// On-CPU and own wait together below which there is nothing to judge, seconds.
+const THIN_SECONDS: f64 = 0.010;
+/// A phase with less demand than this share of the stage's is not told.
+const SMALL_PHASE: f64 = 0.03;
+
+/// What a score says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// Below the I/O threshold.
+    IoBound,
+    /// Between the two, both included.
+    Hybrid,
+    /// Above the CPU threshold.
+    CpuBound,
+    /// The evidence is too thin.
+    Unknown,
+}
+
+/// The class of a score.
+pub fn class_of(score: f64, thresholds: &Thresholds) -> Class {
+    if score < thresholds.io {
+        Class::IoBound
+    } else if score > thresholds.cpu {
+        Class::CpuBound
+    } else {
+        Class::Hybrid
+    }
+}
+
+/// The class of a stage.
+pub fn classify(stage: &Stage, thresholds: &Thresholds) -> Class {
+    let Some(score) = stage.score else { return Class::Unknown };
+    if stage.demand.on_cpu + stage.demand.own.sum() < THIN_SECONDS || spans_all(score, thresholds) {
+        return Class::Unknown;
+    }
+    class_of(score.point, thresholds)
+}
+
+/// Whether the interval leaves all three classes open.
+fn spans_all(score: Estimate, thresholds: &Thresholds) -> bool {
+    class_of(score.low, thresholds) == Class::IoBound && class_of(score.high, thresholds) == Class::CpuBound
+}
+
+/// A stage's phases with neighbours of one class joined; empty unless at least two classes remain.
+pub fn phases_by_class(stage: &Stage, thresholds: &Thresholds) -> Vec<(Phase, Class)> {
+    let total: f64 = stage.phases.iter().map(|phase| phase.demand).sum();
+    let mut joined: Vec<(Phase, Class)> = Vec::new();
+    for phase in stage.phases.iter().filter(|phase| phase.demand > SMALL_PHASE * total) {
+        let class = class_of(phase.score, thresholds);
+        match joined.last_mut() {
+            Some((last, last_class)) if *last_class == class => {
+                let demand = last.demand + phase.demand;
+                last.score = (last.score * last.demand + phase.score * phase.demand) / demand;
+                last.demand = demand;
+                last.end = phase.end;
+            }
+            _ => joined.push((*phase, class)),
+        }
+    }
+    if joined.len() < 2 { Vec::new() } else { joined }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_thresholds_belong_to_hybrid() {
+        let thresholds = Thresholds::default();
+        for (score, class) in [
+            (0.0, Class::IoBound),
+            (0.399, Class::IoBound),
+            (0.4, Class::Hybrid),
+            (0.55, Class::Hybrid),
+            (0.7, Class::Hybrid),
+            (0.701, Class::CpuBound),
+            (1.0, Class::CpuBound),
+        ] {
+            assert_eq!(class_of(score, &thresholds), class, "{score}");
+        }
+    }
+}

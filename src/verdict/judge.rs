@@ -1,0 +1,147 @@
+//! Does the executor that a stage runs under fit? Misrouted is said only where the evidence carries it.
+//!
+//! | program | runs under | evidence | verdict |
+//! | --- | --- | --- | --- |
+//! | any | not known | | not judged |
+//! | any | any | class unknown | not judged |
+//! | any | the recommended one | high or medium confidence | fits |
+//! | other | thread, process, asyncio | a program is in its own process already | fits: all drive it as well |
+//! | other | serial | threads' bound over serial, both ends of the score, above 1/0.85 | misrouted |
+//! | other | pool | already parallel | undecided: no faster, perhaps slower |
+//! | Python | any | no GIL reading, low confidence or another executor | undecided |
+
+use super::classify::{classify, phases_by_class};
+use super::recommend::{Confidence, Recommendation, recommend};
+use super::{Capacity, Class, Executor, Payload, Reason, Thresholds};
+use crate::laws::thread_of_children_bound;
+use crate::stages::{Phase, Stage};
+
+/// A current executor below this share of the recommended one's throughput is misrouted.
+const FITTING_SHARE: f64 = 0.85;
+
+/// Why there is no yes or no.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// One run of a command does not show what production runs it under.
+    NoExecutor,
+    /// The evidence is too thin for a class.
+    ThinEvidence,
+    /// Whether threads would contend for the interpreter lock was not measured.
+    GilUnknown,
+    /// The difference is within what the evidence leaves open.
+    TooClose,
+    /// It uses the cores itself; a pool makes it no faster.
+    AlreadyParallel,
+}
+
+/// Whether the executor fits.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Outcome {
+    /// It does.
+    Fits,
+    /// It does not: the recommended one has `cost` times its throughput.
+    Misrouted {
+        /// Recommended throughput over the current one.
+        cost: f64,
+    },
+    /// The evidence does not decide it.
+    Undecided(Why),
+    /// There is nothing to compare, or no evidence.
+    NotJudged(Why),
+}
+
+/// All that is said of a stage.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judgement {
+    /// Its class.
+    pub class: Class,
+    /// Its phases, where it has several classes.
+    pub phases: Vec<(Phase, Class)>,
+    /// What the thresholds alone say.
+    pub rule: Option<Executor>,
+    /// What the evidence says.
+    pub recommendation: Option<Recommendation>,
+    /// The executor that it was found to run under.
+    pub found: Option<Executor>,
+    /// Whether the executor fits.
+    pub outcome: Outcome,
+}
+
+/// Judges a stage. `declared`: the executor that the user says production runs it under; it outranks the one found.
+pub fn judge(
+    stage: &Stage,
+    declared: Option<Executor>,
+    payload: Option<&Payload>,
+    capacity: &Capacity,
+    thresholds: &Thresholds,
+) -> Judgement {
+    let class = classify(stage, thresholds);
+    let phases = phases_by_class(stage, thresholds);
+    let dear = payload.is_some_and(|payload| payload.exceeds(stage.process_seconds(), thresholds.ipc));
+    let rule = rule_of(class, dear);
+    let mut recommendation = recommend(stage, class, &phases, payload, capacity, thresholds);
+    let found = stage.is_pool.then_some(Executor::Process);
+    let current = declared.or(found);
+    let outcome = match (&recommendation, current) {
+        (None, _) => Outcome::NotJudged(Why::ThinEvidence),
+        (Some(_), None) => Outcome::NotJudged(Why::NoExecutor),
+        (Some(recommendation), Some(current)) => compare(stage, recommendation, current, capacity),
+    };
+    if let (Some(recommendation), Some(_)) = (&mut recommendation, found)
+        && let Some(wanted) = recommendation.workers
+        && stage.workers > 1
+        && stage.workers.saturating_mul(2) <= wanted
+        && recommendation.confidence >= Confidence::Medium
+    {
+        recommendation.reasons.push(Reason::WorkersTooFew { seen: stage.workers, wanted });
+    }
+    Judgement { class, phases, rule, recommendation, found, outcome }
+}
+
+/// What 0.4 and 0.7 on the score and the payload limit say alone.
+fn rule_of(class: Class, payload_is_dear: bool) -> Option<Executor> {
+    match class {
+        Class::Unknown => None,
+        Class::IoBound => Some(Executor::Thread),
+        Class::Hybrid => Some(Executor::Split),
+        Class::CpuBound if payload_is_dear => Some(Executor::Thread),
+        Class::CpuBound => Some(Executor::Process),
+    }
+}
+
+fn compare(stage: &Stage, recommendation: &Recommendation, current: Executor, capacity: &Capacity) -> Outcome {
+    let parallel = matches!(recommendation.reasons.first(), Some(Reason::AlreadyParallel { .. }));
+    if current == recommendation.executor && recommendation.confidence >= Confidence::Medium {
+        return Outcome::Fits;
+    }
+    if parallel {
+        return Outcome::Undecided(Why::AlreadyParallel);
+    }
+    if stage.is_python {
+        return Outcome::Undecided(Why::GilUnknown);
+    }
+    match (current, recommendation.executor) {
+        // A program is in a process of its own already: what waits for it matters little.
+        (Executor::Thread | Executor::Process | Executor::Asyncio | Executor::Interpreter, Executor::Thread) => {
+            Outcome::Fits
+        }
+        (Executor::Serial, Executor::Thread) => serial_cost(stage, recommendation, capacity),
+        _ => Outcome::Undecided(Why::TooClose),
+    }
+}
+
+/// What running one after another costs, at the pessimistic end of the score.
+fn serial_cost(stage: &Stage, recommendation: &Recommendation, capacity: &Capacity) -> Outcome {
+    let (Some(score), Some(workers)) = (stage.score, recommendation.workers) else {
+        return Outcome::Undecided(Why::TooClose);
+    };
+    let used = super::recommend::cores_used(stage).max(1.0);
+    let bound = |score: f64| {
+        thread_of_children_bound(f64::from(workers), capacity.cores / used, score.max(1e-6), 1.0 - score)
+    };
+    match (bound(score.point), bound(score.high)) {
+        (Some(point), Some(low)) if low * FITTING_SHARE > 1.0 => Outcome::Misrouted { cost: point.max(1.0) },
+        (Some(point), _) if point * FITTING_SHARE <= 1.0 => Outcome::Fits,
+        _ => Outcome::Undecided(Why::TooClose),
+    }
+}

@@ -1,0 +1,54 @@
+//! The payload that a process pool would have to move for one task, and what share of its latency that is.
+
+use crate::units::ratio;
+
+/// How a payload's bytes were obtained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PayloadSource {
+    /// Given by the user.
+    Declared,
+    /// From the positions of files on descriptors 0 and 1.
+    Files,
+    /// From the bytes of all reads and writes: an upper bound.
+    UpperBound,
+}
+
+/// The payload of one task.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Payload {
+    /// Bytes in.
+    pub argument_bytes: Option<u64>,
+    /// Bytes out.
+    pub result_bytes: Option<u64>,
+    /// How the bytes were obtained.
+    pub source: PayloadSource,
+    /// Pickling, moving and unpickling both, seconds; `None` where no price could be measured.
+    pub seconds: Option<f64>,
+}
+
+impl Payload {
+    /// ipc ÷ (ipc + task wall), 0..=1.
+    pub fn share_of_latency(&self, task_seconds: Option<f64>) -> Option<f64> {
+        let seconds = self.seconds?;
+        ratio(seconds, seconds + task_seconds?)
+    }
+
+    /// Whether it is certainly above `limit`: an upper bound never is.
+    pub fn exceeds(&self, task_seconds: Option<f64>, limit: f64) -> bool {
+        self.source != PayloadSource::UpperBound && self.share_of_latency(task_seconds).is_some_and(|share| share > limit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upper_bound_never_exceeds() {
+        let payload =
+            Payload { argument_bytes: Some(1), result_bytes: None, source: PayloadSource::Declared, seconds: Some(1.0) };
+        assert_eq!(payload.share_of_latency(Some(3.0)), Some(0.25));
+        assert!(payload.exceeds(Some(3.0), 0.15));
+        assert!(!Payload { source: PayloadSource::UpperBound, ..payload }.exceeds(Some(3.0), 0.15));
+    }
+}

@@ -1,0 +1,117 @@
+//! Reasons: stable codes with the numbers that decided. The wording is the report's.
+
+/// Why something is recommended or not. `report::wording` says it in a sentence.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Reason {
+    /// It waits on the outside world for most of its time; `share` of it.
+    IoBound {
+        /// Own wait over own wait and CPU.
+        share: f64,
+    },
+    /// It computes for most of its time.
+    CpuBound {
+        /// The score.
+        score: f64,
+    },
+    /// It does both, in turns.
+    Interleaved {
+        /// The score.
+        score: f64,
+    },
+    /// Its class changes over its life.
+    MixedPhases {
+        /// How many stretches.
+        phases: usize,
+    },
+    /// It already uses the cores itself.
+    AlreadyParallel {
+        /// CPUs that it uses at once.
+        used: f64,
+        /// CPUs that there are.
+        cores: f64,
+    },
+    /// It is a program of its own: a thread that waits for it is enough.
+    OwnProcess,
+    /// One core: nothing can run beside it.
+    SingleCore {
+        /// CPUs that there are.
+        cores: f64,
+    },
+    /// Memory allows fewer workers than the cores or the waits would.
+    MemoryLimited {
+        /// Workers that fit.
+        workers: u32,
+        /// Bytes of one.
+        bytes: u64,
+        /// Bytes that there are.
+        limit: u64,
+    },
+    /// The payload takes too much of the latency.
+    IpcTooExpensive {
+        /// Share of latency.
+        share: f64,
+        /// Its limit.
+        limit: f64,
+    },
+    /// It would be too expensive if the upper bound of bytes were all payload.
+    IpcUnsure {
+        /// Share of latency by the upper bound.
+        share: f64,
+        /// Its limit.
+        limit: f64,
+    },
+    /// Whether threads would contend for the interpreter lock was not measured.
+    GilUnknown,
+    /// The pool that it runs in keeps the cores busy.
+    SaturatesCores {
+        /// CPUs that it uses at once.
+        used: f64,
+        /// CPUs that there are.
+        cores: f64,
+    },
+    /// More workers than were seen: that the outside world keeps up is assumed.
+    WaitAssumed {
+        /// Workers recommended.
+        workers: u32,
+        /// Workers seen.
+        seen: u32,
+    },
+    /// So many workers that an event loop is worth a thought.
+    ManyConnections {
+        /// Workers that would fill the cores.
+        workers: u32,
+    },
+    /// It has far fewer workers than it could use.
+    WorkersTooFew {
+        /// Workers seen.
+        seen: u32,
+        /// Workers recommended.
+        wanted: u32,
+    },
+    /// The evidence is too thin for a class.
+    InsufficientData,
+}
+
+impl Reason {
+    /// Its stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Reason::IoBound { .. } => "io-bound",
+            Reason::CpuBound { .. } => "cpu-bound",
+            Reason::Interleaved { .. } => "interleaved",
+            Reason::MixedPhases { .. } => "mixed-phases",
+            Reason::AlreadyParallel { .. } => "already-parallel",
+            Reason::OwnProcess => "own-process",
+            Reason::SingleCore { .. } => "single-core",
+            Reason::MemoryLimited { .. } => "memory-limited",
+            Reason::IpcTooExpensive { .. } => "ipc-too-expensive",
+            Reason::IpcUnsure { .. } => "ipc-unsure",
+            Reason::GilUnknown => "gil-unknown",
+            Reason::SaturatesCores { .. } => "saturates-cores",
+            Reason::WaitAssumed { .. } => "wait-assumed",
+            Reason::ManyConnections { .. } => "many-connections",
+            Reason::WorkersTooFew { .. } => "workers-too-few",
+            Reason::InsufficientData => "insufficient-data",
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! What the evidence of an opaque program says. Without a look into the interpreter this is modest: a program of its own
+//! is driven well by threads that wait for it; of Python code inside one it is said what is not known.
+//!
+//! | program | class | uses the cores itself | recommendation |
+//! | --- | --- | --- | --- |
+//! | any | unknown | | none |
+//! | any | any but I/O-bound | yes | serial: one at a time |
+//! | other | any | no | threads, N* = C·(D+Z)/D |
+//! | Python | I/O-bound | no | threads, N* |
+//! | Python | hybrid with phases | no | split: threads for the waiting, processes for the computing |
+//! | Python | hybrid, CPU-bound | no | processes, N*, low confidence: the GIL share is not known |
+//! | any | CPU-bound | one core only | serial |
+
+use super::{Capacity, Class, Executor, Payload, Reason, Thresholds};
+use crate::laws::{saturation_point, thread_of_children_bound};
+use crate::stages::{Phase, Stage};
+use crate::units::ratio;
+
+/// A program that keeps this share of the cores busy by itself leaves nothing for a second one.
+const PARALLEL_SHARE: f64 = 0.75;
+/// Share of the memory limit that a pool may fill.
+const MEMORY_SHARE: f64 = 0.8;
+/// More workers than this are not recommended on the word of an assumption.
+const MOST_WORKERS: u32 = 64;
+/// From here on an event loop is worth a thought.
+const MANY_CONNECTIONS: f64 = 200.0;
+
+/// How sure a recommendation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Confidence {
+    /// Evidence for a part of it is missing.
+    Low,
+    /// It rests on an assumption that the run could not show.
+    Medium,
+    /// Measured.
+    High,
+}
+
+/// What the evidence says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recommendation {
+    /// Which executor.
+    pub executor: Executor,
+    /// For `Split`: each phase with its executor.
+    pub parts: Vec<(Phase, Executor)>,
+    /// With how many workers.
+    pub workers: Option<u32>,
+    /// Throughput over serial at the most, by the asymptotic bound.
+    pub speedup: Option<f64>,
+    /// How sure.
+    pub confidence: Confidence,
+    /// Why, most important first.
+    pub reasons: Vec<Reason>,
+}
+
+/// CPUs that the stage uses at once by itself, all its processes together.
+pub fn cores_used(stage: &Stage) -> f64 {
+    let one = stage.parallelism.unwrap_or(1.0).max(if stage.active_threads > 1 { 0.0 } else { 1.0 });
+    if stage.is_pool {
+        ratio(stage.demand.on_cpu + stage.demand.run_queue, stage.wall.secs_f64()).unwrap_or(one)
+    } else if stage.active_threads > 1 {
+        stage.parallelism.unwrap_or(1.0)
+    } else {
+        1.0
+    }
+}
+
+/// The recommendation for a stage of this class; `None` where the evidence is too thin.
+pub fn recommend(
+    stage: &Stage,
+    class: Class,
+    phases: &[(Phase, Class)],
+    payload: Option<&Payload>,
+    capacity: &Capacity,
+    thresholds: &Thresholds,
+) -> Option<Recommendation> {
+    let score = stage.score?.point;
+    let mut reasons = vec![match class {
+        Class::Unknown => return None,
+        Class::IoBound => Reason::IoBound { share: 1.0 - score },
+        Class::CpuBound => Reason::CpuBound { score },
+        Class::Hybrid if phases.is_empty() => Reason::Interleaved { score },
+        Class::Hybrid => Reason::MixedPhases { phases: phases.len() },
+    }];
+    let cores = capacity.cores.max(f64::MIN_POSITIVE);
+    let used = cores_used(stage);
+    if class != Class::IoBound && !stage.is_pool && cores >= 2.0 && used >= PARALLEL_SHARE * cores {
+        reasons.insert(0, Reason::AlreadyParallel { used, cores });
+        return Some(plain(Executor::Serial, 1, None, Confidence::High, reasons));
+    }
+    if class == Class::CpuBound && cores < 1.5 {
+        reasons.push(Reason::SingleCore { cores });
+        return Some(plain(Executor::Serial, 1, None, Confidence::High, reasons));
+    }
+    let (demand, wait) = (stage.demand.on_cpu, stage.demand.own.sum());
+    // Each copy of a program that uses several cores at once takes that many.
+    let room = if stage.is_pool { cores } else { cores / used.max(1.0) };
+    let wanted = saturation_point(room, demand, wait)?;
+    let mut workers = (wanted.ceil() as u32).clamp(1, MOST_WORKERS);
+    if class == Class::CpuBound {
+        workers = workers.min((cores.round() as u32).max(1));
+    }
+    let mut confidence = Confidence::High;
+    if let (Some(bytes), Some(limit)) = (stage.memory.peak_one_bytes.filter(|&bytes| bytes > 0), capacity.memory_bytes) {
+        let fit = ((MEMORY_SHARE * limit as f64 / bytes as f64) as u32).max(1);
+        if fit < workers {
+            workers = fit;
+            reasons.push(Reason::MemoryLimited { workers, bytes, limit });
+        }
+    }
+    let task_seconds = stage.process_seconds();
+    if let Some(share) = payload.and_then(|payload| payload.share_of_latency(task_seconds))
+        && share > thresholds.ipc
+    {
+        let limit = thresholds.ipc;
+        let certain = payload.is_some_and(|payload| payload.exceeds(task_seconds, limit));
+        reasons.push(if certain { Reason::IpcTooExpensive { share, limit } } else { Reason::IpcUnsure { share, limit } });
+    }
+    if stage.is_pool && stage.is_python {
+        let executor = if class == Class::IoBound { Executor::Thread } else { Executor::Process };
+        if class == Class::CpuBound && used >= PARALLEL_SHARE * cores {
+            reasons.push(Reason::SaturatesCores { used, cores });
+        } else {
+            reasons.push(Reason::GilUnknown);
+            confidence = Confidence::Low;
+        }
+        return Some(Recommendation { executor, parts: Vec::new(), workers: Some(workers), speedup: None, confidence, reasons });
+    }
+    if !stage.is_python {
+        reasons.push(Reason::OwnProcess);
+    }
+    if class != Class::CpuBound && workers > stage.workers {
+        confidence = confidence.min(Confidence::Medium);
+        reasons.push(Reason::WaitAssumed { workers, seen: stage.workers });
+    }
+    if wanted > MANY_CONNECTIONS {
+        reasons.push(Reason::ManyConnections { workers: wanted.min(1e6) as u32 });
+    }
+    let speedup = thread_of_children_bound(f64::from(workers), room, demand, wait);
+    if !stage.is_python {
+        return Some(plain(Executor::Thread, workers, speedup, confidence, reasons));
+    }
+    reasons.push(Reason::GilUnknown);
+    if class == Class::IoBound {
+        return Some(plain(Executor::Thread, workers, speedup, confidence.min(Confidence::Medium), reasons));
+    }
+    if class == Class::Hybrid && !phases.is_empty() {
+        let parts = phases
+            .iter()
+            .map(|&(phase, class)| (phase, if class == Class::IoBound { Executor::Thread } else { Executor::Process }))
+            .collect();
+        return Some(Recommendation {
+            executor: Executor::Split,
+            parts,
+            workers: None,
+            speedup: None,
+            confidence: Confidence::Low,
+            reasons,
+        });
+    }
+    // Whether threads would do as well hangs on the GIL share.
+    Some(plain(Executor::Process, workers, None, Confidence::Low, reasons))
+}
+
+fn plain(
+    executor: Executor,
+    workers: u32,
+    speedup: Option<f64>,
+    confidence: Confidence,
+    reasons: Vec<Reason>,
+) -> Recommendation {
+    Recommendation { executor, parts: Vec::new(), workers: Some(workers), speedup, confidence, reasons }
+}
