@@ -37,9 +37,7 @@ pub struct PayloadCost {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Error)]
 pub enum NoPickle {
     /// There is no interpreter.
-    #[error(
-        "the cost of pickling is unknown: there is no Python interpreter (no `python3` on `PATH`, or none at the path given)"
-    )]
+    #[error("the cost of pickling is unknown: no Python interpreter on `PATH` (`python3`) or at the path given")]
     NoInterpreter,
     /// The interpreter did not answer; what it said instead.
     #[error("the cost of pickling is unknown: {0}")]

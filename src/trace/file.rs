@@ -44,7 +44,8 @@ const FOOTER: u8 = 3;
 pub enum TraceError {
     /// The first bytes are not a trace's.
     #[error(
-        "this is not a poolpick trace: it begins with `{}`\nhint: record one with `poolpick profile --record FILE -- CMD…`",
+        "this is not a poolpick trace: it begins with `{}`\n\
+         hint: record one with `poolpick profile --record FILE -- CMD…`",
         .start.escape_ascii()
     )]
     NotATrace {
