@@ -1,3 +1,85 @@
-//! seat
-/// seat
-pub fn main() -> std::process::ExitCode { std::process::ExitCode::SUCCESS }
+//! The command line: arguments, one file a command, messages on stderr, exit statuses. Strings the layers together and
+//! holds no knowledge of its own about stages, verdicts or the kernel.
+
+mod analyse;
+mod args;
+mod doctor;
+mod exit;
+mod live;
+mod output;
+mod profile;
+mod report;
+mod session;
+
+use anyhow::{Context, Result};
+use args::{Cli, Command};
+use clap::{CommandFactory, Parser};
+use exit::Failure;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Runs poolpick with the process's arguments.
+pub fn main() -> ExitCode {
+    let wraps = std::env::args_os().nth(1).is_some_and(|command| command == "profile");
+    let failed = if wraps { exit::FAILED } else { exit::USAGE };
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let status = if error.use_stderr() { failed } else { 0 };
+            // Nobody may be left to read it; the status tells all the same.
+            let _ = error.print();
+            return ExitCode::from(status);
+        }
+    };
+    let outcome = std::panic::catch_unwind(|| run(cli));
+    match outcome {
+        Ok(Ok(status)) => status,
+        Ok(Err(error)) => {
+            let status = match error.downcast_ref::<Failure>() {
+                Some(failure) if wraps => failure.status_as_wrapper(),
+                Some(failure) => failure.status(),
+                None => exit::FAILED,
+            };
+            say(&format!("error: {error:#}"));
+            ExitCode::from(status)
+        }
+        Err(_) => {
+            say("error: poolpick itself failed; please report this with the lines above");
+            ExitCode::from(exit::FAILED)
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode> {
+    match cli.command {
+        Command::Profile(arguments) => profile::run(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Schema => print(|out| {
+            serde_json::to_writer_pretty(&mut *out, &crate::report::schema::report_schema())?;
+            writeln!(out)
+        }),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "poolpick", &mut script);
+            print(|out| out.write_all(&script))
+        }
+        Command::Man => print(|out| clap_mangen::Man::new(Cli::command()).render(out)),
+    }
+}
+
+/// Prints to stdout; a reader that went away is no failure.
+fn print(write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<ExitCode> {
+    let mut out = std::io::stdout().lock();
+    match write(&mut out).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to stdout")
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// One line on stderr, whose reader may be gone.
+fn say(message: &str) {
+    let _ = writeln!(std::io::stderr(), "poolpick: {message}");
+}

@@ -47,8 +47,8 @@ pub struct Assembly<'a> {
     pub unseen_cpu_seconds: Option<f64>,
     /// The thresholds.
     pub thresholds: verdict::Thresholds,
-    /// Whether arguments are shown.
-    pub show_args: bool,
+    /// How many words of the command are shown: the rest may hold secrets.
+    pub shown_arguments: usize,
     /// Runs that it is of.
     pub runs: u32,
     /// Further notes.
@@ -58,7 +58,7 @@ pub struct Assembly<'a> {
 /// Builds the report.
 pub fn assemble(assembly: &Assembly<'_>) -> Report {
     let Assembly { header, footer, .. } = assembly;
-    let (argv, argv_redacted) = redact(&header.argv, assembly.show_args);
+    let shown = assembly.shown_arguments.min(header.argv.len());
     Report {
         schema_version: SCHEMA_VERSION.to_owned(),
         kind: types::Kind::Profile,
@@ -72,8 +72,8 @@ pub fn assemble(assembly: &Assembly<'_>) -> Report {
             steal_ratio: footer.host.steal_ratio,
         },
         target: Target {
-            argv,
-            argv_redacted,
+            argv: header.argv[..shown].to_vec(),
+            argv_redacted: shown < header.argv.len(),
             exit_code: footer.exit_code,
             signal: footer.signal,
             timed_out: footer.timed_out,
@@ -92,24 +92,6 @@ pub fn assemble(assembly: &Assembly<'_>) -> Report {
         },
         stages: assembly.stages.iter().map(|judged| stage(judged, assembly)).collect(),
     }
-}
-
-/// Arguments after the program and script names may hold secrets.
-fn redact(argv: &[String], show: bool) -> (Vec<String>, bool) {
-    if show {
-        return (argv.to_vec(), false);
-    }
-    let image = crate::timeline_image(argv);
-    let script = image.and_then(|script| {
-        argv.iter().position(|argument| argument.rsplit('/').next() == Some(script.as_str())).filter(|&at| at > 0)
-    });
-    let kept = match script {
-        // Options before a script are the interpreter's own.
-        Some(at) => at + 1,
-        None => 1,
-    };
-    let kept = kept.min(argv.len());
-    (argv[..kept].to_vec(), kept < argv.len())
 }
 
 fn sources(assembly: &Assembly<'_>) -> Sources {

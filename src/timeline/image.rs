@@ -30,6 +30,16 @@ impl Image {
         Image { program: program.to_owned(), script, forked: false }
     }
 
+    /// How many words of `argv` name the program and what it interprets: what follows may hold secrets.
+    pub fn naming_words(argv: &[String]) -> usize {
+        let image = Image::from_argv(None, argv);
+        let script = image.script.and_then(|script| {
+            argv.iter().position(|argument| base_name(argument) == script).filter(|&at| at > 0)
+        });
+        // Options before a script are the interpreter's own.
+        script.map_or(1, |at| at + 1).min(argv.len())
+    }
+
     /// Whether it is a Python interpreter.
     pub fn is_python(&self) -> bool {
         is_python(&self.program)

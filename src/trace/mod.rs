@@ -8,7 +8,7 @@ mod host;
 
 pub use coverage::{Coverage, Refusal, Rung, WhyNot};
 pub use event::{Blocking, Event, Ids, ProcessReading, Rusage, SwitchOut, ThreadReading};
-pub use file::{Reader, TraceError, Writer};
+pub use file::{Flaw, Reader, TraceError, Writer};
 pub use host::Host;
 
 use crate::units::Timestamp;

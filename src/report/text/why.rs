@@ -119,7 +119,8 @@ fn payload(ipc: &Ipc, voice: &Voice) -> Option<Point> {
     let source = match ipc.source {
         IpcSource::Measured => "",
         IpcSource::Declared => " (declared)",
-        IpcSource::Estimated => " (estimated, an upper bound)",
+        IpcSource::Estimated => " (from the files on its stdin and stdout)",
+        IpcSource::UpperBound => " (at the most: all bytes that it read and wrote)",
         IpcSource::Unknown => " (of unknown source)",
     };
     let cost = ipc.seconds_per_task.map_or_else(String::new, |cost| {

@@ -1,0 +1,250 @@
+//! The command line as it was typed. Parsing never acts.
+
+use crate::report::Format;
+use crate::verdict::Executor;
+use bytesize::ByteSize;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Tells which executor a pipeline stage should run under: threads, processes, asyncio, or no pool.
+#[derive(Debug, Parser)]
+#[command(name = "poolpick", version, max_term_width = 100)]
+#[command(after_help = "Start with: poolpick profile -- ./stage\nWhat this machine lets poolpick see: poolpick doctor")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a command, measure it, and judge it
+    Profile(Box<ProfileArgs>),
+    /// Render a saved report or a recorded trace
+    Report(ReportArgs),
+    /// Show what this machine, user and container let poolpick see, and how to see more
+    Doctor(DoctorArgs),
+    /// Print the JSON Schema of the report
+    Schema,
+    /// Print shell completions
+    Completions {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Colour {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// An executor, as it is declared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DeclaredExecutor {
+    /// A pool of threads
+    Thread,
+    /// A pool of processes
+    Process,
+    /// A pool of sub-interpreters
+    Interpreter,
+    /// An event loop
+    Asyncio,
+    /// No pool: one after another
+    Serial,
+}
+
+impl From<DeclaredExecutor> for Executor {
+    fn from(declared: DeclaredExecutor) -> Executor {
+        match declared {
+            DeclaredExecutor::Thread => Executor::Thread,
+            DeclaredExecutor::Process => Executor::Process,
+            DeclaredExecutor::Interpreter => Executor::Interpreter,
+            DeclaredExecutor::Asyncio => Executor::Asyncio,
+            DeclaredExecutor::Serial => Executor::Serial,
+        }
+    }
+}
+
+fn format_parser() -> impl TypedValueParser<Value = Format> {
+    PossibleValuesParser::new(Format::ALL.map(|(_, name)| name)).map(|name| format_named(&name).unwrap_or(Format::Table))
+}
+
+fn format_named(name: &str) -> Option<Format> {
+    Format::ALL.iter().find(|(_, known)| *known == name).map(|(format, _)| *format)
+}
+
+/// A format and the file to write it to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Export {
+    /// The format.
+    pub format: Format,
+    /// The file; `-` is stdout.
+    pub path: PathBuf,
+}
+
+fn parse_export(text: &str) -> Result<Export, String> {
+    let names = || Format::ALL.map(|(_, name)| name).join(", ");
+    let (format, path) =
+        text.split_once('=').ok_or_else(|| format!("it is FORMAT=PATH, with FORMAT one of {}", names()))?;
+    let format = format_named(format).ok_or_else(|| format!("`{format}` is no format; it is one of {}", names()))?;
+    if path.is_empty() {
+        return Err("the path is missing".to_owned());
+    }
+    Ok(Export { format, path: PathBuf::from(path) })
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let duration = match text.parse::<f64>() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?,
+        Err(_) => humantime::parse_duration(text).map_err(|_| "it is a time such as 500ms, 10s or 2m".to_owned())?,
+    };
+    if duration.is_zero() { Err("it must be longer than nothing".to_owned()) } else { Ok(duration) }
+}
+
+fn parse_interval(text: &str) -> Result<Duration, String> {
+    let interval = parse_duration(text)?;
+    if interval < Duration::from_millis(1) || interval > Duration::from_secs(60) {
+        return Err("it is between 1ms and 60s".to_owned());
+    }
+    Ok(interval)
+}
+
+fn parse_size(text: &str) -> Result<u64, String> {
+    text.parse::<ByteSize>().map(|size| size.as_u64()).map_err(|_| "it is a size such as 4096, 64KiB or 10MB".to_owned())
+}
+
+fn parse_share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("it is a number from 0 to 1".to_owned()),
+    }
+}
+
+/// Thresholds of the plain rule.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct ThresholdArgs {
+    /// Below this score a stage is I/O-bound
+    #[arg(long, value_name = "SHARE", default_value = "0.4", value_parser = parse_share)]
+    pub io_threshold: f64,
+    /// Above this score a stage is CPU-bound
+    #[arg(long, value_name = "SHARE", default_value = "0.7", value_parser = parse_share)]
+    pub cpu_threshold: f64,
+    /// Above this share of its latency a payload is too dear for processes
+    #[arg(long, value_name = "SHARE", default_value = "0.15", value_parser = parse_share)]
+    pub ipc_threshold: f64,
+}
+
+/// Where the report goes and how it looks.
+#[derive(Debug, Clone, Args)]
+pub struct OutputArgs {
+    /// How to render the report
+    #[arg(long, value_name = "FORMAT", value_parser = format_parser())]
+    pub format: Option<Format>,
+    /// Where to write it; `-` is stdout [default: stderr for a table, stdout for other formats]
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Also write it as FORMAT to PATH (may be given several times)
+    #[arg(long, value_name = "FORMAT=PATH", value_parser = parse_export)]
+    pub export: Vec<Export>,
+    /// When to use colours
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub color: Colour,
+}
+
+/// Payload sizes and the executor in production.
+#[derive(Debug, Clone, Args)]
+pub struct JudgeArgs {
+    /// The executor that production runs the command under
+    #[arg(long, value_name = "EXECUTOR")]
+    pub executor: Option<DeclaredExecutor>,
+    /// Bytes that one task is given
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub payload_in: Option<u64>,
+    /// Bytes that one task returns
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub payload_out: Option<u64>,
+}
+
+/// `poolpick profile`.
+#[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "The exit status is the command's own; killed by a signal, poolpick ends by the same one.\n\
+                  124 time limit, 125 poolpick failed or was misused, 126 cannot execute, 127 not found."
+)]
+pub struct ProfileArgs {
+    /// Judging.
+    #[command(flatten)]
+    pub judge: JudgeArgs,
+    /// Run it so often; the interval of the score then comes from all runs
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub runs: u32,
+    /// Run it so often before, without measuring
+    #[arg(long, value_name = "N", default_value = "0", value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub warmup: u32,
+    /// End it after this time: TERM, and KILL five seconds later
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub timeout: Option<Duration>,
+    /// Time between two rounds of sampling [default: 10ms, and longer where that would cost over 0.6 % of a core]
+    #[arg(long, value_name = "TIME", value_parser = parse_interval)]
+    pub interval: Option<Duration>,
+    /// Thresholds.
+    #[command(flatten)]
+    pub thresholds: ThresholdArgs,
+    /// Output.
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// Keep everything that was seen in this file; `poolpick report FILE` judges it again
+    #[arg(long, value_name = "TRACE")]
+    pub record: Option<PathBuf>,
+    /// Show the command's arguments in the report: they may hold secrets
+    #[arg(long)]
+    pub show_args: bool,
+    /// Write no report to stderr
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// The command, after `--`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "CMD")]
+    pub command: Vec<OsString>,
+}
+
+/// `poolpick report`.
+#[derive(Debug, Clone, Args)]
+pub struct ReportArgs {
+    /// A report in JSON (`--export json=FILE`) or a trace (`--record FILE`)
+    pub file: PathBuf,
+    /// Judging, for a trace.
+    #[command(flatten)]
+    pub judge: JudgeArgs,
+    /// Thresholds, for a trace.
+    #[command(flatten)]
+    pub thresholds: ThresholdArgs,
+    /// Output.
+    #[command(flatten)]
+    pub output: OutputArgs,
+    /// Judge what is there of a trace that was cut off
+    #[arg(long)]
+    pub partial: bool,
+    /// Show the command's arguments
+    #[arg(long)]
+    pub show_args: bool,
+}
+
+/// `poolpick doctor`.
+#[derive(Debug, Clone, Args)]
+pub struct DoctorArgs {
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}

@@ -1,0 +1,187 @@
+//! Where reports go: checked before the target runs, written to a temporary beside the file and renamed.
+
+use super::args::{Colour, OutputArgs};
+use super::exit::Failure;
+use crate::report::{Format, Look, Report, render};
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, IsTerminal, Write};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
+
+/// Mode of written reports: dashboards read them as another user.
+const MODE: u32 = 0o644;
+
+/// A place that a report will be written to, known to be writable.
+#[derive(Debug)]
+enum Place {
+    Stdout,
+    Stderr,
+    /// A temporary beside the file that it will be.
+    File(NamedTempFile, PathBuf),
+    /// A pipe or device, which cannot be renamed to.
+    Special(File, PathBuf),
+}
+
+/// All places of one report.
+#[derive(Debug)]
+pub struct Outputs {
+    places: Vec<(Format, Place)>,
+    colour: Colour,
+}
+
+impl Outputs {
+    /// Opens everything that was asked for. `quiet`: nothing goes to stderr by itself.
+    ///
+    /// # Errors
+    /// Names the output that cannot be written.
+    pub fn open(arguments: &OutputArgs, quiet: bool, table_to: Stream) -> Result<Outputs, Failure> {
+        let mut places = Vec::new();
+        let format = arguments.format.unwrap_or(Format::Table);
+        match &arguments.output {
+            Some(path) => places.push((format, place(path)?)),
+            None if format != Format::Table => places.push((format, Place::Stdout)),
+            None if quiet => {}
+            None if table_to == Stream::Stdout => places.push((format, Place::Stdout)),
+            None => places.push((format, Place::Stderr)),
+        }
+        for export in &arguments.export {
+            places.push((export.format, place(&export.path)?));
+        }
+        let stdout = places.iter().filter(|(_, place)| matches!(place, Place::Stdout)).count();
+        if stdout > 1 {
+            return Err(Failure::Misuse(
+                "two reports would go to stdout; hint: give one of them a file with `--output` or `--export`".to_owned(),
+            ));
+        }
+        Ok(Outputs { places, colour: arguments.color })
+    }
+
+    /// Whether a report will go to stdout, so that the target's own output must not.
+    pub fn takes_stdout(&self) -> bool {
+        self.places.iter().any(|(_, place)| matches!(place, Place::Stdout))
+    }
+
+    /// Writes the report everywhere. All places are tried; the first failure is returned.
+    ///
+    /// # Errors
+    /// Names the file that could not be written.
+    pub fn write(self, report: &Report) -> Result<(), Failure> {
+        let mut failed = None;
+        for (format, place) in self.places {
+            let result = match place {
+                Place::Stdout => to_stream(report, format, self.colour, &mut io::stdout().lock(), io::stdout().is_terminal(), "stdout"),
+                Place::Stderr => to_stream(report, format, self.colour, &mut io::stderr().lock(), io::stderr().is_terminal(), "stderr"),
+                Place::File(temporary, path) => to_file(report, format, temporary, path),
+                Place::Special(mut file, path) => render(report, format, Look::PLAIN, &mut file)
+                    .map_err(|source| Failure::Written { path, source }),
+            };
+            if let Err(failure) = result {
+                failed.get_or_insert(failure);
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+}
+
+/// Where a table goes that nobody gave a file for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Commands whose output it is.
+    Stdout,
+    /// Commands that wrap a target.
+    Stderr,
+}
+
+fn place(path: &Path) -> Result<Place, Failure> {
+    if path == Path::new("-") {
+        return Ok(Place::Stdout);
+    }
+    let failure = |source| Failure::Output { path: path.to_owned(), source };
+    if let Ok(metadata) = fs::metadata(path) {
+        if metadata.is_dir() {
+            return Err(failure(io::Error::from_raw_os_error(libc::EISDIR)));
+        }
+        let kind = metadata.file_type();
+        if kind.is_fifo() || kind.is_char_device() || kind.is_socket() || kind.is_block_device() {
+            let file = OpenOptions::new().write(true).open(path).map_err(failure)?;
+            return Ok(Place::Special(file, path.to_owned()));
+        }
+        // Renaming would replace a file that its owner made read-only.
+        if metadata.permissions().readonly() {
+            return Err(failure(io::Error::from_raw_os_error(libc::EACCES)));
+        }
+    }
+    // A link is followed, so that what it points to is replaced and not the link.
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let directory = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let temporary = tempfile::Builder::new().prefix(".poolpick-").tempfile_in(directory).map_err(failure)?;
+    Ok(Place::File(temporary, target))
+}
+
+fn to_file(report: &Report, format: Format, mut temporary: NamedTempFile, path: PathBuf) -> Result<(), Failure> {
+    let written = |source| Failure::Written { path: path.clone(), source };
+    let mut bytes = Vec::new();
+    render(report, format, Look::PLAIN, &mut bytes).map_err(written)?;
+    temporary.write_all(&bytes).map_err(written)?;
+    temporary.as_file().set_permissions(Permissions::from_mode(MODE)).map_err(written)?;
+    temporary.persist(&path).map_err(|error| Failure::Written { path: path.clone(), source: error.error })?;
+    Ok(())
+}
+
+fn to_stream(
+    report: &Report,
+    format: Format,
+    colour: Colour,
+    out: &mut dyn Write,
+    terminal: bool,
+    name: &str,
+) -> Result<(), Failure> {
+    let look = look(colour, terminal, name == "stderr");
+    let mut bytes = Vec::new();
+    let result = render(report, format, look, &mut bytes).and_then(|()| out.write_all(&bytes)).and_then(|()| out.flush());
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::Written { path: PathBuf::from(name), source: error })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// How a stream is looked at.
+fn look(colour: Colour, terminal: bool, stderr: bool) -> Look {
+    let columns = std::env::var("COLUMNS").ok().and_then(|text| text.parse::<u16>().ok()).filter(|&columns| columns > 0);
+    let size = if stderr {
+        terminal_size::terminal_size_of(io::stderr())
+    } else {
+        terminal_size::terminal_size_of(io::stdout())
+    };
+    let width = terminal.then(|| columns.or(size.map(|(width, _)| width.0)).unwrap_or(80)).or(columns);
+    let auto = || match anstream::AutoStream::choice(&io::stderr()) {
+        _ if !terminal => false,
+        anstream::ColorChoice::Never => false,
+        _ => true,
+    };
+    Look {
+        width: width.map(|width| width.max(40)),
+        colour: match colour {
+            Colour::Always => true,
+            Colour::Never => false,
+            Colour::Auto => auto(),
+        },
+        ascii: !utf8_locale(),
+    }
+}
+
+/// Whether the locale can show more than ASCII.
+fn utf8_locale() -> bool {
+    let first = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .into_iter()
+        .filter_map(|name| std::env::var(name).ok())
+        .find(|value| !value.is_empty());
+    // Without a locale (containers, CI) UTF-8 is what readers expect today; only a stated other one is believed.
+    first.is_none_or(|value| {
+        let value = value.to_ascii_lowercase();
+        value.contains("utf-8") || value.contains("utf8") || value == "c" || value == "posix"
+    }) && std::env::var("TERM").map_or(true, |term| term != "dumb" && term != "linux-16color")
+}

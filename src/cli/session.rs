@@ -1,0 +1,171 @@
+//! One run: target and instruments together, facts into the timeline and, if asked for, into a trace file.
+
+use super::exit::Failure;
+use super::live::Live;
+use crate::observe::{Instruments, Options, Sink, survey};
+use crate::sys::clock;
+use crate::target::{ExitKind, ResourceUse, TargetExit, TargetSpec};
+use crate::timeline::{Timeline, TimelineBuilder};
+use crate::trace::{Event, Footer, Header, Rung, Rusage, Writer};
+use crate::units::{Span, Timestamp};
+use crate::verdict::Thresholds;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, BufWriter};
+use std::time::SystemTime;
+
+/// How often a recording is handed to the system, so that a crash loses little.
+const FLUSH: Span = Span::from_millis(1_000);
+
+/// A run that is over.
+#[derive(Debug)]
+pub struct Run {
+    /// What was known before.
+    pub header: Header,
+    /// What the programs did.
+    pub timeline: Timeline,
+    /// What was known after.
+    pub footer: Footer,
+    /// How the target ended.
+    pub exit: TargetExit,
+    /// The recording failed on the way.
+    pub record_failed: Option<io::Error>,
+}
+
+/// What to run and how to watch it.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    /// The command.
+    pub command: &'a [OsString],
+    /// Its stdout goes to stderr.
+    pub stdout_to_stderr: bool,
+    /// What to measure with.
+    pub options: Options,
+    /// Show the live line.
+    pub live: bool,
+    /// For the live line.
+    pub thresholds: Thresholds,
+    /// Where to record.
+    pub record: Option<File>,
+}
+
+struct Recorder {
+    timeline: TimelineBuilder,
+    writer: Option<Writer<BufWriter<File>>>,
+    failed: Option<io::Error>,
+    flushed: Timestamp,
+    live: Live,
+}
+
+impl Sink for Recorder {
+    fn event(&mut self, event: &Event) {
+        self.timeline.push(event);
+        if let Some(writer) = &mut self.writer
+            && let Err(error) = writer.event(event)
+        {
+            self.failed = Some(error);
+            self.writer = None;
+        }
+    }
+
+    fn tick(&mut self, now: Timestamp) {
+        if let Some(writer) = &mut self.writer
+            && now.since(self.flushed) > FLUSH
+        {
+            self.flushed = now;
+            if let Err(error) = writer.flush() {
+                self.failed = Some(error);
+                self.writer = None;
+            }
+        }
+        let timeline = &self.timeline;
+        self.live.tick(now, || timeline.so_far());
+    }
+}
+
+/// Runs the plan to its end.
+///
+/// # Errors
+/// Where the target cannot be started, or the system refuses to wait for it.
+pub fn run(plan: Plan<'_>) -> Result<Run, Failure> {
+    let fork_rss_bytes = own_rss_bytes();
+    let spec = TargetSpec { argv: plan.command.to_vec(), stdout_to_stderr: plan.stdout_to_stderr };
+    let started_at = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+    let suspended = spec.suspend()?;
+    let instruments = Instruments::attach(&suspended, &plan.options);
+    let rung = instruments.rung();
+    let mut target = suspended.resume()?;
+    let header = Header {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        argv: plan.command.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
+        started_at,
+        origin: target.started(),
+        target: target.pid(),
+    };
+    let writer = plan.record.map(|file| Writer::new(BufWriter::new(file), &header)).transpose();
+    let (writer, failed) = match writer {
+        Ok(writer) => (writer, None),
+        Err(error) => (None, Some(error)),
+    };
+    let mut recorder = Recorder {
+        timeline: TimelineBuilder::new(target.started(), target.pid()),
+        writer,
+        failed,
+        flushed: target.started(),
+        live: Live::new(plan.live, target.started(), plan.thresholds),
+    };
+    if rung == Rung::Rusage {
+        // No instrument tells what runs; the command line does.
+        let (at, pid) = (target.started(), target.pid());
+        recorder.event(&Event::Program { at, pid, parent: 0, exe: None, argv: header.argv.clone() });
+    }
+    let mut host = survey();
+    let observed = instruments.watch(&mut target, &mut recorder);
+    recorder.live.clear();
+    let observation = match observed {
+        Ok(observation) => observation,
+        Err(source) => return Err(Failure::System { doing: "waiting for the target", source }),
+    };
+    let exit = target.reap().map_err(|source| Failure::System { doing: "reaping the target", source })?;
+    host.steal_ratio = observation.steal_ratio;
+    let (exit_code, signal) = match exit.status {
+        ExitKind::Exited(code) => (Some(code), None),
+        ExitKind::Killed(signal) => (None, Some(signal)),
+    };
+    let footer = Footer {
+        end: exit.ended,
+        exit_code,
+        signal,
+        timed_out: observation.timed_out,
+        left_behind: observation.left_behind,
+        overhead_cpu_seconds: clock::process_cpu().secs_f64(),
+        rusage: Some(usage(exit.usage)),
+        orphans: exit.orphans.map(usage),
+        fork_rss_bytes,
+        counters: observation.counters,
+        host,
+        coverage: observation.coverage,
+    };
+    let Recorder { timeline, writer, mut failed, .. } = recorder;
+    if let Some(writer) = writer {
+        failed = writer.finish(&footer).err();
+    }
+    Ok(Run { header, timeline: timeline.finish(exit.ended), footer, exit, record_failed: failed })
+}
+
+fn usage(usage: ResourceUse) -> Rusage {
+    Rusage {
+        cpu_user: usage.cpu_user,
+        cpu_system: usage.cpu_system,
+        voluntary: usage.voluntary,
+        involuntary: usage.involuntary,
+        peak_rss_bytes: usage.peak_rss_bytes,
+    }
+}
+
+/// What the child starts its `peak_rss` with: our own.
+fn own_rss_bytes() -> u64 {
+    procfs::process::Process::myself()
+        .and_then(|myself| myself.statm())
+        .map_or(0, |statm| statm.resident.saturating_mul(procfs::page_size()))
+}
