@@ -9,3 +9,9 @@ pub fn stderr_is_foreground_terminal() -> bool {
     // SAFETY: neither call takes a pointer; tcgetpgrp fails with -1, which is no process group.
     unsafe { libc::tcgetpgrp(libc::STDERR_FILENO) == libc::getpgrp() }
 }
+
+/// Whether this process leads its session: when the terminal goes away, the kernel tells the leader alone.
+pub fn is_session_leader() -> bool {
+    // SAFETY: neither call takes a pointer or can fail for the calling process.
+    unsafe { libc::getsid(0) == libc::getpid() }
+}

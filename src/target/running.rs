@@ -11,6 +11,7 @@ use super::stops::Stops;
 use crate::sys::clock;
 use crate::sys::process::{self, Ask, Change, Child, ResourceUse};
 use crate::sys::signals::{self, Received, SignalWatch};
+use crate::sys::tty;
 use crate::units::{Span, Timestamp};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -194,7 +195,9 @@ impl RunningTarget {
             // Also if the target sent it: editors stop their whole group by `kill(0, SIGTSTP)`.
             self.stop_request = Some((signal, clock::monotonic()));
         }
-        if by_outsider && (role == Role::Sent || received.by_process()) {
+        // As the leader of a session (`ssh -t HOST poolpick …`) poolpick alone is told that the terminal is gone.
+        let leaders_own = signal == libc::SIGHUP && tty::is_session_leader();
+        if by_outsider && (role == Role::Sent || received.by_process() || leaders_own) {
             self.send(self.pid, signal);
         }
         if by_outsider && role != Role::Stop {
