@@ -32,7 +32,7 @@ impl Live {
             return;
         }
         self.next = now + REFRESH;
-        if !tty::owns_stderr() {
+        if !tty::stderr_is_foreground_terminal() {
             return;
         }
         let (on_cpu, own) = so_far();

@@ -1,10 +1,12 @@
 //! Stages: which programs of a timeline are stages, what each demanded, and how it scores. Pure.
 
+mod average;
 mod fold;
 mod phases;
 mod score;
 mod segment;
 
+pub use average::average;
 pub use phases::Phase;
 pub use score::score_of;
 pub use segment::{Totals, segment};

@@ -1,0 +1,173 @@
+//! From a run to its report, in data-flow order: timeline, stages, payload, judgement, report.
+
+use super::args::JudgeArgs;
+use crate::calibrate::{self, CostModel};
+use crate::report::{Assembly, Judged, Report, assemble};
+use crate::stages::{Stage, Stages, Totals, average, segment};
+use crate::timeline::{Image, Records, Timeline};
+use crate::trace::{Footer, Header, Rung, Rusage};
+use crate::verdict::{Capacity, Executor, Payload, PayloadSource, Thresholds, judge};
+
+/// A payload below this is never priced without being asked for.
+const SMALL_PAYLOAD: u64 = 64 << 10;
+/// What pickling and moving a byte costs at the most, seconds: whether an upper bound can matter at all.
+const DEAREST_BYTE: f64 = 20e-9;
+
+/// What the user says of the stages.
+#[derive(Debug, Clone, Copy)]
+pub struct Questions {
+    /// Thresholds of the plain rule.
+    pub thresholds: Thresholds,
+    /// The executor in production.
+    pub executor: Option<Executor>,
+    /// Bytes that one task is given.
+    pub payload_in: Option<u64>,
+    /// Bytes that one task returns.
+    pub payload_out: Option<u64>,
+    /// Whether arguments are shown.
+    pub show_args: bool,
+    /// Whether the host may be measured: not while another's trace is judged.
+    pub calibrate: bool,
+}
+
+impl Questions {
+    /// From the arguments.
+    pub fn new(thresholds: Thresholds, judge: &JudgeArgs, show_args: bool, calibrate: bool) -> Questions {
+        Questions {
+            thresholds,
+            executor: judge.executor.map(Executor::from),
+            payload_in: judge.payload_in,
+            payload_out: judge.payload_out,
+            show_args,
+            calibrate,
+        }
+    }
+}
+
+/// One run as it was recorded.
+#[derive(Debug, Clone, Copy)]
+pub struct Recorded<'a> {
+    /// What was known before.
+    pub header: &'a Header,
+    /// What the programs did.
+    pub timeline: &'a Timeline,
+    /// What was known after.
+    pub footer: &'a Footer,
+}
+
+/// The report of one or more runs of the same command; totals are those of the last.
+pub fn analyse(runs: &[Recorded<'_>], questions: &Questions, mut notes: Vec<String>) -> Option<Report> {
+    let last = runs.last()?;
+    let measured: Vec<Stages> = runs.iter().map(|run| segment(run.timeline, &totals_of(run.footer))).collect();
+    let stages = average(measured)?;
+    let host = &last.footer.host;
+    let capacity = Capacity {
+        cores: cores(last),
+        memory_bytes: host.memory_limit_bytes,
+    };
+    let mut model: Option<CostModel> = None;
+    let declared = questions.executor;
+    let mut judged = Vec::new();
+    for stage in &stages.stages {
+        let payload = payload(stage, questions, &mut model);
+        let judgement = judge(stage, declared, payload.as_ref(), &capacity, &questions.thresholds);
+        judged.push((stage, payload, judgement));
+    }
+    if let Some(model) = &model {
+        notes.extend(about(model));
+    }
+    if runs.len() > 1 {
+        notes.push(format!("scores and times are means of {} runs; totals are those of the last", runs.len()));
+    }
+    let header = last.header;
+    let shown = if questions.show_args { header.argv.len() } else { Image::naming_words(&header.argv) };
+    let rung = last.footer.coverage.scheduler;
+    Some(assemble(&Assembly {
+        header,
+        footer: last.footer,
+        wall: last.timeline.wall(),
+        stopped: last.timeline.stopped,
+        seen_cpu_seconds: last.timeline.on_cpu(),
+        seen: (rung != Rung::Rusage).then_some((last.timeline.processes, last.timeline.threads)),
+        peak_tree_rss_bytes: last.timeline.peak_tree_rss_bytes,
+        records_ended_early: last.timeline.records != Records::Whole,
+        stages: judged
+            .iter()
+            .map(|(stage, payload, judgement)| Judged { stage, judgement, payload: payload.as_ref(), declared })
+            .collect(),
+        folded: &stages.folded,
+        unseen_cpu_seconds: stages.unseen_cpu_seconds,
+        thresholds: questions.thresholds,
+        shown_arguments: shown,
+        runs: runs.len() as u32,
+        notes,
+    }))
+}
+
+fn totals_of(footer: &Footer) -> Totals {
+    let rusage = match (footer.rusage, footer.orphans) {
+        (Some(usage), Some(orphans)) => Some(usage.plus(orphans)),
+        (usage, orphans) => usage.or(orphans.map(|_| Rusage::default())),
+    };
+    Totals { rung: footer.coverage.scheduler, rusage }
+}
+
+/// Cores that a pool could use: affinity and quota, and of SMT siblings only one each.
+fn cores(run: &Recorded<'_>) -> f64 {
+    let host = &run.footer.host;
+    let usable = host.usable_cores.or(host.logical_cores.map(f64::from)).unwrap_or(1.0);
+    match (host.physical_cores, host.logical_cores) {
+        (Some(physical), Some(logical)) if physical > 0 && physical < logical => {
+            // Affinity may hold any of the siblings; at most all physical cores are there.
+            usable.min(f64::from(physical))
+        }
+        _ => usable,
+    }
+}
+
+/// What one task of the stage would have to move, with its price where that can matter.
+fn payload(stage: &Stage, questions: &Questions, model: &mut Option<CostModel>) -> Option<Payload> {
+    let per_task = |bytes: Option<u64>| bytes.map(|bytes| bytes / stage.processes.max(1));
+    let (argument_bytes, result_bytes, source) = if questions.payload_in.is_some() || questions.payload_out.is_some() {
+        (questions.payload_in, questions.payload_out, PayloadSource::Declared)
+    } else if stage.bytes.stdin_file.is_some_and(|bytes| bytes > 0) || stage.bytes.stdout_file.is_some_and(|bytes| bytes > 0) {
+        (per_task(stage.bytes.stdin_file), per_task(stage.bytes.stdout_file), PayloadSource::Files)
+    } else {
+        (per_task(stage.bytes.read_chars), per_task(stage.bytes.written_chars), PayloadSource::UpperBound)
+    };
+    if argument_bytes.is_none() && result_bytes.is_none() {
+        return None;
+    }
+    let mut payload = Payload { argument_bytes, result_bytes, source, seconds: None };
+    let total = argument_bytes.unwrap_or(0).saturating_add(result_bytes.unwrap_or(0));
+    let matters = match source {
+        PayloadSource::Declared => true,
+        PayloadSource::Files => total > SMALL_PAYLOAD,
+        PayloadSource::UpperBound => {
+            total as f64 * DEAREST_BYTE
+                > questions.thresholds.ipc * stage.process_seconds().unwrap_or(f64::INFINITY)
+        }
+    };
+    if questions.calibrate && matters {
+        let model = model.get_or_insert_with(|| calibrate::load_or_measure(None));
+        let price = |bytes: Option<u64>| bytes.map_or(Some(0.0), |bytes| model.price(bytes));
+        payload.seconds = price(argument_bytes).zip(price(result_bytes)).map(|(there, back)| there + back);
+    }
+    Some(payload)
+}
+
+/// What the price of payloads rests on.
+fn about(model: &CostModel) -> Vec<String> {
+    let mut notes = Vec::new();
+    match &model.pickle {
+        Ok(pickle) => notes.push(format!(
+            "payloads are priced as `bytes` objects, the cheapest to pickle, with {} (Python {})",
+            pickle.interpreter, pickle.version
+        )),
+        Err(reason) => notes.push(format!("payloads have no price: {reason}")),
+    }
+    if model.noisy() {
+        notes.push("the machine was busy while the price of payloads was measured: it may be too high".to_owned());
+    }
+    notes
+}

@@ -1,0 +1,89 @@
+//! `poolpick profile`: open the outputs, run the command, judge it, write the report, end as the command did.
+
+use super::analyse::{Questions, Recorded, analyse};
+use super::args::ProfileArgs;
+use super::exit::{Failure, TIMED_OUT};
+use super::output::{Outputs, Stream};
+use super::say;
+use super::session::{self, Plan, Run};
+use crate::observe::{DISABLE, Disabled, Options};
+use crate::units::Span;
+use crate::verdict::Thresholds;
+use anyhow::Result;
+use std::fs::File;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Runs the command and reports on it.
+///
+/// # Errors
+/// A `Failure`; the target's own failure is not one.
+pub fn run(arguments: &ProfileArgs) -> Result<ExitCode> {
+    let thresholds = thresholds(arguments)?;
+    let disabled = Disabled::parse(&std::env::var(DISABLE).unwrap_or_default()).map_err(Failure::from)?;
+    let outputs = Outputs::open(&arguments.output, arguments.quiet, Stream::Stderr)?;
+    let record = arguments.record.as_ref().map(|path| {
+        File::create(path).map_err(|source| Failure::Output { path: path.clone(), source })
+    });
+    let mut record = record.transpose()?;
+    let span = |duration: Duration| Span(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
+    let options =
+        Options { disabled, interval: arguments.interval.map(span), timeout: arguments.timeout.map(span) };
+    let mut runs: Vec<Run> = Vec::new();
+    for number in 0..arguments.warmup + arguments.runs {
+        let warmup = number < arguments.warmup;
+        let last = number + 1 == arguments.warmup + arguments.runs;
+        let plan = Plan {
+            command: &arguments.command,
+            stdout_to_stderr: outputs.takes_stdout(),
+            options,
+            live: !arguments.quiet && std::io::stderr().is_terminal(),
+            thresholds,
+            record: if last { record.take() } else { None },
+        };
+        let run = session::run(plan)?;
+        // A command that fails is not run again: the status of the first failure is the one to pass on.
+        let stop = run.footer.exit_code != Some(0);
+        if !warmup || stop {
+            runs.push(run);
+        }
+        if stop {
+            break;
+        }
+    }
+    let mut failure = None;
+    if let Some(path) = &arguments.record
+        && let Some(error) = runs.last_mut().and_then(|run| run.record_failed.take())
+    {
+        failure = Some(Failure::Written { path: path.clone(), source: error });
+    }
+    let recorded: Vec<Recorded<'_>> = runs
+        .iter()
+        .map(|run| Recorded { header: &run.header, timeline: &run.timeline, footer: &run.footer })
+        .collect();
+    let questions = Questions::new(thresholds, &arguments.judge, arguments.show_args, true);
+    if let Some(report) = analyse(&recorded, &questions, Vec::new())
+        && let Err(unwritten) = outputs.write(&report)
+    {
+        failure.get_or_insert(unwritten);
+    }
+    let Some(last) = runs.last() else { return Ok(ExitCode::SUCCESS) };
+    let failed = last.footer.timed_out || last.footer.exit_code != Some(0);
+    match failure {
+        // The command's own failure tells more than a report that could not be written.
+        Some(failure) if failed => say(&format!("error: {failure}")),
+        Some(failure) => return Err(failure.into()),
+        None => {}
+    }
+    if last.footer.timed_out {
+        return Ok(ExitCode::from(TIMED_OUT));
+    }
+    Ok(last.exit.pass_on())
+}
+
+fn thresholds(arguments: &ProfileArgs) -> Result<Thresholds, Failure> {
+    let given = arguments.thresholds;
+    let thresholds = Thresholds { io: given.io_threshold, cpu: given.cpu_threshold, ipc: given.ipc_threshold };
+    Ok(thresholds.checked()?)
+}

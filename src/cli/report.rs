@@ -1,0 +1,103 @@
+//! `poolpick report`: renders a saved report, or judges a recorded trace again.
+
+use super::analyse::{Questions, Recorded, analyse};
+use super::args::ReportArgs;
+use super::exit::Failure;
+use super::output::{Outputs, Stream};
+use crate::report::{Report, SCHEMA_VERSION};
+use crate::timeline::TimelineBuilder;
+use crate::trace::{Counters, Coverage, Footer, Host, Reader, Rung, TraceError};
+use crate::units::Timestamp;
+use crate::verdict::Thresholds;
+use anyhow::Result;
+use std::fs::File;
+use std::io::{BufReader, Read, Seek};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// What every JSON report begins with.
+const JSON_START: u8 = b'{';
+
+/// Renders the file.
+///
+/// # Errors
+/// A `Failure` that names the file.
+pub fn run(arguments: &ReportArgs) -> Result<ExitCode> {
+    let given = arguments.thresholds;
+    let thresholds = Thresholds { io: given.io_threshold, cpu: given.cpu_threshold, ipc: given.ipc_threshold };
+    let thresholds = thresholds.checked().map_err(Failure::from)?;
+    let path = arguments.file.as_path();
+    let input = |source| Failure::Input { path: path.to_owned(), source };
+    let mut file = BufReader::new(File::open(path).map_err(input)?);
+    let mut first = [0u8; 1];
+    let length = file.read(&mut first).map_err(input)?;
+    let questions = Questions::new(thresholds, &arguments.judge, arguments.show_args, false);
+    let report = if length == 1 && (first[0] == JSON_START || first[0].is_ascii_whitespace()) {
+        let mut text = String::from_utf8_lossy(&first).into_owned();
+        file.read_to_string(&mut text).map_err(input)?;
+        saved(path, &text)?
+    } else {
+        file.rewind().map_err(input)?;
+        replayed(path, file, &questions, arguments.partial)?
+    };
+    let outputs = Outputs::open(&arguments.output, false, Stream::Stdout)?;
+    outputs.write(&report)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn saved(path: &Path, text: &str) -> Result<Report, Failure> {
+    let unusable = |reason: String| Failure::NoReport { path: path.to_owned(), reason };
+    let value: serde_json::Value = serde_json::from_str(text).map_err(|error| unusable(error.to_string()))?;
+    let version = value.get("schema_version").and_then(|version| version.as_str()).unwrap_or("");
+    let major = |version: &str| version.split('.').next().unwrap_or("").to_owned();
+    if version.is_empty() {
+        return Err(unusable("it has no `schema_version`".to_owned()));
+    }
+    if major(version) != major(SCHEMA_VERSION) {
+        return Err(unusable(format!("its schema version is `{version}`, this poolpick reads `{SCHEMA_VERSION}`")));
+    }
+    serde_json::from_value(value).map_err(|error| unusable(error.to_string()))
+}
+
+fn replayed(path: &Path, file: impl Read, questions: &Questions, partial: bool) -> Result<Report, Failure> {
+    let unusable = |source| Failure::Trace { path: path.to_owned(), source };
+    let mut reader = Reader::open(file).map_err(unusable)?;
+    let header = reader.header().clone();
+    let mut builder = TimelineBuilder::new(header.origin, header.target);
+    let mut reached = header.origin;
+    let mut notes = Vec::new();
+    for event in &mut reader {
+        match event {
+            Ok(event) => {
+                reached = reached.max(event.at());
+                builder.push(&event);
+            }
+            Err(source @ TraceError::Truncated { .. }) if partial => notes.push(format!("this trace is not whole: {source}")),
+            Err(source @ TraceError::Truncated { .. }) => return Err(Failure::Cut { path: path.to_owned(), source }),
+            Err(source) => return Err(unusable(source)),
+        }
+    }
+    let footer = reader.footer().cloned().unwrap_or_else(|| unfinished(reached));
+    let timeline = builder.finish(footer.end);
+    let recorded = Recorded { header: &header, timeline: &timeline, footer: &footer };
+    analyse(&[recorded], questions, notes)
+        .ok_or_else(|| Failure::NoReport { path: path.to_owned(), reason: "it holds no run".to_owned() })
+}
+
+/// What is known of a run whose recording was cut off.
+fn unfinished(end: Timestamp) -> Footer {
+    Footer {
+        end,
+        exit_code: None,
+        signal: None,
+        timed_out: false,
+        left_behind: 0,
+        overhead_cpu_seconds: 0.0,
+        rusage: None,
+        orphans: None,
+        fork_rss_bytes: 0,
+        counters: Counters::default(),
+        host: Host::default(),
+        coverage: Coverage { scheduler: Rung::Perf, refusals: Vec::new(), lost_records: 0 },
+    }
+}

@@ -1,0 +1,63 @@
+//! Several runs of one command: stages of the same id joined, the score's interval from the spread between runs.
+
+use super::{Stage, Stages};
+use crate::laws::spread_of_runs;
+use crate::timeline::{Demand, OwnWait};
+use crate::units::Estimate;
+
+/// Joins runs. Demands become means; everything that is not a demand is the last run's. `None` for no run.
+pub fn average(mut runs: Vec<Stages>) -> Option<Stages> {
+    let mut last = runs.pop()?;
+    if runs.is_empty() {
+        return Some(last);
+    }
+    for stage in &mut last.stages {
+        let mut same: Vec<Stage> =
+            runs.iter().filter_map(|run| run.stages.iter().find(|other| other.id == stage.id)).cloned().collect();
+        same.push(stage.clone());
+        stage.demand = mean(&same);
+        stage.score = joined_score(&same);
+    }
+    Some(last)
+}
+
+fn mean(stages: &[Stage]) -> Demand {
+    let mut sum = Demand::default();
+    for stage in stages {
+        sum.add(&stage.demand);
+    }
+    let count = stages.len() as f64;
+    Demand {
+        on_cpu: sum.on_cpu / count,
+        run_queue: sum.run_queue / count,
+        own: OwnWait {
+            network: sum.own.network / count,
+            disk: sum.own.disk / count,
+            sleep: sum.own.sleep / count,
+            lock: sum.own.lock / count,
+            other: sum.own.other / count,
+        },
+        starved: sum.starved / count,
+        child: sum.child / count,
+        unknown: sum.unknown / count,
+        assumed_own: sum.assumed_own / count,
+        extrapolated_delay: sum.extrapolated_delay / count,
+        undelayed_wakeups: sum.undelayed_wakeups / stages.len() as u64,
+    }
+}
+
+/// The mean of the runs' scores. Its interval is the narrower of two honest ones: the spread between the runs, and the
+/// runs' own intervals joined as independent.
+fn joined_score(stages: &[Stage]) -> Option<Estimate> {
+    let scores: Vec<Estimate> = stages.iter().filter_map(|stage| stage.score).collect();
+    let spread = spread_of_runs(&scores.iter().map(|score| score.point).collect::<Vec<_>>())?;
+    let count = scores.len() as f64;
+    let within = |side: fn(&Estimate) -> f64| scores.iter().map(|score| side(score).powi(2)).sum::<f64>().sqrt() / count;
+    let low = spread.half_width.min(within(|score| score.point - score.low));
+    let high = spread.half_width.min(within(|score| score.high - score.point));
+    // With few runs the spread itself is badly known; never claim more than half of what one run would.
+    let floor = within(|score| score.high - score.low) / 4.0;
+    Some(
+        Estimate::new(spread.ratio - low.max(floor), spread.ratio, spread.ratio + high.max(floor)).clamped(0.0, 1.0),
+    )
+}
