@@ -61,10 +61,7 @@ pub fn analyse(runs: &[Recorded<'_>], questions: &Questions, mut notes: Vec<Stri
     let measured: Vec<Stages> = runs.iter().map(|run| segment(run.timeline, &totals_of(run.footer))).collect();
     let stages = average(measured)?;
     let host = &last.footer.host;
-    let capacity = Capacity {
-        cores: cores(last),
-        memory_bytes: host.memory_limit_bytes,
-    };
+    let capacity = Capacity { cores: cores(last), memory_bytes: host.memory_limit_bytes };
     let mut model: Option<CostModel> = None;
     let declared = questions.executor;
     let mut judged = Vec::new();
@@ -109,7 +106,7 @@ fn totals_of(footer: &Footer) -> Totals {
         (Some(usage), Some(orphans)) => Some(usage.plus(orphans)),
         (usage, orphans) => usage.or(orphans.map(|_| Rusage::default())),
     };
-    Totals { rung: footer.coverage.scheduler, rusage }
+    Totals { rung: footer.coverage.scheduler, rusage, whole: footer.left_behind == 0 }
 }
 
 /// Cores that a pool could use: affinity and quota, and of SMT siblings only one each.
@@ -130,7 +127,9 @@ fn payload(stage: &Stage, questions: &Questions, model: &mut Option<CostModel>) 
     let per_task = |bytes: Option<u64>| bytes.map(|bytes| bytes / stage.processes.max(1));
     let (argument_bytes, result_bytes, source) = if questions.payload_in.is_some() || questions.payload_out.is_some() {
         (questions.payload_in, questions.payload_out, PayloadSource::Declared)
-    } else if stage.bytes.stdin_file.is_some_and(|bytes| bytes > 0) || stage.bytes.stdout_file.is_some_and(|bytes| bytes > 0) {
+    } else if stage.bytes.stdin_file.is_some_and(|bytes| bytes > 0)
+        || stage.bytes.stdout_file.is_some_and(|bytes| bytes > 0)
+    {
         (per_task(stage.bytes.stdin_file), per_task(stage.bytes.stdout_file), PayloadSource::Files)
     } else {
         (per_task(stage.bytes.read_chars), per_task(stage.bytes.written_chars), PayloadSource::UpperBound)
@@ -144,8 +143,7 @@ fn payload(stage: &Stage, questions: &Questions, model: &mut Option<CostModel>) 
         PayloadSource::Declared => true,
         PayloadSource::Files => total > SMALL_PAYLOAD,
         PayloadSource::UpperBound => {
-            total as f64 * DEAREST_BYTE
-                > questions.thresholds.ipc * stage.process_seconds().unwrap_or(f64::INFINITY)
+            total as f64 * DEAREST_BYTE > questions.thresholds.ipc * stage.process_seconds().unwrap_or(f64::INFINITY)
         }
     };
     if questions.calibrate && matters {

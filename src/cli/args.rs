@@ -78,7 +78,8 @@ impl From<DeclaredExecutor> for Executor {
 }
 
 fn format_parser() -> impl TypedValueParser<Value = Format> {
-    PossibleValuesParser::new(Format::ALL.map(|(_, name)| name)).map(|name| format_named(&name).unwrap_or(Format::Table))
+    PossibleValuesParser::new(Format::ALL.map(|(_, name)| name))
+        .map(|name| format_named(&name).unwrap_or(Format::Table))
 }
 
 fn format_named(name: &str) -> Option<Format> {
@@ -122,7 +123,9 @@ fn parse_interval(text: &str) -> Result<Duration, String> {
 }
 
 fn parse_size(text: &str) -> Result<u64, String> {
-    text.parse::<ByteSize>().map(|size| size.as_u64()).map_err(|_| "it is a size such as 4096, 64KiB or 10MB".to_owned())
+    text.parse::<ByteSize>()
+        .map(|size| size.as_u64())
+        .map_err(|_| "it is a size such as 4096, 64KiB or 10MB".to_owned())
 }
 
 fn parse_share(text: &str) -> Result<f64, String> {
@@ -179,10 +182,8 @@ pub struct JudgeArgs {
 
 /// `poolpick profile`.
 #[derive(Debug, Clone, Args)]
-#[command(
-    after_help = "The exit status is the command's own; killed by a signal, poolpick ends by the same one.\n\
-                  124 time limit, 125 poolpick failed or was misused, 126 cannot execute, 127 not found."
-)]
+#[command(after_help = "The exit status is the command's own; killed by a signal, poolpick ends by the same one.\n\
+                  124 time limit, 125 poolpick failed or was misused, 126 cannot execute, 127 not found.")]
 pub struct ProfileArgs {
     /// Judging.
     #[command(flatten)]

@@ -40,7 +40,8 @@ pub fn run(arguments: &DoctorArgs) -> Result<ExitCode> {
         for (name, value) in &findings.facts {
             writeln!(out, "  {name:<20} {value}")?;
         }
-        let rung = findings.findings.iter().find(|finding| finding.result.is_ok()).map_or("none", |finding| finding.source);
+        let rung =
+            findings.findings.iter().find(|finding| finding.result.is_ok()).map_or("none", |finding| finding.source);
         writeln!(out, "\n`poolpick profile` would use {rung} here.")
     })
 }

@@ -30,7 +30,9 @@ pub enum Failure {
     #[error("{0}")]
     Misuse(String),
     /// An output that cannot be written, found before the target ran.
-    #[error("cannot write `{path}`: {source}; hint: the command was not run; choose a file in a directory that exists and is writable")]
+    #[error(
+        "cannot write `{path}`: {source}; hint: the command was not run; choose a file in a directory that exists and is writable"
+    )]
     Output {
         /// The file.
         path: PathBuf,
@@ -73,7 +75,9 @@ pub enum Failure {
         source: TraceError,
     },
     /// A report that cannot be used.
-    #[error("`{path}` is no report of poolpick: {reason}; hint: `poolpick profile --export json=FILE -- CMD` writes one")]
+    #[error(
+        "`{path}` is no report of poolpick: {reason}; hint: `poolpick profile --export json=FILE -- CMD` writes one"
+    )]
     NoReport {
         /// The file.
         path: PathBuf,

@@ -51,7 +51,8 @@ impl Outputs {
         let stdout = places.iter().filter(|(_, place)| matches!(place, Place::Stdout)).count();
         if stdout > 1 {
             return Err(Failure::Misuse(
-                "two reports would go to stdout; hint: give one of them a file with `--output` or `--export`".to_owned(),
+                "two reports would go to stdout; hint: give one of them a file with `--output` or `--export`"
+                    .to_owned(),
             ));
         }
         Ok(Outputs { places, colour: arguments.color })
@@ -70,11 +71,26 @@ impl Outputs {
         let mut failed = None;
         for (format, place) in self.places {
             let result = match place {
-                Place::Stdout => to_stream(report, format, self.colour, &mut io::stdout().lock(), io::stdout().is_terminal(), "stdout"),
-                Place::Stderr => to_stream(report, format, self.colour, &mut io::stderr().lock(), io::stderr().is_terminal(), "stderr"),
+                Place::Stdout => to_stream(
+                    report,
+                    format,
+                    self.colour,
+                    &mut io::stdout().lock(),
+                    io::stdout().is_terminal(),
+                    "stdout",
+                ),
+                Place::Stderr => to_stream(
+                    report,
+                    format,
+                    self.colour,
+                    &mut io::stderr().lock(),
+                    io::stderr().is_terminal(),
+                    "stderr",
+                ),
                 Place::File(temporary, path) => to_file(report, format, temporary, path),
-                Place::Special(mut file, path) => render(report, format, Look::PLAIN, &mut file)
-                    .map_err(|source| Failure::Written { path, source }),
+                Place::Special(mut file, path) => {
+                    render(report, format, Look::PLAIN, &mut file).map_err(|source| Failure::Written { path, source })
+                }
             };
             if let Err(failure) = result {
                 failed.get_or_insert(failure);
@@ -139,7 +155,8 @@ fn to_stream(
 ) -> Result<(), Failure> {
     let look = look(colour, terminal, name == "stderr");
     let mut bytes = Vec::new();
-    let result = render(report, format, look, &mut bytes).and_then(|()| out.write_all(&bytes)).and_then(|()| out.flush());
+    let result =
+        render(report, format, look, &mut bytes).and_then(|()| out.write_all(&bytes)).and_then(|()| out.flush());
     match result {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::Written { path: PathBuf::from(name), source: error })
@@ -150,7 +167,8 @@ fn to_stream(
 
 /// How a stream is looked at.
 fn look(colour: Colour, terminal: bool, stderr: bool) -> Look {
-    let columns = std::env::var("COLUMNS").ok().and_then(|text| text.parse::<u16>().ok()).filter(|&columns| columns > 0);
+    let columns =
+        std::env::var("COLUMNS").ok().and_then(|text| text.parse::<u16>().ok()).filter(|&columns| columns > 0);
     let size = if stderr {
         terminal_size::terminal_size_of(io::stderr())
     } else {

@@ -23,13 +23,13 @@ pub fn run(arguments: &ProfileArgs) -> Result<ExitCode> {
     let thresholds = thresholds(arguments)?;
     let disabled = Disabled::parse(&std::env::var(DISABLE).unwrap_or_default()).map_err(Failure::from)?;
     let outputs = Outputs::open(&arguments.output, arguments.quiet, Stream::Stderr)?;
-    let record = arguments.record.as_ref().map(|path| {
-        File::create(path).map_err(|source| Failure::Output { path: path.clone(), source })
-    });
+    let record = arguments
+        .record
+        .as_ref()
+        .map(|path| File::create(path).map_err(|source| Failure::Output { path: path.clone(), source }));
     let mut record = record.transpose()?;
     let span = |duration: Duration| Span(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
-    let options =
-        Options { disabled, interval: arguments.interval.map(span), timeout: arguments.timeout.map(span) };
+    let options = Options { disabled, interval: arguments.interval.map(span), timeout: arguments.timeout.map(span) };
     let mut runs: Vec<Run> = Vec::new();
     for number in 0..arguments.warmup + arguments.runs {
         let warmup = number < arguments.warmup;
@@ -58,10 +58,8 @@ pub fn run(arguments: &ProfileArgs) -> Result<ExitCode> {
     {
         failure = Some(Failure::Written { path: path.clone(), source: error });
     }
-    let recorded: Vec<Recorded<'_>> = runs
-        .iter()
-        .map(|run| Recorded { header: &run.header, timeline: &run.timeline, footer: &run.footer })
-        .collect();
+    let recorded: Vec<Recorded<'_>> =
+        runs.iter().map(|run| Recorded { header: &run.header, timeline: &run.timeline, footer: &run.footer }).collect();
     let questions = Questions::new(thresholds, &arguments.judge, arguments.show_args, true);
     if let Some(report) = analyse(&recorded, &questions, Vec::new())
         && let Err(unwritten) = outputs.write(&report)

@@ -72,7 +72,9 @@ fn replayed(path: &Path, file: impl Read, questions: &Questions, partial: bool) 
                 reached = reached.max(event.at());
                 builder.push(&event);
             }
-            Err(source @ TraceError::Truncated { .. }) if partial => notes.push(format!("this trace is not whole: {source}")),
+            Err(source @ TraceError::Truncated { .. }) if partial => {
+                notes.push(format!("this trace is not whole: {source}"))
+            }
             Err(source @ TraceError::Truncated { .. }) => return Err(Failure::Cut { path: path.to_owned(), source }),
             Err(source) => return Err(unusable(source)),
         }

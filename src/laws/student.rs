@@ -23,7 +23,8 @@ mod tests {
 
     #[test]
     fn agrees_with_the_tables() {
-        for (degrees, tabled) in [(1, 12.706), (4, 2.776), (5, 2.571), (10, 2.228), (19, 2.093), (30, 2.042), (120, 1.980)]
+        for (degrees, tabled) in
+            [(1, 12.706), (4, 2.776), (5, 2.571), (10, 2.228), (19, 2.093), (30, 2.042), (120, 1.980)]
         {
             assert!((two_sided_95(degrees) - tabled).abs() < 2e-3, "{degrees}");
         }

@@ -1,7 +1,6 @@
 //! Who lives: the processes and threads of the tree, from switch records where there are some, else by walking /proc.
 
 use crate::trace::{Event, Ids};
-use crate::units::Timestamp;
 use procfs::process::Process;
 use rustc_hash::FxHashMap;
 use std::path::{Path, PathBuf};
@@ -33,8 +32,7 @@ pub struct Census {
 impl Census {
     /// A census that begins with the target.
     pub fn new(root: &Path, target: u32) -> Census {
-        let mut census =
-            Census { root: root.to_owned(), target, members: FxHashMap::default(), handles: 0 };
+        let mut census = Census { root: root.to_owned(), target, members: FxHashMap::default(), handles: 0 };
         census.add(Ids { pid: target, tid: target });
         census
     }
@@ -86,11 +84,6 @@ impl Census {
         self.members.keys().copied()
     }
 
-    /// How many processes and threads live.
-    pub fn size(&self) -> (usize, usize) {
-        (self.members.len(), self.members.values().map(|member| member.threads.len()).sum())
-    }
-
     /// A living process's threads.
     pub fn threads(&self, pid: u32) -> &[u32] {
         self.members.get(&pid).map_or(&[], |member| &member.threads)
@@ -115,12 +108,14 @@ impl Census {
     /// Walks the tree in /proc from the target and from our own children (orphans come to us as sub-reaper). Returns
     /// `Gone`, and `Exec` with the process's new name, for those whose program changed; who is new is told by `Fork`
     /// without a time of birth, so the caller reads them at once.
-    pub fn walk(&mut self, own_pid: u32, at: Timestamp, found: &mut Walk) {
+    pub fn walk(&mut self, own_pid: u32, found: &mut Walk) {
         for member in self.members.values_mut() {
             member.seen = false;
         }
         let mut stack = vec![(self.target, own_pid)];
-        stack.extend(children(&self.root, own_pid).into_iter().filter(|&pid| pid != self.target).map(|pid| (pid, own_pid)));
+        stack.extend(
+            children(&self.root, own_pid).into_iter().filter(|&pid| pid != self.target).map(|pid| (pid, own_pid)),
+        );
         while let Some((pid, parent)) = stack.pop() {
             let new = !self.members.contains_key(&pid);
             self.add(Ids { pid, tid: pid });
@@ -161,7 +156,6 @@ impl Census {
             }
             self.forget(pid);
         }
-        let _ = at;
     }
 }
 

@@ -33,11 +33,6 @@ impl RunningCounters {
         }
     }
 
-    /// Whether the machine counts instructions.
-    pub fn has_pmu(&self) -> bool {
-        self.instructions.is_some()
-    }
-
     /// Reads them. A counter that shared its register is scaled to the whole time, as `perf stat` does.
     pub fn read(&mut self) -> Counters {
         Counters {

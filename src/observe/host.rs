@@ -25,9 +25,8 @@ pub enum CgroupVersion {
 
 /// Surveys the machine.
 pub fn survey() -> Host {
-    let system = System::new_with_specifics(
-        RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram()),
-    );
+    let system =
+        System::new_with_specifics(RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram()));
     let limits = system.as_ref().ok().and_then(System::cgroup_limits);
     let total = system.as_ref().ok().map(System::total_memory).filter(|&bytes| bytes > 0);
     let limit = limits.map(|limits| limits.total_memory).filter(|&bytes| bytes > 0);
@@ -185,7 +184,8 @@ pub fn ptrace_scope() -> Option<i64> {
 /// The `hidepid` option of /proc, where it is not 0.
 pub fn hidepid() -> Option<String> {
     let mounts = procfs::process::Process::myself().ok()?.mountinfo().ok()?;
-    let proc = mounts.0.iter().rev().find(|mount| mount.fs_type == "proc" && mount.mount_point == Path::new("/proc"))?;
+    let proc =
+        mounts.0.iter().rev().find(|mount| mount.fs_type == "proc" && mount.mount_point == Path::new("/proc"))?;
     let value = proc.super_options.get("hidepid").or_else(|| proc.mount_options.get("hidepid"))?.clone()?;
     (value != "0" && value != "off").then_some(value)
 }
@@ -198,7 +198,8 @@ pub fn seccomp_mode() -> Option<u32> {
 /// Whether this is gVisor, whose scheduler counters read 0.
 pub fn is_gvisor() -> bool {
     fs::read_to_string("/proc/version").is_ok_and(|text| text.contains("gVisor"))
-        || fs::read_to_string("/proc/sys/kernel/dmesg_restrict").is_err() && fs::metadata("/proc/sentry-meminfo").is_ok()
+        || fs::read_to_string("/proc/sys/kernel/dmesg_restrict").is_err()
+            && fs::metadata("/proc/sentry-meminfo").is_ok()
 }
 
 #[cfg(test)]

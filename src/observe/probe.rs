@@ -85,21 +85,17 @@ fn perf() -> Result<String, WhyNot> {
     }
 }
 
-/// Whether `/proc/PID/task/PID/schedstat` of a child or of ourselves tells anything.
+/// Whether `/proc/PID/task/PID/schedstat` of a process can be read, and whether this kernel fills it: our own tells, since
+/// whoever asks has had a time slice.
 pub fn schedstat_of(root: &Path, pid: u32) -> Result<(), WhyNot> {
-    if !root.join("self").exists() && !root.join(pid.to_string()).exists() {
-        return Err(WhyNot::ProcHidden);
+    let file = |pid: u32| root.join(format!("{pid}/task/{pid}/schedstat"));
+    if std::fs::read_to_string(file(pid)).is_err() {
+        let hidden = !root.join(pid.to_string()).exists();
+        return Err(if hidden { WhyNot::ProcHidden } else { WhyNot::NoSchedstat });
     }
-    let file = root.join(format!("{pid}/task/{pid}/schedstat"));
-    match std::fs::read_to_string(file) {
-        Ok(text) => {
-            let numbers: Vec<u64> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-            // The third is the number of time slices: a process that asks has had one.
-            if numbers.len() >= 3 && numbers[2] > 0 { Ok(()) } else { Err(WhyNot::NoSchedstat) }
-        }
-        Err(_) if root.join(pid.to_string()).exists() => Err(WhyNot::NoSchedstat),
-        Err(_) => Err(WhyNot::ProcHidden),
-    }
+    let own = std::fs::read_to_string(file(std::process::id())).unwrap_or_default();
+    let slices = own.split_whitespace().nth(2).and_then(|word| word.parse::<u64>().ok());
+    if slices.is_some_and(|slices| slices > 0) { Ok(()) } else { Err(WhyNot::NoSchedstat) }
 }
 
 fn waits_of(root: &Path, pid: u32) -> Result<String, WhyNot> {
@@ -131,7 +127,9 @@ fn facts() -> Vec<(&'static str, String)> {
         ("CPU quota", machine.quota_cores.map_or("none".to_owned(), |cores| format!("{cores:.2} cores"))),
         (
             "memory limit",
-            machine.memory_limit_bytes.map_or_else(unknown, |bytes| format!("{:.1} GiB", bytes as f64 / (1u64 << 30) as f64)),
+            machine
+                .memory_limit_bytes
+                .map_or_else(unknown, |bytes| format!("{:.1} GiB", bytes as f64 / (1u64 << 30) as f64)),
         ),
         ("cgroup", host::cgroup_version().map_or_else(unknown, |version| format!("{version:?}").to_lowercase())),
         ("perf_event_paranoid", host::perf_event_paranoid().map_or_else(unknown, |value| value.to_string())),

@@ -120,7 +120,8 @@ impl Sampler {
     pub fn base_line(&mut self, target: u32, emit: &mut dyn FnMut(Event)) {
         let ids = Ids { pid: target, tid: target };
         let at = clock::monotonic();
-        if let Some(reading) = self.census.handle(target).and_then(|process| thread_reading(process, ids, false, None)) {
+        if let Some(reading) = self.census.handle(target).and_then(|process| thread_reading(process, ids, false, None))
+        {
             emit(Event::Thread { at, ids, reading });
         }
     }
@@ -168,7 +169,7 @@ impl Sampler {
     fn walk(&mut self, own_pid: u32, emit: &mut dyn FnMut(Event)) {
         let mut found = Walk::default();
         let at = clock::monotonic();
-        self.census.walk(own_pid, at, &mut found);
+        self.census.walk(own_pid, &mut found);
         for ids in found.gone {
             emit(Event::Gone { at, ids });
         }

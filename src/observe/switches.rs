@@ -33,7 +33,6 @@ pub struct SwitchRecords {
     pending: Vec<Event>,
     forks: u64,
     window: (Timestamp, u64),
-    records: u64,
 }
 
 impl SwitchRecords {
@@ -55,7 +54,6 @@ impl SwitchRecords {
                         pending: Vec::new(),
                         forks: 0,
                         window: (Timestamp(0), 0),
-                        records: 0,
                     });
                 }
                 Err(Refused::Map(error)) if is_memory(&error) && pages > FEWEST_PAGES => pages /= 2,
@@ -88,28 +86,12 @@ impl SwitchRecords {
         self.rings.iter().map(|(event, _)| event.as_raw_fd())
     }
 
-    /// CPUs that are watched.
-    pub fn cpus(&self) -> usize {
-        self.rings.len()
-    }
-
-    /// Bytes of one ring.
-    pub fn ring_bytes(&self) -> usize {
-        self.rings.first().map_or(0, |(_, ring)| ring.capacity())
-    }
-
-    /// Records read so far.
-    pub fn records(&self) -> u64 {
-        self.records
-    }
-
     /// Reads all rings and returns the events that are old enough to be in order; with `last`, all of them.
     pub fn drain(&mut self, now: Timestamp, last: bool) -> &[Event] {
         self.settled.clear();
-        let (pending, forks, records) = (&mut self.pending, &mut self.forks, &mut self.records);
+        let (pending, forks) = (&mut self.pending, &mut self.forks);
         for (_, ring) in &mut self.rings {
             ring.drain(|record| {
-                *records += 1;
                 if let Some(event) = decode(record) {
                     *forks += u64::from(matches!(event, Event::Fork { .. }));
                     pending.push(event);

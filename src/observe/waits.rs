@@ -28,9 +28,11 @@ pub fn classify(process: &Process, syscall: Syscall, sockets: &mut Sockets) -> O
         libc::SYS_futex | libc::SYS_futex_waitv => futex(syscall_number, &arguments),
         libc::SYS_nanosleep | libc::SYS_clock_nanosleep => Blocking::Sleep,
         libc::SYS_wait4 | libc::SYS_waitid => Blocking::Child,
-        libc::SYS_pause | libc::SYS_rt_sigsuspend | libc::SYS_rt_sigtimedwait | libc::SYS_accept | libc::SYS_accept4 => {
-            Blocking::Idle
-        }
+        libc::SYS_pause
+        | libc::SYS_rt_sigsuspend
+        | libc::SYS_rt_sigtimedwait
+        | libc::SYS_accept
+        | libc::SYS_accept4 => Blocking::Idle,
         libc::SYS_connect
         | libc::SYS_sendto
         | libc::SYS_sendmsg
@@ -64,7 +66,12 @@ pub fn classify(process: &Process, syscall: Syscall, sockets: &mut Sockets) -> O
         #[cfg(target_arch = "x86_64")]
         libc::SYS_select => select(process, &arguments, sockets),
         #[cfg(target_arch = "x86_64")]
-        libc::SYS_open | libc::SYS_stat | libc::SYS_lstat | libc::SYS_rename | libc::SYS_unlink | libc::SYS_mkdir
+        libc::SYS_open
+        | libc::SYS_stat
+        | libc::SYS_lstat
+        | libc::SYS_rename
+        | libc::SYS_unlink
+        | libc::SYS_mkdir
         | libc::SYS_getdents => Blocking::Disk,
         libc::SYS_fsync
         | libc::SYS_fdatasync
@@ -84,8 +91,13 @@ pub fn classify(process: &Process, syscall: Syscall, sockets: &mut Sockets) -> O
         | libc::SYS_readahead
         | libc::SYS_io_getevents
         | libc::SYS_execve => Blocking::Disk,
-        libc::SYS_semop | libc::SYS_semtimedop | libc::SYS_mq_timedreceive | libc::SYS_mq_timedsend | libc::SYS_msgrcv
-        | libc::SYS_msgsnd | libc::SYS_flock => Blocking::SharedLock,
+        libc::SYS_semop
+        | libc::SYS_semtimedop
+        | libc::SYS_mq_timedreceive
+        | libc::SYS_mq_timedsend
+        | libc::SYS_msgrcv
+        | libc::SYS_msgsnd
+        | libc::SYS_flock => Blocking::SharedLock,
         _ => Blocking::Other,
     })
 }
@@ -137,7 +149,8 @@ fn socket(process: &Process, inode: u64, sockets: &mut Sockets) -> Blocking {
         let unnamed: Vec<u64> = entries.iter().filter(|entry| entry.path.is_none()).map(|entry| entry.inode).collect();
         let is_unnamed = |inode: u64| unnamed.contains(&inode);
         for entry in &entries {
-            let paired = entry.path.is_none() && (is_unnamed(entry.inode + 1) || is_unnamed(entry.inode.wrapping_sub(1)));
+            let paired =
+                entry.path.is_none() && (is_unnamed(entry.inode + 1) || is_unnamed(entry.inode.wrapping_sub(1)));
             let listening = entry.state == UnixState::UNCONNECTED && entry.path.is_some();
             let kind = match (paired, listening) {
                 (true, _) => Blocking::Pipe,

@@ -98,7 +98,7 @@ fn sources(assembly: &Assembly<'_>) -> Sources {
     let footer = assembly.footer;
     let coverage = &footer.coverage;
     let mut notes: Vec<String> = coverage.refusals.iter().map(wording::refusal).collect();
-    notes.extend(assembly.folded.iter().map(wording::folded));
+    notes.extend(wording::folded(assembly.folded));
     notes.extend(assembly.unseen_cpu_seconds.and_then(|seconds| wording::unseen(seconds, coverage.scheduler)));
     notes.extend(assembly.notes.iter().cloned());
     let total = footer.rusage.map(|rusage| rusage.cpu().secs_f64());

@@ -64,9 +64,7 @@ pub fn reason(reason: &Reason) -> String {
 /// Why there is no yes or no.
 pub fn why(why: Why) -> &'static str {
     match why {
-        Why::NoExecutor => {
-            "one run does not show which executor production runs it under; `--executor` tells"
-        }
+        Why::NoExecutor => "one run does not show which executor production runs it under; `--executor` tells",
         Why::ThinEvidence => "the run shows too little CPU time and wait of it to judge",
         Why::GilUnknown => "how much of its CPU time holds the interpreter lock (GIL) was not measured",
         Why::TooClose => "the difference is within what this run leaves open; a longer run would decide it",
@@ -86,14 +84,29 @@ pub fn refusal(refusal: &Refusal) -> String {
     format!("{effect}: {}{remedy}", refusal.why)
 }
 
-/// What was folded away.
-pub fn folded(folded: &Folded) -> String {
-    let processes = if folded.processes == 1 { "1 process".to_owned() } else { format!("{} processes", folded.processes) };
-    format!(
-        "{} ({processes}, {} of CPU) only launched others and is no stage",
-        folded.name,
-        seconds_of(folded.cpu_seconds)
-    )
+/// What was folded away, in one sentence; `None` if nothing was.
+pub fn folded(folded: &[Folded]) -> Option<String> {
+    const NAMED: usize = 4;
+    let cpu: f64 = folded.iter().map(|program| program.cpu_seconds).sum();
+    let processes: u64 = folded.iter().map(|program| program.processes).sum();
+    let mut names: Vec<&str> = Vec::new();
+    for program in folded {
+        if !names.contains(&program.name.as_str()) {
+            names.push(&program.name);
+        }
+    }
+    let more = names.len().saturating_sub(NAMED);
+    names.truncate(NAMED);
+    let names = match (names.as_slice(), more) {
+        ([], _) => return None,
+        (names, 0) => names.join(", "),
+        (names, more) => format!("{} and {more} more", names.join(", ")),
+    };
+    let processes = if processes == 1 { "1 process".to_owned() } else { format!("{processes} processes") };
+    Some(format!(
+        "no stages, because they only launched others or did next to nothing: {names} ({processes}, {} of CPU)",
+        seconds_of(cpu)
+    ))
 }
 
 /// CPU that nothing but the kernel's total tells of.

@@ -52,12 +52,11 @@ fn joined_score(stages: &[Stage]) -> Option<Estimate> {
     let scores: Vec<Estimate> = stages.iter().filter_map(|stage| stage.score).collect();
     let spread = spread_of_runs(&scores.iter().map(|score| score.point).collect::<Vec<_>>())?;
     let count = scores.len() as f64;
-    let within = |side: fn(&Estimate) -> f64| scores.iter().map(|score| side(score).powi(2)).sum::<f64>().sqrt() / count;
+    let within =
+        |side: fn(&Estimate) -> f64| scores.iter().map(|score| side(score).powi(2)).sum::<f64>().sqrt() / count;
     let low = spread.half_width.min(within(|score| score.point - score.low));
     let high = spread.half_width.min(within(|score| score.high - score.point));
     // With few runs the spread itself is badly known; never claim more than half of what one run would.
     let floor = within(|score| score.high - score.low) / 4.0;
-    Some(
-        Estimate::new(spread.ratio - low.max(floor), spread.ratio, spread.ratio + high.max(floor)).clamped(0.0, 1.0),
-    )
+    Some(Estimate::new(spread.ratio - low.max(floor), spread.ratio, spread.ratio + high.max(floor)).clamped(0.0, 1.0))
 }

@@ -1,4 +1,5 @@
-//! Which programs are no stages: shells and launchers that only wait for what they started.
+//! Which programs are no stages: shells and launchers that only wait for what they started, and helpers that do next to
+//! nothing.
 
 use crate::timeline::{Program, ProgramId, Timeline};
 
@@ -6,6 +7,11 @@ use crate::timeline::{Program, ProgramId, Timeline};
 const LAUNCHER_SHARE: f64 = 0.05;
 /// A shell, `env` or `nice` that did less than this is a launcher, whatever its children did.
 const LAUNCHER_SECONDS: f64 = 0.02;
+
+/// A program that did less than this beside others that did more is too small to be judged, let alone moved.
+const NEGLIGIBLE_SECONDS: f64 = 0.010;
+/// And less than this share of everything.
+const NEGLIGIBLE_SHARE: f64 = 0.02;
 
 /// What a program did itself: on a CPU and waiting on the outside world.
 pub fn own_demand(program: &Program) -> f64 {
@@ -37,6 +43,14 @@ pub fn folded(timeline: &Timeline) -> Vec<bool> {
             program.processes == 0 || launched || shell || subshell || replaced
         })
         .collect();
+    let total: f64 = programs.iter().map(own_demand).sum();
+    let negligible =
+        |program: &Program| own_demand(program) < NEGLIGIBLE_SECONDS && own_demand(program) < NEGLIGIBLE_SHARE * total;
+    if programs.iter().zip(&folded).any(|(program, folded)| !folded && !negligible(program)) {
+        for (program, folded) in programs.iter().zip(&mut folded) {
+            *folded |= negligible(program);
+        }
+    }
     // Never everything: the one that did most stays.
     if folded.iter().all(|&folded| folded)
         && let Some((index, _)) = programs

@@ -51,7 +51,9 @@ pub fn phases_of(
     // Weighted by demand, in units of the mean point: where nothing was demanded nothing is to be learnt.
     let points: Vec<(f64, f64)> = coarse
         .iter()
-        .map(|&(on_cpu, demand)| (ratio(on_cpu, demand).unwrap_or(0.0), (demand * coarse.len() as f64 / total).min(4.0)))
+        .map(|&(on_cpu, demand)| {
+            (ratio(on_cpu, demand).unwrap_or(0.0), (demand * coarse.len() as f64 / total).min(4.0))
+        })
         .collect();
     let penalty = PENALTY.max(2.0 * noise(&points) * (points.len() as f64).ln());
     let at = |index: usize| {
@@ -61,7 +63,8 @@ pub fn phases_of(
     change_points(&points, SHORTEST, penalty)
         .into_iter()
         .map(|segment| {
-            let sum = coarse[segment.start..segment.end].iter().fold((0.0, 0.0), |sum, bin| (sum.0 + bin.0, sum.1 + bin.1));
+            let sum =
+                coarse[segment.start..segment.end].iter().fold((0.0, 0.0), |sum, bin| (sum.0 + bin.0, sum.1 + bin.1));
             Phase {
                 start: at(segment.start).max(first.since(origin).secs_f64()),
                 end: at(segment.end).min(last.since(origin).secs_f64()),

@@ -21,6 +21,8 @@ pub struct Totals {
     pub rung: Rung,
     /// What `wait4` said, orphans included.
     pub rusage: Option<Rusage>,
+    /// Whether it holds everything that ran: nothing was left behind.
+    pub whole: bool,
 }
 
 /// The stages of a timeline.
@@ -39,15 +41,20 @@ pub fn segment(timeline: &Timeline, totals: &Totals) -> Stages {
             });
         }
     }
+    let seen = timeline.on_cpu();
+    let total = totals.rusage.map(|rusage| rusage.cpu().secs_f64());
     kept.sort_by(|one, other| {
         own_demand(other).total_cmp(&own_demand(one)).then_with(|| one.image.name().cmp(&other.image.name()))
     });
     let kind = if kept.len() == 1 { Kind::Command } else { Kind::Process };
     let sampled = timeline.records != Records::Whole;
     let mut stages: Vec<Stage> = kept.iter().map(|program| stage_of(program, timeline, kind, sampled)).collect();
+    if let Some(total) =
+        total.filter(|_| totals.whole && timeline.records == Records::Whole && timeline.lost_records == 0)
+    {
+        add_exits(&mut stages, &mut left_out, &kept, total - seen);
+    }
     name_apart(&mut stages, &kept, timeline);
-    let seen = timeline.on_cpu();
-    let total = totals.rusage.map(|rusage| rusage.cpu().secs_f64());
     let mut unseen = total.map(|total| (total - seen).max(0.0));
     if let ([only], Some(total)) = (stages.as_mut_slice(), total)
         && left_out.is_empty()
@@ -97,6 +104,27 @@ fn stage_of(program: &Program, timeline: &Timeline, kind: Kind, sampled: bool) -
     }
 }
 
+/// A process's records end before the kernel takes its memory down, and that too is CPU time of the process. What the
+/// kernel's total holds beyond the records is this; it goes to the programs by how many of their processes ended and how
+/// large those were.
+fn add_exits(stages: &mut [Stage], left_out: &mut [Folded], kept: &[&Program], missing: f64) {
+    const SMALLEST: f64 = (1u64 << 20) as f64;
+    let weight = |program: &Program| {
+        program.processes as f64 * program.memory.peak_one_bytes.map_or(SMALLEST, |bytes| (bytes as f64).max(SMALLEST))
+    };
+    let small: f64 = left_out.iter().map(|folded| folded.processes as f64 * SMALLEST).sum();
+    let all: f64 = kept.iter().map(|program| weight(program)).sum::<f64>() + small;
+    if missing <= 0.0 || all <= 0.0 {
+        return;
+    }
+    for (stage, program) in stages.iter_mut().zip(kept) {
+        stage.demand.on_cpu += missing * weight(program) / all;
+    }
+    for folded in left_out {
+        folded.cpu_seconds += missing * folded.processes as f64 * SMALLEST / all;
+    }
+}
+
 /// Ids stay the same from run to run: the name, and where two share one, their parents' names or a number.
 fn name_apart(stages: &mut [Stage], programs: &[&Program], timeline: &Timeline) {
     let mut count: HashMap<String, usize> = HashMap::new();
@@ -137,8 +165,10 @@ fn growth(program: &Program) -> Option<f64> {
         return None;
     }
     let count = later.len() as f64;
-    let (mean_x, mean_y) =
-        (later.iter().map(|point| point.0).sum::<f64>() / count, later.iter().map(|point| point.1).sum::<f64>() / count);
+    let (mean_x, mean_y) = (
+        later.iter().map(|point| point.0).sum::<f64>() / count,
+        later.iter().map(|point| point.1).sum::<f64>() / count,
+    );
     let covariance: f64 = later.iter().map(|point| (point.0 - mean_x) * (point.1 - mean_y)).sum();
     let variance: f64 = later.iter().map(|point| (point.0 - mean_x).powi(2)).sum();
     ratio(covariance, variance)

@@ -27,10 +27,8 @@ impl Watched {
 /// # Errors
 /// Those of `ppoll` but `EINTR`.
 pub fn wait(watched: &mut [Watched], timeout: Span) -> io::Result<()> {
-    let mut fds: Vec<libc::pollfd> = watched
-        .iter()
-        .map(|watched| libc::pollfd { fd: watched.fd, events: libc::POLLIN, revents: 0 })
-        .collect();
+    let mut fds: Vec<libc::pollfd> =
+        watched.iter().map(|watched| libc::pollfd { fd: watched.fd, events: libc::POLLIN, revents: 0 }).collect();
     let limit = libc::timespec {
         tv_sec: (timeout.0 / 1_000_000_000) as libc::time_t,
         tv_nsec: (timeout.0 % 1_000_000_000) as libc::c_long,

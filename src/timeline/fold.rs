@@ -18,7 +18,6 @@ const MAX_PROGRAMS: usize = 400;
 #[derive(Debug, Clone)]
 pub struct TimelineBuilder {
     start: Timestamp,
-    target: u32,
     now: Timestamp,
     records: Records,
     /// Intervals that began before it may hide lost records.
@@ -46,7 +45,6 @@ impl TimelineBuilder {
     pub fn new(start: Timestamp, target: u32) -> TimelineBuilder {
         let mut builder = TimelineBuilder {
             start,
-            target,
             now: start,
             records: Records::Whole,
             trusted_from: Timestamp(0),
@@ -195,6 +193,10 @@ impl TimelineBuilder {
         if let Some(&slot) = self.by_pid.get(&pid) {
             return slot;
         }
+        let parent_pid = parent.map(|slot| {
+            self.processes[slot].children += 1;
+            self.processes[slot].pid
+        });
         let parent = parent.map(|slot| self.processes[slot].program);
         let image = match parent {
             // A fork that does not replace its program is a worker of its parent; workers' workers are workers too.
@@ -208,6 +210,7 @@ impl TimelineBuilder {
         self.processes_seen += 1;
         let mut process = Process::new(pid, parent, program, at);
         process.stopped_base = self.stopped_until(at);
+        process.parent_pid = parent_pid;
         let slot = match self.free_processes.pop() {
             Some(slot) => {
                 self.processes[slot] = process;
@@ -414,6 +417,10 @@ impl TimelineBuilder {
             program.kinds.note(blocked, &kinds);
         } else {
             kinds = program.kinds.guess(blocked);
+            // Never sampled at all, but it has living children: a launcher waits for those.
+            if process.children > 0 && kinds.iter().all(|&count| count == 0) {
+                kinds[Blocking::Child as usize] = 1;
+            }
         }
         thread.ledger.blocked.add(blocked - alone, alone, &kinds);
         let total: u64 = kinds.iter().map(|&count| u64::from(count)).sum();
@@ -532,7 +539,8 @@ impl TimelineBuilder {
         }
         thread.ledger.wakeups_read = thread.ledger.wakeups;
         thread.ledger.wakeup_delay = run_delay - thread.delay_base - thread.ledger.run_queue;
-        let running = if thread.clock.state() == ThreadState::Running { at.since(thread.clock.since()) } else { Span::ZERO };
+        let running =
+            if thread.clock.state() == ThreadState::Running { at.since(thread.clock.since()) } else { Span::ZERO };
         thread.missing_on_cpu = (on_cpu - thread.ledger.on_cpu - running).min(thread.ledger.unknown);
     }
 
@@ -660,10 +668,8 @@ impl TimelineBuilder {
         program.peak_active_threads = program.peak_active_threads.max(process.peak_active);
         program.busy_wall += life - still.min(life);
         if self.records == Records::Whole || sums.busy.voluntary + sums.quiet.voluntary > 0 {
-            let (voluntary, involuntary) = (
-                sums.busy.voluntary + sums.quiet.voluntary,
-                sums.busy.involuntary + sums.quiet.involuntary,
-            );
+            let (voluntary, involuntary) =
+                (sums.busy.voluntary + sums.quiet.voluntary, sums.busy.involuntary + sums.quiet.involuntary);
             program.voluntary = Some(program.voluntary.unwrap_or(0) + voluntary);
             program.involuntary = Some(program.involuntary.unwrap_or(0) + involuntary);
         }
@@ -696,6 +702,9 @@ impl TimelineBuilder {
         let program = self.processes[slot].program;
         self.programs[program.0].rss_now = self.programs[program.0].rss_now.saturating_sub(rss);
         self.tree_rss = self.tree_rss.saturating_sub(rss);
+        if let Some(&parent) = self.processes[slot].parent_pid.as_ref().and_then(|parent| self.by_pid.get(parent)) {
+            self.processes[parent].children = self.processes[parent].children.saturating_sub(1);
+        }
         self.close_program(slot, 0, at, false);
         self.programs[program.0].leave(at);
         self.by_pid.remove(&pid);

@@ -33,9 +33,9 @@ impl Image {
     /// How many words of `argv` name the program and what it interprets: what follows may hold secrets.
     pub fn naming_words(argv: &[String]) -> usize {
         let image = Image::from_argv(None, argv);
-        let script = image.script.and_then(|script| {
-            argv.iter().position(|argument| base_name(argument) == script).filter(|&at| at > 0)
-        });
+        let script = image
+            .script
+            .and_then(|script| argv.iter().position(|argument| base_name(argument) == script).filter(|&at| at > 0));
         // Options before a script are the interpreter's own.
         script.map_or(1, |at| at + 1).min(argv.len())
     }
@@ -147,7 +147,12 @@ mod tests {
         assert_eq!(name(&["bash", "run.sh"]), "run.sh");
         assert_eq!(name(&["sh", "-c", "true"]), "sh");
         assert_eq!(
-            name(&["python3", "-c", "from multiprocessing.spawn import spawn_main; spawn_main()", "--multiprocessing-fork"]),
+            name(&[
+                "python3",
+                "-c",
+                "from multiprocessing.spawn import spawn_main; spawn_main()",
+                "--multiprocessing-fork"
+            ]),
             "multiprocessing worker"
         );
         assert!(Image::from_comm("python3.13t").is_python());

@@ -88,6 +88,10 @@ impl Thread {
 pub struct Process {
     /// Process id.
     pub pid: u32,
+    /// Its parent's process id, where it is known.
+    pub parent_pid: Option<u32>,
+    /// Living children that it forked.
+    pub children: u32,
     /// Its parent's program.
     pub parent: Option<ProgramId>,
     /// What it runs.
@@ -126,6 +130,8 @@ impl Process {
     pub fn new(pid: u32, parent: Option<ProgramId>, program: ProgramId, at: Timestamp) -> Process {
         Process {
             pid,
+            parent_pid: None,
+            children: 0,
             parent,
             program,
             execed: false,
@@ -187,10 +193,7 @@ impl Process {
         self.still_since = self.still_since.map(|_| at);
         self.sums = ProcessSums::default();
         self.peak_active = self.active;
-        self.split_base = (
-            self.reading.cpu_user.unwrap_or(Span::ZERO),
-            self.reading.cpu_system.unwrap_or(Span::ZERO),
-        );
+        self.split_base = (self.reading.cpu_user.unwrap_or(Span::ZERO), self.reading.cpu_system.unwrap_or(Span::ZERO));
         self.reading = ProcessReading::default();
     }
 }

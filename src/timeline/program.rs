@@ -175,8 +175,7 @@ impl Program {
     /// Settles the processes that had no evidence of their own, by their neighbours of the same program, else of the tree.
     pub(super) fn settle(&mut self, tree: &Neighbours) {
         let own = self.evidence();
-        let neighbours =
-            Neighbours { wakeup_delay: own.wakeup_delay.or(tree.wakeup_delay), kinds: own.kinds };
+        let neighbours = Neighbours { wakeup_delay: own.wakeup_delay.or(tree.wakeup_delay), kinds: own.kinds };
         let sums = std::mem::take(&mut self.unresolved);
         self.demand.add(&reconcile(&sums, &neighbours));
         self.quiet_idle = self.quiet_votes.0 > self.quiet_votes.1;

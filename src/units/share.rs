@@ -22,9 +22,7 @@ impl Share {
 
 /// `part / whole`, or `None` where the whole is not positive or the result is not finite.
 pub fn ratio(part: f64, whole: f64) -> Option<f64> {
-    (whole > 0.0 && part.is_finite())
-        .then(|| part / whole)
-        .filter(|value| value.is_finite())
+    (whole > 0.0 && part.is_finite()).then(|| part / whole).filter(|value| value.is_finite())
 }
 
 #[cfg(test)]

@@ -136,9 +136,8 @@ fn serial_cost(stage: &Stage, recommendation: &Recommendation, capacity: &Capaci
         return Outcome::Undecided(Why::TooClose);
     };
     let used = super::recommend::cores_used(stage).max(1.0);
-    let bound = |score: f64| {
-        thread_of_children_bound(f64::from(workers), capacity.cores / used, score.max(1e-6), 1.0 - score)
-    };
+    let bound =
+        |score: f64| thread_of_children_bound(f64::from(workers), capacity.cores / used, score.max(1e-6), 1.0 - score);
     match (bound(score.point), bound(score.high)) {
         (Some(point), Some(low)) if low * FITTING_SHARE > 1.0 => Outcome::Misrouted { cost: point.max(1.0) },
         (Some(point), _) if point * FITTING_SHARE <= 1.0 => Outcome::Fits,

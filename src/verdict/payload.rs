@@ -35,7 +35,8 @@ impl Payload {
 
     /// Whether it is certainly above `limit`: an upper bound never is.
     pub fn exceeds(&self, task_seconds: Option<f64>, limit: f64) -> bool {
-        self.source != PayloadSource::UpperBound && self.share_of_latency(task_seconds).is_some_and(|share| share > limit)
+        self.source != PayloadSource::UpperBound
+            && self.share_of_latency(task_seconds).is_some_and(|share| share > limit)
     }
 }
 
@@ -45,8 +46,12 @@ mod tests {
 
     #[test]
     fn an_upper_bound_never_exceeds() {
-        let payload =
-            Payload { argument_bytes: Some(1), result_bytes: None, source: PayloadSource::Declared, seconds: Some(1.0) };
+        let payload = Payload {
+            argument_bytes: Some(1),
+            result_bytes: None,
+            source: PayloadSource::Declared,
+            seconds: Some(1.0),
+        };
         assert_eq!(payload.share_of_latency(Some(3.0)), Some(0.25));
         assert!(payload.exceeds(Some(3.0), 0.15));
         assert!(!Payload { source: PayloadSource::UpperBound, ..payload }.exceeds(Some(3.0), 0.15));

@@ -101,7 +101,8 @@ pub fn recommend(
         workers = workers.min((cores.round() as u32).max(1));
     }
     let mut confidence = Confidence::High;
-    if let (Some(bytes), Some(limit)) = (stage.memory.peak_one_bytes.filter(|&bytes| bytes > 0), capacity.memory_bytes) {
+    if let (Some(bytes), Some(limit)) = (stage.memory.peak_one_bytes.filter(|&bytes| bytes > 0), capacity.memory_bytes)
+    {
         let fit = ((MEMORY_SHARE * limit as f64 / bytes as f64) as u32).max(1);
         if fit < workers {
             workers = fit;
@@ -114,7 +115,11 @@ pub fn recommend(
     {
         let limit = thresholds.ipc;
         let certain = payload.is_some_and(|payload| payload.exceeds(task_seconds, limit));
-        reasons.push(if certain { Reason::IpcTooExpensive { share, limit } } else { Reason::IpcUnsure { share, limit } });
+        reasons.push(if certain {
+            Reason::IpcTooExpensive { share, limit }
+        } else {
+            Reason::IpcUnsure { share, limit }
+        });
     }
     if stage.is_pool && stage.is_python {
         let executor = if class == Class::IoBound { Executor::Thread } else { Executor::Process };
@@ -124,7 +129,14 @@ pub fn recommend(
             reasons.push(Reason::GilUnknown);
             confidence = Confidence::Low;
         }
-        return Some(Recommendation { executor, parts: Vec::new(), workers: Some(workers), speedup: None, confidence, reasons });
+        return Some(Recommendation {
+            executor,
+            parts: Vec::new(),
+            workers: Some(workers),
+            speedup: None,
+            confidence,
+            reasons,
+        });
     }
     if !stage.is_python {
         reasons.push(Reason::OwnProcess);

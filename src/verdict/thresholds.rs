@@ -31,7 +31,9 @@ pub enum BadThreshold {
         example: f64,
     },
     /// The classes overlap.
-    #[error("`--io-threshold {io}` is above `--cpu-threshold {cpu}`: no score could be hybrid; hint: give the smaller one to `--io-threshold`")]
+    #[error(
+        "`--io-threshold {io}` is above `--cpu-threshold {cpu}`: no score could be hybrid; hint: give the smaller one to `--io-threshold`"
+    )]
     Crossed {
         /// The I/O threshold.
         io: f64,
