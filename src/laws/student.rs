@@ -3,9 +3,20 @@
 /// The two-sided 95 % quantile of Student's t with `degrees` of freedom; infinite for 0.
 ///
 /// Source: Cornish–Fisher expansion in 1/ν around the normal quantile z = 1.959964 (Abramowitz & Stegun 26.7.5); for
-/// ν ≤ 4, where it is too coarse, the tabled values.
+/// ν ≤ 9, where it is too coarse, the tabled values.
 pub fn two_sided_95(degrees: usize) -> f64 {
-    const EXACT: [f64; 5] = [f64::INFINITY, 12.706_205, 4.302_653, 3.182_446, 2.776_445];
+    const EXACT: [f64; 10] = [
+        f64::INFINITY,
+        12.706_205,
+        4.302_653,
+        3.182_446,
+        2.776_445,
+        2.570_582,
+        2.446_912,
+        2.364_624,
+        2.306_004,
+        2.262_157,
+    ];
     if let Some(&exact) = EXACT.get(degrees) {
         return exact;
     }
