@@ -207,10 +207,12 @@ impl Sampler {
             let (wanted, waits) = (self.threads, self.waits);
             let Some(process) = self.census.handle(ids.pid) else { continue };
             let at = clock::monotonic();
+            let mut active = None;
             if waits {
                 match syscall(process, ids) {
                     Ok(Some(call)) => {
                         self.waits_told = true;
+                        active = Some(matches!(call, procfs::process::Syscall::Running));
                         if let Some(on) = classify(process, call, &mut self.sockets) {
                             emit(Event::Waiting { at, ids, on });
                         }
@@ -221,7 +223,8 @@ impl Sampler {
             }
             if wanted {
                 let at = clock::monotonic();
-                if let Some(reading) = thread_reading(process, ids, with_switches, started) {
+                if let Some(mut reading) = thread_reading(process, ids, with_switches, started) {
+                    reading.active = active.or(reading.active);
                     emit(Event::Thread { at, ids, reading });
                 }
             }
@@ -277,11 +280,12 @@ fn thread_reading(
     let task = process.task_from_tid(i32::try_from(ids.tid).ok()?).ok()?;
     let schedstat = task.schedstat().ok();
     let status = if with_switches { task.status().ok() } else { None };
-    let started = started.and_then(|(boot_offset, ticks)| {
-        let began = task.stat().ok()?.starttime;
+    let stat = started.and_then(|_| task.stat().ok());
+    let active = stat.as_ref().map(|stat| stat.state == 'R');
+    let started = started.zip(stat).map(|((boot_offset, ticks), stat)| {
         // The middle of its clock tick, on the monotonic clock.
-        let nanos = (began as f64 + 0.5) / ticks as f64 * 1e9;
-        Some(Timestamp((nanos as u64).saturating_sub(boot_offset.0)))
+        let nanos = (stat.starttime as f64 + 0.5) / ticks as f64 * 1e9;
+        Timestamp((nanos as u64).saturating_sub(boot_offset.0))
     });
     (schedstat.is_some() || status.is_some()).then(|| ThreadReading {
         on_cpu: schedstat.as_ref().map(|stat| Span(stat.sum_exec_runtime)),
@@ -289,6 +293,7 @@ fn thread_reading(
         voluntary: status.as_ref().and_then(|status| status.voluntary_ctxt_switches),
         involuntary: status.as_ref().and_then(|status| status.nonvoluntary_ctxt_switches),
         started,
+        active,
     })
 }
 

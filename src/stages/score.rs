@@ -9,16 +9,14 @@ const FINEST: f64 = 0.002;
 /// Without records a thread's beginning and end are known to half a clock tick and half a round, seconds.
 const BOUNDARY_SECONDS: f64 = 0.005;
 
-/// on-CPU / (on-CPU + own wait). `sampled`: boundaries of threads come from readings, not from records.
-pub fn score_of(demand: &Demand, pairs: &[(f64, f64)], threads: u64, sampled: bool) -> Option<Estimate> {
+/// on-CPU / (on-CPU + own wait). `strata`: its demand over time, cut where the level changes. `sampled`: boundaries of threads come from readings, not from records.
+pub fn score_of(demand: &Demand, strata: &[Vec<(f64, f64)>], threads: u64, sampled: bool) -> Option<Estimate> {
     let own = demand.own.sum();
     let point = ratio(demand.on_cpu, demand.on_cpu + own)?;
-    let mut estimate = match ratio_of_batches(pairs) {
-        Some(batches) if batches.half_width.is_finite() => {
-            Estimate::new(point - batches.half_width, point, point + batches.half_width)
-        }
+    let mut estimate = match half_width(strata) {
+        Some(half_width) => Estimate::new(point - half_width, point, point + half_width),
         // Too short to vary: the score of this run is known, that of the next one is not.
-        _ => Estimate::new(0.0, point, 1.0),
+        None => Estimate::new(0.0, point, 1.0),
     };
     let with = |on_cpu: f64, own: f64| ratio(on_cpu.max(0.0), on_cpu.max(0.0) + own.max(0.0)).unwrap_or(point);
     // Lost records: all of it could be wait, or all of it CPU.
@@ -34,6 +32,21 @@ pub fn score_of(demand: &Demand, pairs: &[(f64, f64)], threads: u64, sampled: bo
         estimate = widen(estimate, point, with(demand.on_cpu, own + edge), with(demand.on_cpu, own - edge));
     }
     Some(widen(estimate, point, point - FINEST, point + FINEST).clamped(0.0, 1.0))
+}
+
+/// Half-width of the whole's ratio: those of the strata, weighted by their share of the demand, add in squares (Cochran,
+/// *Sampling Techniques*, §6.10, the separate ratio estimator).
+fn half_width(strata: &[Vec<(f64, f64)>]) -> Option<f64> {
+    let demand = |pairs: &[(f64, f64)]| pairs.iter().map(|pair| pair.1).sum::<f64>();
+    let total: f64 = strata.iter().map(|pairs| demand(pairs)).sum();
+    let mut squares = 0.0;
+    for pairs in strata {
+        let share = ratio(demand(pairs), total)?;
+        if share > 0.0 {
+            squares += (share * ratio_of_batches(pairs)?.half_width).powi(2);
+        }
+    }
+    Some(squares.sqrt()).filter(|half_width| half_width.is_finite())
 }
 
 /// Adds an independent cause of error: half-widths add in squares.
@@ -78,7 +91,7 @@ mod tests {
     #[test]
     fn a_plain_burn_is_known_exactly() {
         let pairs = vec![(0.01, 0.01); 100];
-        let score = score_of(&demand(1.0, 0.0), &pairs, 1, false).expect("there is demand");
+        let score = score_of(&demand(1.0, 0.0), &[pairs], 1, false).expect("there is demand");
         assert_eq!((score.point, score.high), (1.0, 1.0));
         assert!(score.low > 0.99);
     }
@@ -93,7 +106,7 @@ mod tests {
         fn more_loss_only_widens(on_cpu in 0.01f64..10.0, sleep in 0.0f64..10.0, lost in 0.0f64..5.0, more in 0.0f64..5.0) {
             let pairs = vec![(on_cpu / 50.0, (on_cpu + sleep) / 50.0); 50];
             let width = |unknown: f64| {
-                let score = score_of(&Demand { unknown, ..demand(on_cpu, sleep) }, &pairs, 1, false).expect("demand");
+                let score = score_of(&Demand { unknown, ..demand(on_cpu, sleep) }, std::slice::from_ref(&pairs), 1, false).expect("demand");
                 (score.low, score.high)
             };
             let (before, after) = (width(lost), width(lost + more));

@@ -1,7 +1,7 @@
 //! From a timeline to stages: each program under one parent is one, workers of one pool are one together.
 
 use super::fold::{folded, own_demand};
-use super::phases::phases_of;
+use super::phases::{Phase, phases_of};
 use super::score::{pairs_of, score_of};
 use super::{Folded, Kind, Stage, Stages};
 use crate::timeline::{Program, Records, Timeline};
@@ -11,6 +11,8 @@ use std::collections::HashMap;
 
 /// Part of a stage's life that memory growth is taken from: the start fills caches and is no growth.
 const GROWTH_FROM: f64 = 0.25;
+/// Waits are told apart where at most this share of all thread time is blocked on nothing that was ever seen.
+const TOLD_SHARE: f64 = 0.05;
 /// Fewest readings that make a slope.
 const GROWTH_READINGS: usize = 8;
 
@@ -82,8 +84,8 @@ fn stage_of(program: &Program, timeline: &Timeline, kind: Kind, sampled: bool) -
         is_python: program.image.is_python(),
         is_pool: program.peak_processes > 1,
         demand,
-        waits_told: demand.assumed_own <= 0.5 * demand.own.sum() || demand.own.sum() < 1e-3,
-        score: score_of(&demand, &pairs, program.threads, sampled),
+        waits_told: demand.assumed_own <= TOLD_SHARE * demand.thread_seconds(),
+        score: score_of(&demand, &strata(&pairs, &phases, program), program.threads, sampled),
         wall,
         processes: program.processes,
         threads: program.threads,
@@ -102,6 +104,33 @@ fn stage_of(program: &Program, timeline: &Timeline, kind: Kind, sampled: bool) -
         bytes: program.bytes,
         phases,
     }
+}
+
+/// The series cut where its level changes: a run that fetches and then computes does so every time, so the change is no
+/// variation that its interval should hold.
+fn strata(pairs: &[(f64, f64)], phases: &[Phase], program: &Program) -> Vec<Vec<(f64, f64)>> {
+    const DISTINCT: f64 = 0.25;
+    const SUBSTANTIAL: f64 = 0.1;
+    let total: f64 = phases.iter().map(|phase| phase.demand).sum();
+    let distinct = phases.windows(2).any(|pair| {
+        (pair[0].score - pair[1].score).abs() > DISTINCT && pair.iter().all(|phase| phase.demand > SUBSTANTIAL * total)
+    });
+    if !distinct {
+        return vec![pairs.to_vec()];
+    }
+    let width = program.series.width().secs_f64();
+    let mut rest = pairs;
+    let mut strata = Vec::new();
+    let mut taken = 0;
+    for phase in &phases[..phases.len() - 1] {
+        let end = ((phase.end / width).round() as usize).clamp(taken, pairs.len());
+        let (stratum, later) = rest.split_at(end - taken);
+        strata.push(stratum.to_vec());
+        rest = later;
+        taken = end;
+    }
+    strata.push(rest.to_vec());
+    strata
 }
 
 /// A process's records end before the kernel takes its memory down, and that too is CPU time of the process. What the

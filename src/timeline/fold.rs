@@ -211,6 +211,7 @@ impl TimelineBuilder {
         let mut process = Process::new(pid, parent, program, at);
         process.stopped_base = self.stopped_until(at);
         process.parent_pid = parent_pid;
+        process.round_stopped = process.stopped_base;
         let slot = match self.free_processes.pop() {
             Some(slot) => {
                 self.processes[slot] = process;
@@ -519,9 +520,15 @@ impl TimelineBuilder {
         let window = at.since(from) - (stopped - stopped_before);
         thread.ledger.on_cpu += ran;
         thread.ledger.run_queue += queued;
-        thread.pending_blocked = thread.pending_blocked + (window - ran - queued);
+        let active = (ran + queued).0 as i64;
+        thread.unsettled = thread.unsettled.saturating_add(window.0 as i64).saturating_sub(active);
         let process = &mut self.processes[thread.process];
-        process.round_active += ran + queued;
+        if reading.active == Some(true) {
+            process.round_running = true;
+        } else {
+            thread.settle();
+        }
+        process.unsettled = process.unsettled.saturating_sub(active);
         process.round.push(slot);
         let program = &mut self.programs[process.program.0];
         program.series.add(Lane::OnCpu, from, at, ran.min(window));
@@ -553,7 +560,7 @@ impl TimelineBuilder {
             self.process(pid, parent, at);
         }
         let slot = self.by_pid[&pid];
-        self.close_round(slot, at);
+        self.close_round(slot, at, false);
         let process = &mut self.processes[slot];
         let program = &mut self.programs[process.program.0];
         if let Some(rss) = reading.rss_bytes {
@@ -584,30 +591,40 @@ impl TimelineBuilder {
         };
     }
 
-    /// Without records: how long the whole process stood still since its last round is estimated from how much its
-    /// threads ran (at most all of it), and the blocked time of each is split by that.
-    fn close_round(&mut self, slot: ProcessSlot, at: Timestamp) {
+    /// Without records: how long the whole process stood still since its threads were last all seen blocked is the wall
+    /// time less what they ran and queued (at most none of it); the blocked time of each is split by that.
+    fn close_round(&mut self, slot: ProcessSlot, at: Timestamp, last: bool) {
+        let stopped = self.stopped_until(at);
         let process = &mut self.processes[slot];
-        if process.round.is_empty() {
+        if process.round.is_empty() && !last {
             return;
         }
-        let window = at.since(process.round_at);
-        let still = window - process.round_active.min(window);
-        process.add_stillness(still);
+        let window = at.since(process.round_at) - (stopped - process.round_stopped);
+        process.unsettled = process.unsettled.saturating_add(window.0 as i64);
         process.round_at = at;
-        process.round_active = Span::ZERO;
+        process.round_stopped = stopped;
+        let running = std::mem::take(&mut process.round_running);
+        let still =
+            if running && !last { Span::ZERO } else { Span(std::mem::take(&mut process.unsettled).max(0) as u64) };
+        process.add_stillness(still);
         for thread in std::mem::take(&mut self.processes[slot].round) {
-            let thread = &mut self.threads[thread as usize];
-            let blocked = std::mem::take(&mut thread.pending_blocked);
-            if blocked == Span::ZERO {
-                continue;
-            }
-            let process = &self.processes[slot];
-            let program = &mut self.programs[process.program.0];
-            let start = Timestamp(at.0.saturating_sub(window.0.max(blocked.0)));
-            let interval = Interval { activity: Activity::Blocked, start, end: at };
-            Self::book_blocked(thread, process, program, interval, blocked, still.min(blocked));
+            self.book_pending(thread, still, at);
         }
+    }
+
+    /// Books a thread's settled blocked time, of which at most `still` was while its whole process stood still.
+    fn book_pending(&mut self, slot: u32, still: Span, at: Timestamp) {
+        let thread = &mut self.threads[slot as usize];
+        let blocked = std::mem::take(&mut thread.pending_blocked);
+        let start = std::mem::replace(&mut thread.pending_since, at);
+        if blocked == Span::ZERO {
+            return;
+        }
+        let process = &self.processes[thread.process];
+        let program = &mut self.programs[process.program.0];
+        let start = start.max(Timestamp(at.0.saturating_sub(at.since(start).0.max(blocked.0))));
+        let interval = Interval { activity: Activity::Blocked, start, end: at };
+        Self::book_blocked(thread, process, program, interval, blocked, still.min(blocked));
     }
 
     // ---- deaths ----------------------------------------------------------------------------------------------------
@@ -617,7 +634,10 @@ impl TimelineBuilder {
         let ids = self.threads[slot as usize].ids;
         let process = self.threads[slot as usize].process;
         if self.records != Records::Whole {
-            self.close_round(process, self.processes[process].round_at.max(at));
+            let last = self.processes[process].threads <= 1;
+            self.threads[slot as usize].settle();
+            self.processes[process].round.push(slot);
+            self.close_round(process, at.max(self.processes[process].round_at), last);
         }
         if self.threads[slot as usize].clock.is_active() {
             self.processes[process].rest(at);

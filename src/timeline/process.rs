@@ -32,8 +32,13 @@ pub struct Thread {
     pub sampled: [u32; Blocking::ALL.len()],
     /// The last reading of its counters.
     pub last: Option<Reading>,
-    /// Blocked time of its last reading that waits for its process's round to close.
+    /// Without records: wall less CPU and run queue since it was last seen blocked. While a thread has or wants a CPU its
+    /// counters lag, so this is blocked time only when it is seen blocked.
+    pub unsettled: i64,
+    /// Settled blocked time that waits for its process's round to close.
     pub pending_blocked: Span,
+    /// Since when.
+    pub pending_since: Timestamp,
     /// Run-queue delay that it had before it was watched.
     pub delay_base: Span,
     /// On-CPU time that the last reading showed beyond the records.
@@ -70,10 +75,17 @@ impl Thread {
             stopped_at_block: Span::ZERO,
             sampled: [0; Blocking::ALL.len()],
             last: None,
+            unsettled: 0,
             pending_blocked: Span::ZERO,
+            pending_since: began,
             delay_base: Span::ZERO,
             missing_on_cpu: Span::ZERO,
         }
+    }
+
+    /// Its counters have caught up: what it neither ran nor queued it was blocked.
+    pub fn settle(&mut self) {
+        self.pending_blocked += Span(std::mem::take(&mut self.unsettled).max(0) as u64);
     }
 
     /// Whether it has hardly been on a CPU so far.
@@ -121,8 +133,12 @@ pub struct Process {
     pub round: Vec<u32>,
     /// When the last round closed.
     pub round_at: Timestamp,
-    /// On-CPU and run-queue time of the threads in this round.
-    pub round_active: Span,
+    /// Stopped time of the run then.
+    pub round_stopped: Span,
+    /// Wall less the threads' CPU and run queue since all of them were last seen blocked.
+    pub unsettled: i64,
+    /// Whether one of them was seen to have or want a CPU in this round.
+    pub round_running: bool,
 }
 
 impl Process {
@@ -147,7 +163,9 @@ impl Process {
             split_base: (Span::ZERO, Span::ZERO),
             round: Vec::new(),
             round_at: at,
-            round_active: Span::ZERO,
+            round_stopped: Span::ZERO,
+            unsettled: 0,
+            round_running: false,
         }
     }
 

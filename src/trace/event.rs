@@ -72,6 +72,8 @@ pub struct ThreadReading {
     pub involuntary: Option<u64>,
     /// When the thread began, where the instrument knows (a 10 ms tick).
     pub started: Option<Timestamp>,
+    /// Whether it had or wanted a CPU just then: its counters lag behind until it blocks.
+    pub active: Option<bool>,
 }
 
 /// One reading of a process; each `None` was refused or not asked for.
