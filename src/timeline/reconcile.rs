@@ -103,6 +103,8 @@ pub struct Neighbours {
 struct Waits {
     beside: [f64; KINDS],
     alone: [f64; KINDS],
+    /// The wake-up delay that was taken out.
+    delay: f64,
 }
 
 /// A process's sums: threads that ran, threads that hardly did, and for how long all of them were blocked at once.
@@ -170,7 +172,8 @@ pub fn reconcile(sums: &ProcessSums, neighbours: &Neighbours) -> Demand {
             explained += alone;
         }
     }
-    let mut unexplained = (sums.alone as f64 / 1e9 - explained).max(0.0);
+    // A thread that was woken but has no CPU yet is still blocked in the records: the process did not stand still then.
+    let mut unexplained = (sums.alone as f64 / 1e9 - explained - waits.delay).max(0.0);
     if idle {
         let share = crate::units::ratio(unexplained, sums.alone as f64 / 1e9).unwrap_or(0.0).min(1.0);
         let waits = settle(&sums.quiet, neighbours, &mut demand);
@@ -224,7 +227,7 @@ fn settle(ledger: &Ledger, neighbours: &Neighbours, demand: &mut Demand) -> Wait
     demand.run_queue += ledger.run_queue.secs_f64() + delay;
     demand.unknown += ledger.unknown.secs_f64();
 
-    let mut waits = Waits { beside: blocked.beside.map(seconds), alone: blocked.alone.map(seconds) };
+    let mut waits = Waits { beside: blocked.beside.map(seconds), alone: blocked.alone.map(seconds), delay };
     take_delay(&mut waits, &blocked.count, delay);
     let own_mix: [f64; KINDS] = std::array::from_fn(|kind| waits.beside[kind] + waits.alone[kind]);
     let mix = if own_mix[..UNATTRIBUTED].iter().sum::<f64>() > 0.0 { own_mix } else { neighbours.kinds };
