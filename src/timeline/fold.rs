@@ -143,13 +143,16 @@ impl TimelineBuilder {
         for slot in living {
             self.end_thread(slot, end);
         }
-        let mut tree = Neighbours::default();
-        let (mut seconds, mut programs) = (0.0, 0.0);
-        for delay in self.programs.iter().filter_map(|program| program.evidence().wakeup_delay) {
-            seconds += delay;
-            programs += 1.0;
-        }
-        tree.wakeup_delay = (programs > 0.0).then(|| seconds / programs);
+        let mean = |values: Vec<f64>| {
+            let count = values.len() as f64;
+            (count > 0.0).then(|| values.iter().sum::<f64>() / count)
+        };
+        let evidence: Vec<Neighbours> = self.programs.iter().map(Program::evidence).collect();
+        let tree = Neighbours {
+            wakeup_delay: mean(evidence.iter().filter_map(|program| program.wakeup_delay).collect()),
+            switch_cost: mean(evidence.iter().filter_map(|program| program.switch_cost).collect()),
+            ..Neighbours::default()
+        };
         for program in &mut self.programs {
             program.settle(&tree);
         }
@@ -505,7 +508,7 @@ impl TimelineBuilder {
             involuntary: reading.involuntary.or(thread.last.and_then(|last| last.involuntary)),
         });
         if records {
-            Self::reconcile_thread(thread, on_cpu, run_delay, at);
+            Self::reconcile_thread(thread, on_cpu, run_delay);
             return;
         }
         let (from, on_cpu_before, delay_before, stopped_before) = match before {
@@ -539,16 +542,22 @@ impl TimelineBuilder {
     }
 
     /// Compares a thread's counters with what records say: the wake-up delay, and on-CPU time that lost records hid.
-    fn reconcile_thread(thread: &mut Thread, on_cpu: Span, run_delay: Span, at: Timestamp) {
+    fn reconcile_thread(thread: &mut Thread, on_cpu: Span, run_delay: Span) {
         if thread.clock.state() == ThreadState::Unseen {
             thread.delay_base = run_delay;
+            thread.on_cpu_base = on_cpu;
             return;
         }
         thread.ledger.wakeups_read = thread.ledger.wakeups;
         thread.ledger.wakeup_delay = run_delay - thread.delay_base - thread.ledger.run_queue;
-        let running =
-            if thread.clock.state() == ThreadState::Running { at.since(thread.clock.since()) } else { Span::ZERO };
-        thread.missing_on_cpu = (on_cpu - thread.ledger.on_cpu - running).min(thread.ledger.unknown);
+        if thread.clock.state() == ThreadState::Running {
+            // The kernel adds up a running thread's time at ticks: only a thread off its CPU shows all of it.
+            return;
+        }
+        let beyond = on_cpu - thread.on_cpu_base - thread.ledger.on_cpu;
+        thread.missing_on_cpu = beyond.min(thread.ledger.unknown);
+        thread.ledger.switches_read = thread.ledger.voluntary + thread.ledger.involuntary;
+        thread.ledger.switch_cost = beyond - thread.missing_on_cpu;
     }
 
     fn read_process(&mut self, pid: u32, parent: Option<u32>, reading: &ProcessReading, at: Timestamp) {
@@ -664,6 +673,7 @@ impl TimelineBuilder {
         let quiet = (ledger.on_cpu.0 as f64) < QUIET_SHARE_OF_LIFE * ledger.life.0 as f64;
         if let Some(last) = thread.last {
             thread.delay_base = last.run_delay;
+            thread.on_cpu_base = last.on_cpu;
         }
         thread.began = at;
         thread.stopped_at_block = stopped;

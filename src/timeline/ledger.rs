@@ -82,6 +82,10 @@ pub struct Ledger {
     pub wakeup_delay: Span,
     /// Wake-ups whose delay would have to be known: those of switch records.
     pub wakeups: u64,
+    /// Switches whose cost is known.
+    pub switches_read: u64,
+    /// The cost of those: CPU that the kernel charges to a thread between being picked and its switch-in record.
+    pub switch_cost: Span,
     /// Lives of its threads, stopped time left out.
     pub life: Span,
     /// Threads in it.
@@ -100,6 +104,8 @@ impl Ledger {
         self.wakeups_read += other.wakeups_read;
         self.wakeup_delay += other.wakeup_delay;
         self.wakeups += other.wakeups;
+        self.switches_read += other.switches_read;
+        self.switch_cost += other.switch_cost;
         self.life += other.life;
         self.threads += other.threads;
     }

@@ -41,6 +41,8 @@ pub struct Thread {
     pub pending_since: Timestamp,
     /// Run-queue delay that it had before it was watched.
     pub delay_base: Span,
+    /// On-CPU time that it had used before it was watched.
+    pub on_cpu_base: Span,
     /// On-CPU time that the last reading showed beyond the records.
     pub missing_on_cpu: Span,
 }
@@ -79,6 +81,7 @@ impl Thread {
             pending_blocked: Span::ZERO,
             pending_since: began,
             delay_base: Span::ZERO,
+            on_cpu_base: Span::ZERO,
             missing_on_cpu: Span::ZERO,
         }
     }

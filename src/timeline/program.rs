@@ -59,6 +59,7 @@ pub struct Program {
     unresolved: ProcessSums,
     told: [f64; KINDS],
     delay_read: (f64, u64),
+    switches_read: (f64, u64),
     quiet_votes: (u64, u64),
 }
 
@@ -120,6 +121,7 @@ impl Program {
             unresolved: ProcessSums::default(),
             told: [0.0; KINDS],
             delay_read: (0.0, 0),
+            switches_read: (0.0, 0),
             quiet_votes: (0, 0),
         }
     }
@@ -151,6 +153,8 @@ impl Program {
             }
             self.delay_read.0 += ledger.wakeup_delay.secs_f64();
             self.delay_read.1 += ledger.wakeups_read;
+            self.switches_read.0 += ledger.switch_cost.secs_f64();
+            self.switches_read.1 += ledger.switches_read;
             self.threads += ledger.threads;
         }
         let waited = sums.quiet.blocked.sum();
@@ -168,14 +172,18 @@ impl Program {
 
     /// What this program's processes can tell about others that say nothing of themselves.
     pub(super) fn evidence(&self) -> Neighbours {
-        let (seconds, wakeups) = self.delay_read;
-        Neighbours { wakeup_delay: (wakeups > 0).then(|| seconds / wakeups as f64), kinds: self.told }
+        let mean = |(seconds, count): (f64, u64)| (count > 0).then(|| seconds / count as f64);
+        Neighbours { wakeup_delay: mean(self.delay_read), switch_cost: mean(self.switches_read), kinds: self.told }
     }
 
     /// Settles the processes that had no evidence of their own, by their neighbours of the same program, else of the tree.
     pub(super) fn settle(&mut self, tree: &Neighbours) {
         let own = self.evidence();
-        let neighbours = Neighbours { wakeup_delay: own.wakeup_delay.or(tree.wakeup_delay), kinds: own.kinds };
+        let neighbours = Neighbours {
+            wakeup_delay: own.wakeup_delay.or(tree.wakeup_delay),
+            switch_cost: own.switch_cost.or(tree.switch_cost),
+            kinds: own.kinds,
+        };
         let sums = std::mem::take(&mut self.unresolved);
         self.demand.add(&reconcile(&sums, &neighbours));
         self.quiet_idle = self.quiet_votes.0 > self.quiet_votes.1;

@@ -3,6 +3,8 @@
 //!
 //! - Switch records have no wake-up: a voluntary gap is wait plus the delay until a CPU was free. The kernel's own sum of
 //!   run-queue delay (schedstat), less the gaps after preemptions, is that delay; it moves from blocked to run queue.
+//! - A switch-in record comes a little after the kernel began to charge the thread (more after an idle CPU, and in a
+//!   virtual machine): what schedstat's CPU time holds beyond the records moves from the gap before to the CPU.
 //! - A lock or join is a wait of its own only while the whole process is blocked and nothing else explains it.
 //! - Threads that hardly ever ran beside others that did are idle: their waits count only while the whole process is
 //!   blocked and no other thread's wait explains that.
@@ -94,6 +96,8 @@ impl Demand {
 pub struct Neighbours {
     /// Mean delay of a wake-up, seconds.
     pub wakeup_delay: Option<f64>,
+    /// Mean CPU that a switch costs before its record, seconds.
+    pub switch_cost: Option<f64>,
     /// Blocked time by kind, to split what was not told apart.
     pub kinds: [f64; KINDS],
 }
@@ -220,15 +224,28 @@ fn settle(ledger: &Ledger, neighbours: &Neighbours, demand: &mut Demand) -> Wait
     if mean.is_none() {
         demand.undelayed_wakeups += unread;
     }
+    let switches = ledger.voluntary + ledger.involuntary;
+    let unread_switches = switches.saturating_sub(ledger.switches_read) as f64;
+    let mean_cost = if ledger.switches_read > 0 {
+        ledger.switch_cost.secs_f64() / ledger.switches_read as f64
+    } else {
+        neighbours.switch_cost.unwrap_or(0.0)
+    };
+    let cost = ledger.switch_cost.secs_f64() + unread_switches * mean_cost;
+    let preempted = crate::units::ratio(ledger.involuntary as f64, switches as f64).unwrap_or(0.0);
+    let run_queue = ledger.run_queue.secs_f64();
+    let queue_cost = (cost * preempted).min(run_queue);
+
     let total = seconds(blocked.sum());
     let delay = (read + extrapolated).min(total);
+    let wait_cost = (cost - cost * preempted).min(total - delay);
     demand.extrapolated_delay += extrapolated.min(delay);
-    demand.on_cpu += ledger.on_cpu.secs_f64();
-    demand.run_queue += ledger.run_queue.secs_f64() + delay;
+    demand.on_cpu += ledger.on_cpu.secs_f64() + queue_cost + wait_cost;
+    demand.run_queue += run_queue - queue_cost + delay;
     demand.unknown += ledger.unknown.secs_f64();
 
     let mut waits = Waits { beside: blocked.beside.map(seconds), alone: blocked.alone.map(seconds), delay };
-    take_delay(&mut waits, &blocked.count, delay);
+    take_delay(&mut waits, &blocked.count, delay + wait_cost);
     let own_mix: [f64; KINDS] = std::array::from_fn(|kind| waits.beside[kind] + waits.alone[kind]);
     let mix = if own_mix[..UNATTRIBUTED].iter().sum::<f64>() > 0.0 { own_mix } else { neighbours.kinds };
     let known: f64 = mix[..UNATTRIBUTED].iter().sum();
@@ -355,6 +372,9 @@ mod tests {
                 ledger.wakeups = wakeups;
                 ledger.wakeups_read = wakeups / 2;
                 ledger.wakeup_delay = Span(delay);
+                ledger.voluntary = wakeups;
+                ledger.switches_read = wakeups / 3;
+                ledger.switch_cost = Span(delay / 2);
                 ledger
             };
             let sums = ProcessSums { busy: build(busy, on_cpu), quiet: build(quiet, 0), alone };
