@@ -272,12 +272,12 @@ fn take_delay(waits: &mut Waits, counts: &[u64; KINDS], delay: f64) {
             return;
         }
         let wanted = left;
-        for kind in 0..KINDS {
+        for (kind, &count) in counts.iter().enumerate() {
             if !givers(waits, kind) {
                 continue;
             }
             let has = waits.beside[kind] + waits.alone[kind];
-            let gives = (wanted * counts[kind] as f64 / times as f64).min(has);
+            let gives = (wanted * count as f64 / times as f64).min(has);
             let keep = 1.0 - gives / has;
             waits.beside[kind] *= keep;
             waits.alone[kind] *= keep;
