@@ -105,9 +105,9 @@ prop_compose! {
 prop_compose! {
     fn thread_reading()(
         on_cpu in option::of(span()), run_delay in option::of(span()), voluntary: Option<u64>,
-        involuntary: Option<u64>, started in option::of(at()),
+        involuntary: Option<u64>, started in option::of(at()), slices: Option<u64>, active: Option<bool>,
     ) -> ThreadReading {
-        ThreadReading { on_cpu, run_delay, voluntary, involuntary, started }
+        ThreadReading { on_cpu, run_delay, slices, voluntary, involuntary, started, active }
     }
 }
 

@@ -1,10 +1,12 @@
 //! Who lives: the processes and threads of the tree, from switch records where there are some, else by walking /proc.
 
-use crate::trace::{Event, Ids};
+use crate::trace::{Event, Ids, SwitchOut};
 use procfs::process::Process;
 use rustc_hash::FxHashMap;
 use std::path::{Path, PathBuf};
 
+/// `PF_EXITING` of linux/sched.h, in the flags of /proc/PID/stat: on its way out.
+const PF_EXITING: u32 = 0x4;
 /// Most `/proc/PID` handles kept open.
 const MOST_HANDLES: usize = 128;
 
@@ -27,12 +29,31 @@ pub struct Census {
     target: u32,
     members: FxHashMap<u32, Member>,
     handles: usize,
+    /// Processes that switch records said ended since the last check.
+    ended: Vec<u32>,
+    /// Threads that blocked lately, written round and round.
+    recent: [Option<Ids>; RECENT],
+    recent_next: usize,
 }
+
+/// How many of the threads that blocked last are remembered.
+const RECENT: usize = 32;
+
+/// Most ended processes that are checked at once.
+const MOST_CHECKED: usize = 16;
 
 impl Census {
     /// A census that begins with the target.
     pub fn new(root: &Path, target: u32) -> Census {
-        let mut census = Census { root: root.to_owned(), target, members: FxHashMap::default(), handles: 0 };
+        let mut census = Census {
+            root: root.to_owned(),
+            target,
+            members: FxHashMap::default(),
+            handles: 0,
+            ended: Vec::new(),
+            recent: [None; RECENT],
+            recent_next: 0,
+        };
         census.add(Ids { pid: target, tid: target });
         census
     }
@@ -40,6 +61,10 @@ impl Census {
     /// Takes part in what switch records tell.
     pub fn follow(&mut self, event: &Event) {
         match event {
+            Event::SwitchOut { ids, why: SwitchOut::Blocked, .. } => {
+                self.recent[self.recent_next % RECENT] = Some(*ids);
+                self.recent_next = self.recent_next.wrapping_add(1);
+            }
             Event::Fork { ids, .. } => self.add(*ids),
             Event::Exit { ids, .. } => self.remove(*ids),
             Event::Exec { ids, .. } => {
@@ -68,6 +93,9 @@ impl Census {
             member.threads.retain(|&tid| tid != ids.tid);
             if member.threads.is_empty() {
                 self.forget(ids.pid);
+                if self.ended.len() < MOST_CHECKED {
+                    self.ended.push(ids.pid);
+                }
             }
         }
     }
@@ -77,6 +105,26 @@ impl Census {
         if self.members.remove(&pid).is_some_and(|member| member.handle.is_some()) {
             self.handles -= 1;
         }
+    }
+
+    /// Threads that blocked since this was last asked, the latest of them: among many idle threads, these are at work.
+    pub fn take_recent(&mut self) -> Vec<Ids> {
+        let mut recent: Vec<Ids> = self.recent.iter_mut().filter_map(Option::take).collect();
+        recent.sort_by_key(|ids| (ids.pid, ids.tid));
+        recent.dedup();
+        recent
+    }
+
+    /// A process whose records ended although it runs on. Call it a while after they did: a process that ends is not yet
+    /// a zombie when its records do.
+    pub fn outlives_its_records(&mut self) -> Option<u32> {
+        let root = &self.root;
+        std::mem::take(&mut self.ended).into_iter().find(|pid| {
+            !self.members.contains_key(pid)
+                && Process::new_with_root(root.join(pid.to_string()))
+                    .and_then(|process| process.stat())
+                    .is_ok_and(|stat| !matches!(stat.state, 'Z' | 'X') && stat.flags & PF_EXITING == 0)
+        })
     }
 
     /// Living processes.

@@ -186,7 +186,12 @@ impl Instruments {
             let now = clock::monotonic();
             if ended.is_none() {
                 let mut readings = Vec::new();
-                self.sampler.round(own_pid, &mut |event| readings.push(event));
+                if self.sampler.round(own_pid, &mut |event| readings.push(event))
+                    && let Some(pid) = self.sampler.outlives_its_records()
+                {
+                    lost += self.step_down(now, WhyNot::Privileges { pid }, sink);
+                    rung = self.rung();
+                }
                 for event in readings {
                     self.emit(event, sink);
                 }

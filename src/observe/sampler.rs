@@ -25,6 +25,8 @@ const THREADS_A_ROUND_ALONE: usize = 400;
 const PROCESS_INTERVAL: Span = Span::from_millis(100);
 /// Most processes whose memory and bytes one round reads.
 const PROCESSES_A_ROUND: usize = 8;
+/// A reading that took longer than this is not of one moment.
+const PROMPT: Span = Span(500_000);
 /// Longest argument vector that is kept of a program.
 const MOST_ARGUMENTS: usize = 64;
 /// Longest argument that is kept.
@@ -105,6 +107,11 @@ impl Sampler {
         self.records = false;
     }
 
+    /// A process whose switch records ended although it runs on.
+    pub fn outlives_its_records(&mut self) -> Option<u32> {
+        if self.records { self.census.outlives_its_records() } else { None }
+    }
+
     /// Takes part in what switch records tell.
     pub fn follow(&mut self, event: &Event) {
         self.census.follow(event);
@@ -126,11 +133,11 @@ impl Sampler {
         }
     }
 
-    /// One round of readings, if it is due.
-    pub fn round(&mut self, own_pid: u32, emit: &mut dyn FnMut(Event)) {
+    /// One round of readings, if it is due; whether it was.
+    pub fn round(&mut self, own_pid: u32, emit: &mut dyn FnMut(Event)) -> bool {
         let began = clock::monotonic();
         if began < self.next {
-            return;
+            return false;
         }
         let cpu_before = clock::process_cpu();
         if !self.records {
@@ -149,6 +156,7 @@ impl Sampler {
         // Jittered by half either way, so that no rhythm of the target is met always at the same beat.
         let jitter = 0.5 + self.random.f64();
         self.next = clock::monotonic() + Span((rest.0 as f64 * jitter) as u64);
+        true
     }
 
     /// The last look at the target: it has ended but is not reaped, so its leader can still be read.
@@ -195,10 +203,15 @@ impl Sampler {
         }
         let most = if self.records { THREADS_A_ROUND } else { THREADS_A_ROUND_ALONE };
         if all.len() > most {
-            let chosen = self.random.choose_multiple(all.iter().copied(), most);
-            all = chosen;
+            // Half of them at random, half of those that are at work.
+            let mut recent = self.census.take_recent();
+            self.random.shuffle(&mut recent);
+            recent.truncate(most / 2);
+            all = self.random.choose_multiple(all, most - recent.len());
+            all.extend(recent);
         }
         all.sort_by_key(|ids| (ids.pid, ids.tid));
+        all.dedup();
         let boot = self.boot_offset.map(|offset| (offset, self.ticks_per_second));
         let mut waits_refused = None;
         for ids in all {
@@ -223,7 +236,10 @@ impl Sampler {
             }
             if wanted {
                 let at = clock::monotonic();
-                if let Some(mut reading) = thread_reading(process, ids, with_switches, started) {
+                if let Some(mut reading) = thread_reading(process, ids, with_switches, started)
+                    // Where we lost the CPU in between, the reading is of a later moment than it says.
+                    && clock::monotonic().since(at) < PROMPT
+                {
                     reading.active = active.or(reading.active);
                     emit(Event::Thread { at, ids, reading });
                 }
@@ -290,6 +306,7 @@ fn thread_reading(
     (schedstat.is_some() || status.is_some()).then(|| ThreadReading {
         on_cpu: schedstat.as_ref().map(|stat| Span(stat.sum_exec_runtime)),
         run_delay: schedstat.as_ref().map(|stat| Span(stat.run_delay)),
+        slices: schedstat.as_ref().map(|stat| stat.pcount),
         voluntary: status.as_ref().and_then(|status| status.voluntary_ctxt_switches),
         involuntary: status.as_ref().and_then(|status| status.nonvoluntary_ctxt_switches),
         started,

@@ -222,6 +222,12 @@ fn stage(judged: &Judged<'_>, assembly: &Assembly<'_>) -> Stage {
             per_worker_bytes: stage.memory.peak_one_bytes,
             growth_bytes_per_second: stage.growth,
         },
+        io: Io {
+            read_bytes: stage.bytes.read_chars,
+            written_bytes: stage.bytes.written_chars,
+            storage_read_bytes: stage.bytes.disk_read,
+            storage_written_bytes: stage.bytes.disk_written,
+        },
         ipc: payload.map(|payload| Ipc {
             argument_bytes: payload.argument_bytes,
             result_bytes: payload.result_bytes,

@@ -203,6 +203,8 @@ pub struct Stage {
     pub gil: Option<Gil>,
     /// Memory.
     pub memory: Memory,
+    /// Bytes read and written.
+    pub io: Io,
     /// The payload that a process pool would have to move.
     pub ipc: Option<Ipc>,
     /// Parts of a hybrid stage that differ in class; empty where there are none.
@@ -410,6 +412,19 @@ pub struct Memory {
     pub per_worker_bytes: Option<u64>,
     /// Slope over the run.
     pub growth_bytes_per_second: Option<f64>,
+}
+
+/// Bytes that a stage's processes read and wrote, as far as readings saw them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Io {
+    /// By all system calls, pipes, sockets and the page cache included.
+    pub read_bytes: Option<u64>,
+    /// By all system calls, pipes, sockets and the page cache included.
+    pub written_bytes: Option<u64>,
+    /// From storage.
+    pub storage_read_bytes: Option<u64>,
+    /// To storage.
+    pub storage_written_bytes: Option<u64>,
 }
 
 /// The payload that a process pool would have to move, for one task.

@@ -42,6 +42,7 @@ fn mean(stages: &[Stage]) -> Demand {
         unknown: sum.unknown / count,
         assumed_own: sum.assumed_own / count,
         extrapolated_delay: sum.extrapolated_delay / count,
+        extrapolated_cost: sum.extrapolated_cost / count,
         undelayed_wakeups: sum.undelayed_wakeups / stages.len() as u64,
     }
 }

@@ -54,6 +54,7 @@ pub fn segment(timeline: &Timeline, totals: &Totals) -> Stages {
     if let Some(total) =
         total.filter(|_| totals.whole && timeline.records == Records::Whole && timeline.lost_records == 0)
     {
+        take_back(&mut stages, seen - total);
         add_exits(&mut stages, &mut left_out, &kept, total - seen);
     }
     name_apart(&mut stages, &kept, timeline);
@@ -106,6 +107,17 @@ fn stage_of(program: &Program, timeline: &Timeline, kind: Kind, sampled: bool) -
     }
 }
 
+/// Where the cost of switches was extrapolated beyond the kernel's total, the excess is taken back.
+fn take_back(stages: &mut [Stage], excess: f64) {
+    let extrapolated: f64 = stages.iter().map(|stage| stage.demand.extrapolated_cost).sum();
+    let Some(share) = ratio(excess.max(0.0), extrapolated) else { return };
+    for stage in stages {
+        let back = stage.demand.extrapolated_cost * share.min(1.0);
+        stage.demand.on_cpu -= back;
+        stage.demand.unknown += back;
+    }
+}
+
 /// The series cut where its level changes: a run that fetches and then computes does so every time, so the change is no
 /// variation that its interval should hold.
 fn strata(pairs: &[(f64, f64)], phases: &[Phase], program: &Program) -> Vec<Vec<(f64, f64)>> {
@@ -143,7 +155,8 @@ fn add_exits(stages: &mut [Stage], left_out: &mut [Folded], kept: &[&Program], m
     };
     let small: f64 = left_out.iter().map(|folded| folded.processes as f64 * SMALLEST).sum();
     let all: f64 = kept.iter().map(|program| weight(program)).sum::<f64>() + small;
-    if missing <= 0.0 || all <= 0.0 {
+    let seen: f64 = stages.iter().map(|stage| stage.demand.on_cpu).sum();
+    if missing <= 0.0 || all <= 0.0 || missing > seen {
         return;
     }
     for (stage, program) in stages.iter_mut().zip(kept) {

@@ -1,9 +1,10 @@
 //! The fold: one event at a time into the living, and the living into programs when they end.
 
 use super::image::Image;
+use super::ledger::Ledger;
 use super::process::{Process, ProcessSlot, Reading, Thread};
 use super::program::{Program, ProgramId};
-use super::reconcile::{Neighbours, QUIET_SHARE_OF_LIFE};
+use super::reconcile::{IDLE_WAKEUPS, Neighbours, QUIET_SHARE_OF_LIFE};
 use super::series::Lane;
 use super::thread::{Activity, Interval, Step, ThreadClock, ThreadState};
 use super::{Records, Timeline};
@@ -504,6 +505,7 @@ impl TimelineBuilder {
             stopped,
             on_cpu,
             run_delay,
+            slices: reading.slices.or(thread.last.and_then(|last| last.slices)),
             voluntary: reading.voluntary.or(thread.last.and_then(|last| last.voluntary)),
             involuntary: reading.involuntary.or(thread.last.and_then(|last| last.involuntary)),
         });
@@ -677,8 +679,14 @@ impl TimelineBuilder {
         }
         thread.began = at;
         thread.stopped_at_block = stopped;
+        let wakeups = ledger.voluntary.max(thread.last.and_then(|last| last.slices).unwrap_or(0)) as f64;
+        let idle = wakeups < IDLE_WAKEUPS * ledger.life.secs_f64().max(1.0);
         let sums = &mut self.processes[thread.process].sums;
-        if quiet { sums.quiet.fold(&ledger) } else { sums.busy.fold(&ledger) }
+        match (quiet, idle) {
+            (false, _) => sums.busy.fold(&ledger),
+            (true, false) => sums.quiet.fold(&ledger),
+            (true, true) => sums.idle.fold(&ledger),
+        }
     }
 
     /// Books what a process did into its program; it goes on with another one, or ends.
@@ -697,9 +705,9 @@ impl TimelineBuilder {
         program.replaced += u64::from(replaced);
         program.peak_active_threads = program.peak_active_threads.max(process.peak_active);
         program.busy_wall += life - still.min(life);
-        if self.records == Records::Whole || sums.busy.voluntary + sums.quiet.voluntary > 0 {
-            let (voluntary, involuntary) =
-                (sums.busy.voluntary + sums.quiet.voluntary, sums.busy.involuntary + sums.quiet.involuntary);
+        let count = |of: fn(&Ledger) -> u64| sums.ledgers().into_iter().map(of).sum::<u64>();
+        let (voluntary, involuntary) = (count(|ledger| ledger.voluntary), count(|ledger| ledger.involuntary));
+        if self.records == Records::Whole || voluntary > 0 {
             program.voluntary = Some(program.voluntary.unwrap_or(0) + voluntary);
             program.involuntary = Some(program.involuntary.unwrap_or(0) + involuntary);
         }

@@ -58,6 +58,8 @@ pub struct Reading {
     pub on_cpu: Span,
     /// Run-queue delay since its beginning.
     pub run_delay: Span,
+    /// Times that it got a CPU.
+    pub slices: Option<u64>,
     /// Voluntary switches.
     pub voluntary: Option<u64>,
     /// Involuntary switches.

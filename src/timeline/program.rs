@@ -147,7 +147,7 @@ impl Program {
 
     /// Books a process that stopped running it.
     pub(super) fn book(&mut self, sums: &ProcessSums) {
-        for ledger in [&sums.busy, &sums.quiet] {
+        for ledger in sums.ledgers() {
             for kind in 0..UNATTRIBUTED {
                 self.told[kind] += ledger.blocked.total(kind) as f64 / 1e9;
             }
@@ -157,12 +157,11 @@ impl Program {
             self.switches_read.1 += ledger.switches_read;
             self.threads += ledger.threads;
         }
-        let waited = sums.quiet.blocked.sum();
-        if quiet_is_idle(sums) {
-            self.quiet_votes.0 += waited;
-        } else {
-            self.quiet_votes.1 += waited;
-        }
+        let (quiet, idle) = (sums.quiet.blocked.sum(), sums.idle.blocked.sum());
+        let counted = if quiet_is_idle(sums) { 0 } else { quiet };
+        let alone = sums.busy.threads == 0 && counted == 0;
+        self.quiet_votes.0 = self.quiet_votes.0.saturating_add(if alone { 0 } else { quiet - counted + idle });
+        self.quiet_votes.1 = self.quiet_votes.1.saturating_add(if alone { quiet + idle } else { counted });
         if sums.tells_kinds() && sums.tells_delay() {
             self.demand.add(&reconcile(sums, &Neighbours::default()));
         } else {

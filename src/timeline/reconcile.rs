@@ -15,8 +15,13 @@ use crate::trace::Blocking;
 
 /// A thread that was on a CPU for less than this share of its life is quiet.
 pub const QUIET_SHARE_OF_LIFE: f64 = 0.01;
-/// Quiet threads that together used less than this share of the others' CPU are idle beside them.
+/// A quiet thread that blocks less often than this, per second of its life (or per second, if it lived for less), idles.
+pub const IDLE_WAKEUPS: f64 = 2.0;
+/// Other quiet threads that together used less than this share of the others' CPU are idle beside them.
 pub const IDLE_SHARE_OF_CPU: f64 = 0.05;
+
+/// Idle threads' waits count only where others leave at least this share of the standstill unexplained.
+pub const IDLE_EXPLAINS: f64 = 0.2;
 
 /// What a process, or all of a program, demanded. Seconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -37,6 +42,8 @@ pub struct Demand {
     pub assumed_own: f64,
     /// The part of `run_queue` that is extrapolated from other wake-ups; nothing was read for these.
     pub extrapolated_delay: f64,
+    /// The part of `on_cpu` that is extrapolated from other switches' cost.
+    pub extrapolated_cost: f64,
     /// Wake-ups whose delay nothing tells, not even other threads.
     pub undelayed_wakeups: u64,
 }
@@ -82,6 +89,7 @@ impl Demand {
         self.unknown += other.unknown;
         self.assumed_own += other.assumed_own;
         self.extrapolated_delay += other.extrapolated_delay;
+        self.extrapolated_cost += other.extrapolated_cost;
         self.undelayed_wakeups += other.undelayed_wakeups;
     }
 
@@ -118,45 +126,55 @@ pub struct ProcessSums {
     pub busy: Ledger,
     /// Threads that were hardly ever on a CPU.
     pub quiet: Ledger,
+    /// Threads that hardly ever did anything at all.
+    pub idle: Ledger,
     /// Wall nanoseconds in which every thread was blocked, stopped time left out.
     pub alone: u64,
 }
 
 impl ProcessSums {
+    /// All three.
+    pub fn ledgers(&self) -> [&Ledger; 3] {
+        [&self.busy, &self.quiet, &self.idle]
+    }
+
     /// Whether this process's own samples tell what its waits were for.
     pub fn tells_kinds(&self) -> bool {
         let attributed = |blocked: &BlockedTime| (0..UNATTRIBUTED).map(|kind| blocked.total(kind)).sum::<u64>();
-        let unattributed = self.busy.blocked.total(UNATTRIBUTED) + self.quiet.blocked.total(UNATTRIBUTED);
-        unattributed == 0 || attributed(&self.busy.blocked) + attributed(&self.quiet.blocked) > 0
+        self.ledgers().iter().all(|ledger| ledger.blocked.total(UNATTRIBUTED) == 0)
+            || self.ledgers().iter().any(|ledger| attributed(&ledger.blocked) > 0)
     }
 
     /// Whether readings tell how long its wake-ups took.
     pub fn tells_delay(&self) -> bool {
-        let (read, all) = (self.busy.wakeups_read + self.quiet.wakeups_read, self.busy.wakeups + self.quiet.wakeups);
-        all == 0 || read > 0
+        self.ledgers().iter().all(|ledger| ledger.wakeups == 0)
+            || self.ledgers().iter().any(|ledger| ledger.wakeups_read > 0)
     }
 
     /// Adds another process.
     pub fn fold(&mut self, other: &ProcessSums) {
         self.busy.fold(&other.busy);
         self.quiet.fold(&other.quiet);
+        self.idle.fold(&other.idle);
         self.alone += other.alone;
     }
 }
 
-/// Whether the quiet threads are idle beside the busy ones.
+/// Whether the quiet threads that do something now and then are idle beside the busy ones all the same.
 pub fn quiet_is_idle(sums: &ProcessSums) -> bool {
-    sums.busy.threads > 0
-        && sums.quiet.threads > 0
-        && (sums.quiet.on_cpu.0 as f64) < IDLE_SHARE_OF_CPU * sums.busy.on_cpu.0 as f64
+    sums.busy.threads > 0 && (sums.quiet.on_cpu.0 as f64) < IDLE_SHARE_OF_CPU * sums.busy.on_cpu.0 as f64
 }
 
 /// What a process demanded.
 pub fn reconcile(sums: &ProcessSums, neighbours: &Neighbours) -> Demand {
-    let idle = quiet_is_idle(sums);
-    let mut active = sums.busy;
-    if !idle {
-        active.fold(&sums.quiet);
+    let (mut active, mut idle) = (sums.busy, sums.idle);
+    if quiet_is_idle(sums) {
+        idle.fold(&sums.quiet)
+    } else {
+        active.fold(&sums.quiet)
+    }
+    if active.threads == 0 {
+        active = std::mem::take(&mut idle);
     }
     let mut demand = Demand::default();
     let waits = settle(&active, neighbours, &mut demand);
@@ -178,9 +196,11 @@ pub fn reconcile(sums: &ProcessSums, neighbours: &Neighbours) -> Demand {
     }
     // A thread that was woken but has no CPU yet is still blocked in the records: the process did not stand still then.
     let mut unexplained = (sums.alone as f64 / 1e9 - explained - waits.delay).max(0.0);
-    if idle {
+    if idle.threads > 0 {
         let share = crate::units::ratio(unexplained, sums.alone as f64 / 1e9).unwrap_or(0.0).min(1.0);
-        let waits = settle(&sums.quiet, neighbours, &mut demand);
+        // A small rest is the error of the other threads' waits, not a time in which the idle ones were the work.
+        let share = if share < IDLE_EXPLAINS { 0.0 } else { share };
+        let waits = settle(&idle, neighbours, &mut demand);
         for kind in 0..KINDS {
             let (beside, alone) = (waits.beside[kind], waits.alone[kind]);
             match Blocking::ALL.get(kind) {
@@ -240,6 +260,7 @@ fn settle(ledger: &Ledger, neighbours: &Neighbours, demand: &mut Demand) -> Wait
     let delay = (read + extrapolated).min(total);
     let wait_cost = (cost - cost * preempted).min(total - delay);
     demand.extrapolated_delay += extrapolated.min(delay);
+    demand.extrapolated_cost += (unread_switches * mean_cost).min(queue_cost + wait_cost);
     demand.on_cpu += ledger.on_cpu.secs_f64() + queue_cost + wait_cost;
     demand.run_queue += run_queue - queue_cost + delay;
     demand.unknown += ledger.unknown.secs_f64();
@@ -310,14 +331,19 @@ mod tests {
     fn idle_threads_beside_a_busy_one_do_not_count() {
         let mut quiet = ledger(0, Blocking::Sleep, 30 * SECOND, 0);
         quiet.fold(&ledger(0, Blocking::Lock, 30 * SECOND, 0));
-        let sums = ProcessSums { busy: ledger(SECOND, Blocking::Sleep, 0, 0), quiet, alone: 0 };
+        let sums = ProcessSums { busy: ledger(SECOND, Blocking::Sleep, 0, 0), idle: quiet, ..ProcessSums::default() };
         assert!((score(&reconcile(&sums, &Neighbours::default())) - 1.0).abs() < 1e-9);
     }
 
     #[test]
     fn idle_threads_do_not_multiply_the_wait_of_a_busy_one() {
         let quiet = ledger(0, Blocking::Sleep, 15 * SECOND, 15 * SECOND);
-        let sums = ProcessSums { busy: ledger(SECOND, Blocking::Network, 0, SECOND), quiet, alone: SECOND };
+        let sums = ProcessSums {
+            busy: ledger(SECOND, Blocking::Network, 0, SECOND),
+            idle: quiet,
+            alone: SECOND,
+            ..ProcessSums::default()
+        };
         assert!((score(&reconcile(&sums, &Neighbours::default())) - 0.5).abs() < 1e-9);
     }
 
@@ -377,9 +403,9 @@ mod tests {
                 ledger.switch_cost = Span(delay / 2);
                 ledger
             };
-            let sums = ProcessSums { busy: build(busy, on_cpu), quiet: build(quiet, 0), alone };
+            let sums = ProcessSums { busy: build(busy, on_cpu), quiet: build(quiet, 0), idle: build(busy, 0), alone };
             let demand = reconcile(&sums, &Neighbours::default());
-            let life = (sums.busy.blocked.sum() + sums.quiet.blocked.sum() + on_cpu) as f64 / 1e9;
+            let life = (2 * sums.busy.blocked.sum() + sums.quiet.blocked.sum() + on_cpu) as f64 / 1e9;
             prop_assert!((demand.thread_seconds() - life).abs() < 1e-6, "{} {}", demand.thread_seconds(), life);
             prop_assert!(demand.own.sum() >= 0.0 && demand.starved >= -1e-9);
         }

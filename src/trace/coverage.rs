@@ -62,6 +62,11 @@ pub enum WhyNot {
         /// Forks a second when it was given up.
         per_second: u64,
     },
+    /// The kernel ended the records of a process that runs on: it took on privileges.
+    Privileges {
+        /// Its process id.
+        pid: u32,
+    },
     /// An errno that none of the above explains.
     Errno(i32),
 }
@@ -95,6 +100,10 @@ impl fmt::Display for WhyNot {
             WhyNot::ForksTooFast { per_second } => {
                 write!(out, "the target forks {per_second} times a second: switch records would have cost it too much")
             }
+            WhyNot::Privileges { pid } => write!(
+                out,
+                "the kernel ended the switch records of process {pid}, which runs on with privileges (set-uid, sudo)"
+            ),
             WhyNot::Errno(errno) => write!(out, "refused with {}", errno_name(*errno)),
         }
     }
@@ -111,7 +120,11 @@ impl WhyNot {
             WhyNot::OpenFiles => Some("ulimit -n 4096"),
             WhyNot::ProcHidden => Some("sudo mount -o remount,hidepid=0 /proc"),
             WhyNot::SyscallHidden => Some("sudo sysctl kernel.yama.ptrace_scope=1"),
-            WhyNot::Unsupported(_) | WhyNot::NoSchedstat | WhyNot::ForksTooFast { .. } | WhyNot::Errno(_) => None,
+            WhyNot::Unsupported(_)
+            | WhyNot::NoSchedstat
+            | WhyNot::ForksTooFast { .. }
+            | WhyNot::Privileges { .. }
+            | WhyNot::Errno(_) => None,
         }
     }
 }

@@ -66,6 +66,8 @@ pub struct ThreadReading {
     pub on_cpu: Option<Span>,
     /// Time runnable but without a CPU since the thread began.
     pub run_delay: Option<Span>,
+    /// Times that it got a CPU since the thread began.
+    pub slices: Option<u64>,
     /// Voluntary context switches since the thread began.
     pub voluntary: Option<u64>,
     /// Involuntary context switches since the thread began.
