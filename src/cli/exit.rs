@@ -67,7 +67,7 @@ pub enum Failure {
         source: TraceError,
     },
     /// A trace that was cut off.
-    #[error("`{path}`: {source}; hint: `poolpick report --partial {path}` judges what is there")]
+    #[error("`{path}`: {}; hint: `poolpick report --partial {path}` judges what is there", first_line(source))]
     Cut {
         /// The file.
         path: PathBuf,
@@ -118,4 +118,9 @@ impl Failure {
             | Failure::NoReport { .. } => USAGE,
         }
     }
+}
+
+/// The statement of an error without its own way out.
+fn first_line(error: &TraceError) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
 }

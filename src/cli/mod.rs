@@ -11,6 +11,7 @@ mod profile;
 mod report;
 mod session;
 
+use crate::report::escape::terminal;
 use anyhow::{Context, Result};
 use args::{Cli, Command};
 use clap::{CommandFactory, Parser};
@@ -35,12 +36,13 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(Ok(status)) => status,
         Ok(Err(error)) => {
-            let status = match error.downcast_ref::<Failure>() {
-                Some(failure) if wraps => failure.status_as_wrapper(),
-                Some(failure) => failure.status(),
-                None => exit::FAILED,
+            // A failure's message holds its cause already; other errors show their whole chain.
+            let (status, message) = match error.downcast_ref::<Failure>() {
+                Some(failure) if wraps => (failure.status_as_wrapper(), failure.to_string()),
+                Some(failure) => (failure.status(), failure.to_string()),
+                None => (exit::FAILED, format!("{error:#}")),
             };
-            say(&format!("error: {error:#}"));
+            say(&format!("error: {message}"));
             ExitCode::from(status)
         }
         Err(_) => {
@@ -77,7 +79,8 @@ fn print(write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<Ex
     }
 }
 
-/// One line on stderr, whose reader may be gone.
+/// A message on stderr, whose reader may be gone. Names in it may come from the target or from a hostile file.
 fn say(message: &str) {
-    let _ = writeln!(std::io::stderr(), "poolpick: {message}");
+    let safe: Vec<String> = message.lines().map(|line| terminal(line).into_owned()).collect();
+    let _ = writeln!(std::io::stderr(), "poolpick: {}", safe.join("\n"));
 }

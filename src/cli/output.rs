@@ -131,8 +131,21 @@ fn place(path: &Path) -> Result<Place, Failure> {
     // A link is followed, so that what it points to is replaced and not the link.
     let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let directory = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let temporary = tempfile::Builder::new().prefix(".poolpick-").tempfile_in(directory).map_err(failure)?;
+    let temporary =
+        tempfile::Builder::new().prefix(".poolpick-").tempfile_in(directory).map_err(|error| failure(plain(error)))?;
     Ok(Place::File(temporary, target))
+}
+
+/// The system's own words, without the name of the temporary that poolpick tried.
+fn plain(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::NotFound => io::Error::from_raw_os_error(libc::ENOENT),
+        io::ErrorKind::PermissionDenied => io::Error::from_raw_os_error(libc::EACCES),
+        io::ErrorKind::NotADirectory => io::Error::from_raw_os_error(libc::ENOTDIR),
+        io::ErrorKind::ReadOnlyFilesystem => io::Error::from_raw_os_error(libc::EROFS),
+        io::ErrorKind::StorageFull => io::Error::from_raw_os_error(libc::ENOSPC),
+        _ => error,
+    }
 }
 
 fn to_file(report: &Report, format: Format, mut temporary: NamedTempFile, path: PathBuf) -> Result<(), Failure> {
