@@ -75,9 +75,9 @@ impl TimelineBuilder {
         self.now
     }
 
-    /// Whether a process is known to live.
-    pub fn knows(&self, pid: u32) -> bool {
-        self.by_pid.contains_key(&pid)
+    /// How many processes and threads live: what the builder's memory grows with.
+    pub fn living(&self) -> (usize, usize) {
+        (self.by_pid.len(), self.by_tid.len())
     }
 
     /// Demand of everything so far, for a live display: on-CPU seconds, and the own wait of closed intervals.
@@ -377,6 +377,7 @@ impl TimelineBuilder {
                 }
                 thread.still_at_block = process.stillness(at);
                 thread.stopped_at_block = stopped;
+                thread.children_at_block = process.children > 0;
             }
             Step::In | Step::End => {}
         }
@@ -423,7 +424,7 @@ impl TimelineBuilder {
         } else {
             kinds = program.kinds.guess(blocked);
             // Never sampled at all, but it has living children: a launcher waits for those.
-            if process.children > 0 && kinds.iter().all(|&count| count == 0) {
+            if (thread.children_at_block || process.children > 0) && kinds.iter().all(|&count| count == 0) {
                 kinds[Blocking::Child as usize] = 1;
             }
         }

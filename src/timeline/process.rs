@@ -26,6 +26,8 @@ pub struct Thread {
     pub ledger: Ledger,
     /// The process's stillness when this thread blocked.
     pub still_at_block: Span,
+    /// Whether its process had living children when this thread blocked.
+    pub children_at_block: bool,
     /// Stopped time of the run when this thread blocked.
     pub stopped_at_block: Span,
     /// What samples saw it wait for since it blocked (or since its last reading).
@@ -76,6 +78,7 @@ impl Thread {
             began,
             ledger: Ledger::default(),
             still_at_block: Span::ZERO,
+            children_at_block: false,
             stopped_at_block: Span::ZERO,
             sampled: [0; Blocking::ALL.len()],
             last: None,

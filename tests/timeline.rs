@@ -1,0 +1,218 @@
+//! Drawn runs through the timeline and the stages: no kernel, no privilege, no clock. Times are in milliseconds.
+
+use poolpick::stages::{Kind, Totals, segment};
+use poolpick::timeline::{Records, Timeline, build};
+use poolpick::trace::{Blocking, Event, Ids, Rung, SwitchOut, ThreadReading};
+use poolpick::units::{Span, Timestamp};
+
+const ROOT: u32 = 100;
+
+fn at(millis: u64) -> Timestamp {
+    Timestamp(1_000_000_000 + millis * 1_000_000)
+}
+
+fn ids(pid: u32, tid: u32) -> Ids {
+    Ids { pid, tid }
+}
+
+fn exec(millis: u64, pid: u32, argv: &[&str]) -> Vec<Event> {
+    let argv: Vec<String> = argv.iter().map(|&word| word.to_owned()).collect();
+    let name = argv[0].rsplit('/').next().unwrap_or_default().to_owned();
+    vec![
+        Event::Exec { at: at(millis), ids: ids(pid, pid), name },
+        Event::Program { at: at(millis), pid, parent: 0, exe: Some(argv[0].clone()), argv },
+    ]
+}
+
+fn fork(millis: u64, child: (u32, u32), parent: u32) -> Event {
+    Event::Fork { at: at(millis), ids: ids(child.0, child.1), parent: ids(parent, parent) }
+}
+
+fn switch_in(millis: u64, who: (u32, u32)) -> Event {
+    Event::SwitchIn { at: at(millis), ids: ids(who.0, who.1) }
+}
+
+fn out(millis: u64, who: (u32, u32), why: SwitchOut) -> Event {
+    Event::SwitchOut { at: at(millis), ids: ids(who.0, who.1), why }
+}
+
+fn exit(millis: u64, who: (u32, u32)) -> Event {
+    Event::Exit { at: at(millis), ids: ids(who.0, who.1) }
+}
+
+fn waits(millis: u64, who: (u32, u32), on: Blocking) -> Event {
+    Event::Waiting { at: at(millis), ids: ids(who.0, who.1), on }
+}
+
+fn run(mut events: Vec<Event>, end: u64) -> Timeline {
+    events.sort_by_key(Event::at);
+    build(&events, at(0), ROOT, at(end))
+}
+
+fn seconds(millis: u64) -> f64 {
+    millis as f64 / 1e3
+}
+
+fn near(one: f64, other: f64) -> bool {
+    (one - other).abs() < 1e-6
+}
+
+#[test]
+fn cpu_preemption_and_wait_are_told_apart() {
+    let me = (ROOT, ROOT);
+    let mut events = exec(0, ROOT, &["/bin/stage"]);
+    events.extend([
+        out(100, me, SwitchOut::Preempted),
+        switch_in(150, me),
+        out(200, me, SwitchOut::Blocked),
+        waits(250, me, Blocking::Network),
+        switch_in(500, me),
+        exit(600, me),
+    ]);
+    let timeline = run(events, 600);
+    let demand = timeline.programs.iter().find(|program| program.processes > 0).expect("one program").demand;
+    assert!(near(demand.on_cpu, seconds(250)), "{demand:?}");
+    assert!(near(demand.run_queue, seconds(50)), "{demand:?}");
+    assert!(near(demand.own.network, seconds(300)), "{demand:?}");
+    assert!(near(demand.thread_seconds(), seconds(600)), "{demand:?}");
+}
+
+#[test]
+fn a_pool_of_forked_workers_is_one_stage_beside_its_parent() {
+    let mut events = exec(0, ROOT, &["/usr/bin/python3", "pool.py"]);
+    for worker in [201, 202] {
+        events.push(fork(10, (worker, worker), ROOT));
+        events.push(switch_in(11, (worker, worker)));
+        events.push(exit(811, (worker, worker)));
+    }
+    events.push(out(20, (ROOT, ROOT), SwitchOut::Blocked));
+    events.push(waits(400, (ROOT, ROOT), Blocking::Child));
+    events.push(switch_in(812, (ROOT, ROOT)));
+    events.push(exit(820, (ROOT, ROOT)));
+    let timeline = run(events, 820);
+    let stages = segment(&timeline, &Totals { rung: Rung::Perf, rusage: None, whole: false });
+    assert_eq!(stages.stages.len(), 1, "the parent only waited: {:?}", stages.folded);
+    let pool = &stages.stages[0];
+    assert_eq!((pool.workers, pool.is_pool, pool.processes), (2, true, 2));
+    assert!(near(pool.demand.on_cpu, seconds(1600)), "{:?}", pool.demand);
+}
+
+#[test]
+fn a_chain_of_execs_is_the_last_program() {
+    let mut events = exec(0, ROOT, &["/usr/bin/env", "nice"]);
+    events.extend(exec(2, ROOT, &["/usr/bin/nice", "gzip"]));
+    events.extend(exec(4, ROOT, &["/usr/bin/gzip"]));
+    events.push(exit(900, (ROOT, ROOT)));
+    let stages = segment(&run(events, 900), &Totals { rung: Rung::Perf, rusage: None, whole: false });
+    assert_eq!(stages.stages.iter().map(|stage| stage.name.as_str()).collect::<Vec<_>>(), ["gzip"]);
+    assert_eq!(stages.stages[0].kind, Kind::Command);
+    assert_eq!(stages.folded.len(), 2);
+}
+
+#[test]
+fn two_scripts_of_one_interpreter_are_two_stages() {
+    let mut events = exec(0, ROOT, &["/bin/sh", "run.sh"]);
+    for (child, script) in [(201, "fetch.py"), (202, "parse.py")] {
+        events.push(fork(1, (child, child), ROOT));
+        events.push(switch_in(1, (child, child)));
+        events.extend(exec(2, child, &["/usr/bin/python3", script]));
+        events.push(exit(500, (child, child)));
+    }
+    events.push(out(3, (ROOT, ROOT), SwitchOut::Blocked));
+    events.push(exit(501, (ROOT, ROOT)));
+    let stages = segment(&run(events, 501), &Totals { rung: Rung::Perf, rusage: None, whole: false });
+    let mut names: Vec<&str> = stages.stages.iter().map(|stage| stage.name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["fetch.py", "parse.py"]);
+}
+
+#[test]
+fn stopped_time_is_no_wait() {
+    let me = (ROOT, ROOT);
+    let mut events = exec(0, ROOT, &["/bin/stage"]);
+    events.extend([
+        out(100, me, SwitchOut::Blocked),
+        Event::Stopped { at: at(100) },
+        Event::Continued { at: at(5100) },
+        switch_in(5100, me),
+        exit(5200, me),
+    ]);
+    let timeline = run(events, 5200);
+    assert!(near(timeline.wall().secs_f64(), seconds(200)));
+    let demand = timeline.programs.iter().find(|program| program.processes > 0).expect("one program").demand;
+    assert!(near(demand.thread_seconds(), seconds(200)), "{demand:?}");
+    assert!(near(demand.own.sum(), 0.0), "{demand:?}");
+}
+
+#[test]
+fn lost_records_are_unknown_and_widen_the_score() {
+    let me = (ROOT, ROOT);
+    let with = |lost: bool| {
+        let mut events = exec(0, ROOT, &["/bin/stage"]);
+        for beat in 0..100u64 {
+            events.push(out(beat * 10 + 5, me, SwitchOut::Blocked));
+            events.push(waits(beat * 10 + 7, me, Blocking::Sleep));
+            events.push(switch_in(beat * 10 + 10, me));
+        }
+        if lost {
+            events.retain(|event| !(at(300)..at(400)).contains(&event.at()));
+            events.push(Event::Lost { at: at(399), records: 20 });
+        }
+        events.push(exit(1000, me));
+        let timeline = run(events, 1000);
+        let stages = segment(&timeline, &Totals { rung: Rung::Perf, rusage: None, whole: false });
+        (stages.stages[0].demand, stages.stages[0].score.expect("there is demand"))
+    };
+    let ((whole, exact), (holed, vague)) = (with(false), with(true));
+    assert!(near(whole.unknown, 0.0) && holed.unknown >= 0.1, "{holed:?}");
+    assert!(near(holed.thread_seconds(), 1.0));
+    assert!(vague.low < exact.low && vague.high > exact.high, "{exact:?} {vague:?}");
+    assert!((vague.point - 0.5).abs() < 0.02);
+}
+
+#[test]
+fn readings_carry_on_where_records_end() {
+    let me = ids(ROOT, ROOT);
+    let mut events = exec(0, ROOT, &["/bin/stage"]);
+    events.push(Event::SwitchesEnd { at: at(500) });
+    for round in 0..=50u64 {
+        let millis = 500 + round * 10;
+        let reading = ThreadReading {
+            on_cpu: Some(Span::from_millis(500 + round * 3)),
+            run_delay: Some(Span::from_millis(round)),
+            active: Some(false),
+            ..ThreadReading::default()
+        };
+        events.push(Event::Waiting { at: at(millis), ids: me, on: Blocking::Disk });
+        events.push(Event::Thread { at: at(millis), ids: me, reading });
+        let reading = Default::default();
+        events.push(Event::Process { at: at(millis), pid: ROOT, parent: None, reading });
+    }
+    events.push(Event::Gone { at: at(1000), ids: me });
+    let timeline = build(&events, at(0), ROOT, at(1000));
+    assert_eq!(timeline.records, Records::Until(at(500)));
+    let demand = timeline.programs.iter().find(|program| program.processes > 0).expect("one program").demand;
+    assert!((demand.on_cpu - 0.65).abs() < 1e-3, "{demand:?}");
+    assert!((demand.run_queue - 0.05).abs() < 1e-3, "{demand:?}");
+    assert!((demand.own.disk - 0.30).abs() < 1e-3, "{demand:?}");
+}
+
+#[test]
+fn a_million_short_threads_leave_nothing_behind() {
+    let mut builder = poolpick::timeline::TimelineBuilder::new(at(0), ROOT);
+    for event in exec(0, ROOT, &["/bin/stage"]) {
+        builder.push(&event);
+    }
+    for thread in 0..1_000_000u64 {
+        let tid = 1000 + (thread % 30_000) as u32;
+        let start = Timestamp(at(1).0 + thread * 1000);
+        let ids = ids(ROOT, tid);
+        builder.push(&Event::Fork { at: start, ids, parent: Ids { pid: ROOT, tid: ROOT } });
+        builder.push(&Event::SwitchIn { at: Timestamp(start.0 + 100), ids });
+        builder.push(&Event::Exit { at: Timestamp(start.0 + 900), ids });
+    }
+    assert_eq!(builder.living(), (1, 1), "one process with one thread lives on");
+    let timeline = builder.finish(at(1001));
+    assert_eq!(timeline.threads, 1_000_001);
+    assert!((timeline.on_cpu() - 0.8 - 1.001).abs() < 1e-3, "{}", timeline.on_cpu());
+}
