@@ -74,7 +74,10 @@ pub fn analyse(runs: &[Recorded<'_>], questions: &Questions, mut notes: Vec<Stri
         notes.extend(about(model));
     }
     if runs.len() > 1 {
-        notes.push(format!("scores and times are means of {} runs; totals are those of the last", runs.len()));
+        notes.push(format!(
+            "scores and times of stages are means of {} runs; switches, memory and totals are those of the last",
+            runs.len()
+        ));
     }
     let header = last.header;
     let shown = if questions.show_args { header.argv.len() } else { Image::naming_words(&header.argv) };

@@ -35,8 +35,16 @@ pub enum Command {
         /// For which shell
         shell: clap_complete::Shell,
     },
-    /// Print the manual page
-    Man,
+    /// Say what a reason in a report means
+    Explain {
+        /// Its code; without one, all codes are listed
+        code: Option<String>,
+    },
+    /// Print the manual page, of poolpick or of one command
+    Man {
+        /// Which command
+        command: Option<String>,
+    },
 }
 
 /// When to use colours.
@@ -216,7 +224,7 @@ pub struct ProfileArgs {
     #[arg(long, short)]
     pub quiet: bool,
     /// The command, after `--`
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "CMD")]
+    #[arg(trailing_var_arg = true, required = true, value_name = "CMD")]
     pub command: Vec<OsString>,
 }
 

@@ -121,6 +121,6 @@ impl Failure {
 }
 
 /// The statement of an error without its own way out.
-fn first_line(error: &TraceError) -> String {
+pub fn first_line(error: &TraceError) -> String {
     error.to_string().lines().next().unwrap_or_default().to_owned()
 }

@@ -5,6 +5,7 @@ mod analyse;
 mod args;
 mod doctor;
 mod exit;
+mod explain;
 mod live;
 mod output;
 mod profile;
@@ -12,6 +13,7 @@ mod report;
 mod session;
 
 use crate::report::escape::terminal;
+use crate::units::Span;
 use anyhow::{Context, Result};
 use args::{Cli, Command};
 use clap::{CommandFactory, Parser};
@@ -21,6 +23,7 @@ use std::process::ExitCode;
 
 /// Runs poolpick with the process's arguments.
 pub fn main() -> ExitCode {
+    let cpu_before = crate::sys::clock::process_cpu();
     let wraps = std::env::args_os().nth(1).is_some_and(|command| command == "profile");
     let failed = if wraps { exit::FAILED } else { exit::USAGE };
     let cli = match Cli::try_parse() {
@@ -32,7 +35,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(status);
         }
     };
-    let outcome = std::panic::catch_unwind(|| run(cli));
+    let outcome = std::panic::catch_unwind(|| run(cli, cpu_before));
     match outcome {
         Ok(Ok(status)) => status,
         Ok(Err(error)) => {
@@ -52,9 +55,9 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<ExitCode> {
+fn run(cli: Cli, cpu_before: Span) -> Result<ExitCode> {
     match cli.command {
-        Command::Profile(arguments) => profile::run(&arguments),
+        Command::Profile(arguments) => profile::run(&arguments, cpu_before),
         Command::Report(arguments) => report::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Schema => print(|out| {
@@ -66,8 +69,23 @@ fn run(cli: Cli) -> Result<ExitCode> {
             clap_complete::generate(shell, &mut Cli::command(), "poolpick", &mut script);
             print(|out| out.write_all(&script))
         }
-        Command::Man => print(|out| clap_mangen::Man::new(Cli::command()).render(out)),
+        Command::Man { command } => manual(command.as_deref()),
+        Command::Explain { code } => explain::run(code.as_deref()),
     }
+}
+
+/// The manual page of poolpick or of one of its commands.
+fn manual(name: Option<&str>) -> Result<ExitCode> {
+    let mut root = Cli::command();
+    root.build();
+    let command = match name {
+        None => root,
+        Some(name) => root
+            .find_subcommand(name)
+            .cloned()
+            .ok_or_else(|| Failure::Misuse(format!("`{name}` is no command; hint: `poolpick --help` lists them")))?,
+    };
+    print(|out| clap_mangen::Man::new(command).render(out))
 }
 
 /// Prints to stdout; a reader that went away is no failure.

@@ -46,7 +46,13 @@ impl Outputs {
             None => places.push((format, Place::Stderr)),
         }
         for export in &arguments.export {
-            places.push((export.format, place(&export.path)?));
+            let next = place(&export.path)?;
+            if let Place::File(_, target) = &next
+                && places.iter().any(|(_, place)| matches!(place, Place::File(_, taken) if taken == target))
+            {
+                return Err(twice(&export.path));
+            }
+            places.push((export.format, next));
         }
         let stdout = places.iter().filter(|(_, place)| matches!(place, Place::Stdout)).count();
         if stdout > 1 {
@@ -56,6 +62,16 @@ impl Outputs {
             ));
         }
         Ok(Outputs { places, colour: arguments.color })
+    }
+
+    /// Refuses a file that a report will be written to already.
+    ///
+    /// # Errors
+    /// Names the file.
+    pub fn refuse(&self, path: &Path) -> Result<(), Failure> {
+        let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let taken = self.places.iter().any(|(_, place)| matches!(place, Place::File(_, taken) if *taken == target));
+        if taken { Err(twice(path)) } else { Ok(()) }
     }
 
     /// Whether a report will go to stdout, so that the target's own output must not.
@@ -134,6 +150,10 @@ fn place(path: &Path) -> Result<Place, Failure> {
     let temporary =
         tempfile::Builder::new().prefix(".poolpick-").tempfile_in(directory).map_err(|error| failure(plain(error)))?;
     Ok(Place::File(temporary, target))
+}
+
+fn twice(path: &Path) -> Failure {
+    Failure::Misuse(format!("`{}` is given for two outputs; hint: give each its own file", path.display()))
 }
 
 /// The system's own words, without the name of the temporary that poolpick tried.

@@ -19,10 +19,13 @@ use std::time::Duration;
 ///
 /// # Errors
 /// A `Failure`; the target's own failure is not one.
-pub fn run(arguments: &ProfileArgs) -> Result<ExitCode> {
+pub fn run(arguments: &ProfileArgs, cpu_before: Span) -> Result<ExitCode> {
     let thresholds = thresholds(arguments)?;
     let disabled = Disabled::parse(&std::env::var(DISABLE).unwrap_or_default()).map_err(Failure::from)?;
     let outputs = Outputs::open(&arguments.output, arguments.quiet, Stream::Stderr)?;
+    if let Some(path) = &arguments.record {
+        outputs.refuse(path)?;
+    }
     let record = arguments
         .record
         .as_ref()
@@ -41,6 +44,7 @@ pub fn run(arguments: &ProfileArgs) -> Result<ExitCode> {
             live: !arguments.quiet && std::io::stderr().is_terminal(),
             thresholds,
             record: if last { record.take() } else { None },
+            cpu_before,
         };
         let run = session::run(plan)?;
         // A command that fails is not run again: the status of the first failure is the one to pass on.

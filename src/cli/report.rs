@@ -2,12 +2,11 @@
 
 use super::analyse::{Questions, Recorded, analyse};
 use super::args::ReportArgs;
-use super::exit::Failure;
+use super::exit::{Failure, first_line};
 use super::output::{Outputs, Stream};
 use crate::report::{Report, SCHEMA_VERSION};
-use crate::timeline::TimelineBuilder;
+use crate::timeline::{Records, Timeline, TimelineBuilder};
 use crate::trace::{Counters, Coverage, Footer, Host, Reader, Rung, TraceError};
-use crate::units::Timestamp;
 use crate::verdict::Thresholds;
 use anyhow::Result;
 use std::fs::File;
@@ -32,9 +31,26 @@ pub fn run(arguments: &ReportArgs) -> Result<ExitCode> {
     let mut first = [0u8; 1];
     let length = file.read(&mut first).map_err(input)?;
     let questions = Questions::new(thresholds, &arguments.judge, arguments.show_args, false);
+    if length == 0 {
+        return Err(Failure::NoReport { path: path.to_owned(), reason: "it is empty".to_owned() }.into());
+    }
     let report = if length == 1 && (first[0] == JSON_START || first[0].is_ascii_whitespace()) {
         let mut text = String::from_utf8_lossy(&first).into_owned();
         file.read_to_string(&mut text).map_err(input)?;
+        for (given, option) in [
+            (arguments.judge.executor.is_some(), "--executor"),
+            (arguments.judge.payload_in.is_some(), "--payload-in"),
+            (arguments.judge.payload_out.is_some(), "--payload-out"),
+            (arguments.partial, "--partial"),
+        ] {
+            if given {
+                return Err(Failure::Misuse(format!(
+                    "`{option}` judges anew, which takes a trace, but `{}` is a finished report; hint: record one with `poolpick profile --record FILE -- CMD`",
+                    path.display()
+                ))
+                .into());
+            }
+        }
         saved(path, &text)?
     } else {
         file.rewind().map_err(input)?;
@@ -73,23 +89,25 @@ fn replayed(path: &Path, file: impl Read, questions: &Questions, partial: bool) 
                 builder.push(&event);
             }
             Err(source @ TraceError::Truncated { .. }) if partial => {
-                notes.push(format!("this trace is not whole: {source}"))
+                notes.push(format!("this trace is not whole: {}", first_line(&source)))
             }
             Err(source @ TraceError::Truncated { .. }) => return Err(Failure::Cut { path: path.to_owned(), source }),
             Err(source) => return Err(unusable(source)),
         }
     }
-    let footer = reader.footer().cloned().unwrap_or_else(|| unfinished(reached));
-    let timeline = builder.finish(footer.end);
+    let footer = reader.footer().cloned();
+    let timeline = builder.finish(footer.as_ref().map_or(reached, |footer| footer.end));
+    let footer = footer.unwrap_or_else(|| unfinished(&timeline));
     let recorded = Recorded { header: &header, timeline: &timeline, footer: &footer };
     analyse(&[recorded], questions, notes)
         .ok_or_else(|| Failure::NoReport { path: path.to_owned(), reason: "it holds no run".to_owned() })
 }
 
 /// What is known of a run whose recording was cut off.
-fn unfinished(end: Timestamp) -> Footer {
+fn unfinished(timeline: &Timeline) -> Footer {
+    let scheduler = if timeline.records == Records::None { Rung::Schedstat } else { Rung::Perf };
     Footer {
-        end,
+        end: timeline.end,
         exit_code: None,
         signal: None,
         timed_out: false,
@@ -100,6 +118,6 @@ fn unfinished(end: Timestamp) -> Footer {
         fork_rss_bytes: 0,
         counters: Counters::default(),
         host: Host::default(),
-        coverage: Coverage { scheduler: Rung::Perf, refusals: Vec::new(), lost_records: 0 },
+        coverage: Coverage { scheduler, refusals: Vec::new(), lost_records: 0 },
     }
 }

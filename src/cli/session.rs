@@ -47,6 +47,8 @@ pub struct Plan<'a> {
     pub thresholds: Thresholds,
     /// Where to record.
     pub record: Option<File>,
+    /// CPU that this process had used before poolpick began: whoever exec'd it may have computed before.
+    pub cpu_before: Span,
 }
 
 struct Recorder {
@@ -138,7 +140,7 @@ pub fn run(plan: Plan<'_>) -> Result<Run, Failure> {
         signal,
         timed_out: observation.timed_out,
         left_behind: observation.left_behind,
-        overhead_cpu_seconds: clock::process_cpu().secs_f64(),
+        overhead_cpu_seconds: (clock::process_cpu() - plan.cpu_before).secs_f64(),
         rusage: Some(usage(exit.usage)),
         orphans: exit.orphans.map(usage),
         fork_rss_bytes,

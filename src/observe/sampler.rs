@@ -131,6 +131,18 @@ impl Sampler {
         {
             emit(Event::Thread { at, ids, reading });
         }
+        // Where its stdin and stdout files stood before it touched them.
+        let (root, ticks) = (self.root.clone(), self.ticks_per_second);
+        if let Some(reading) =
+            self.census.handle(target).and_then(|process| process_reading(process, &root, ticks, true))
+        {
+            let reading = ProcessReading {
+                stdin_bytes: reading.stdin_bytes,
+                stdout_bytes: reading.stdout_bytes,
+                ..ProcessReading::default()
+            };
+            emit(Event::Process { at, pid: target, parent: None, reading });
+        }
     }
 
     /// One round of readings, if it is due; whether it was.

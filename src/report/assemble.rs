@@ -139,7 +139,10 @@ fn totals(assembly: &Assembly<'_>) -> Totals {
         cpu_wall_ratio: total.and_then(|total| ratio(total, assembly.wall.secs_f64())),
         voluntary_switches: usage.map(|usage| usage.voluntary),
         involuntary_switches: usage.map(|usage| usage.involuntary),
-        peak_rss_bytes: assembly.peak_tree_rss_bytes.max(kernel_peak),
+        peak_rss_bytes: assembly
+            .peak_tree_rss_bytes
+            .max(kernel_peak)
+            .max(assembly.stages.iter().filter_map(|judged| judged.stage.memory.peak_one_bytes).max()),
         processes: assembly.seen.map(|seen| seen.0),
         threads: assembly.seen.map(|seen| seen.1),
         instructions: footer.counters.instructions,
@@ -197,7 +200,7 @@ fn stage(judged: &Judged<'_>, assembly: &Assembly<'_>) -> Stage {
             wait_seconds: stage.waits_told.then_some(Waits {
                 network: demand.own.network,
                 disk: demand.own.disk,
-                pipe: 0.0,
+                pipe: None,
                 lock: demand.own.lock,
                 sleep: demand.own.sleep,
                 child: demand.child,

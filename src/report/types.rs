@@ -342,16 +342,17 @@ pub struct StageTime {
     pub wait_seconds: Option<Waits>,
 }
 
-/// Own wait by kind. `child` and `lock` waits that are replaced by what others do are in none.
+/// Wait by kind. `child` is no part of the score: what the child does replaces it.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Waits {
     /// Sockets.
     pub network: f64,
     /// Files.
     pub disk: f64,
-    /// Pipes.
-    pub pipe: f64,
-    /// Locks.
+    /// Pipes to programs outside the tree; `null` where they are not told from pipeline neighbours, whose pipes are
+    /// starvation.
+    pub pipe: Option<f64>,
+    /// Locks, while nothing else in the process went on.
     pub lock: f64,
     /// Clocks.
     pub sleep: f64,

@@ -57,7 +57,6 @@ pub fn reason(reason: &Reason) -> String {
             format!("about {workers} at once would fill the cores: an event loop holds that many more cheaply than threads")
         }
         Reason::WorkersTooFew { seen, wanted } => format!("it runs with {seen} workers where {wanted} would be used"),
-        Reason::InsufficientData => "the run shows too little of it to judge".to_owned(),
     }
 }
 
@@ -66,6 +65,7 @@ pub fn why(why: Why) -> &'static str {
     match why {
         Why::NoExecutor => "one run does not show which executor production runs it under; `--executor` tells",
         Why::ThinEvidence => "the run shows too little CPU time and wait of it to judge",
+        Why::FeedsPool => "it feeds a pool of its own workers, which are judged instead",
         Why::GilUnknown => "how much of its CPU time holds the interpreter lock (GIL) was not measured",
         Why::TooClose => "the difference is within what this run leaves open; a longer run would decide it",
         Why::AlreadyParallel => "it uses the cores by itself: a pool of it makes it no faster",

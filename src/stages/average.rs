@@ -3,9 +3,9 @@
 use super::{Stage, Stages};
 use crate::laws::spread_of_runs;
 use crate::timeline::{Demand, OwnWait};
-use crate::units::Estimate;
+use crate::units::{Estimate, Span};
 
-/// Joins runs. Demands become means; everything that is not a demand is the last run's. `None` for no run.
+/// Joins runs. Demands and wall times become means; everything that is not a demand is the last run's. `None` for no run.
 pub fn average(mut runs: Vec<Stages>) -> Option<Stages> {
     let mut last = runs.pop()?;
     if runs.is_empty() {
@@ -17,6 +17,8 @@ pub fn average(mut runs: Vec<Stages>) -> Option<Stages> {
         same.push(stage.clone());
         stage.demand = mean(&same);
         stage.score = joined_score(&same);
+        let walls: f64 = same.iter().map(|stage| stage.wall.secs_f64()).sum();
+        stage.wall = Span::from_secs_f64(walls / same.len() as f64);
     }
     Some(last)
 }

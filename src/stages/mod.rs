@@ -36,6 +36,8 @@ pub struct Stage {
     pub is_python: bool,
     /// Whether it was forked by a program of the same image: workers of a pool.
     pub is_pool: bool,
+    /// Whether it feeds a pool of forked workers: its own work is theirs to be given.
+    pub feeds_pool: bool,
     /// Where its time went.
     pub demand: Demand,
     /// Whether its waits were told apart at all.

@@ -58,6 +58,20 @@ pub fn segment(timeline: &Timeline, totals: &Totals) -> Stages {
         add_exits(&mut stages, &mut left_out, &kept, total - seen);
     }
     name_apart(&mut stages, &kept, timeline);
+    for (stage, program) in stages.iter_mut().zip(&kept) {
+        stage.feeds_pool = kept.iter().any(|other| {
+            let parent = other.parent.and_then(|parent| timeline.programs.get(parent.0));
+            other.image.forked
+                && other.peak_processes > 1
+                && parent.is_some_and(|parent| std::ptr::eq(parent, *program))
+                && own_demand(other) > own_demand(program)
+        });
+    }
+    if let [only] = stages.as_mut_slice()
+        && left_out.is_empty()
+    {
+        only.wall = timeline.wall();
+    }
     let mut unseen = total.map(|total| (total - seen).max(0.0));
     if let ([only], Some(total)) = (stages.as_mut_slice(), total)
         && left_out.is_empty()
@@ -84,6 +98,7 @@ fn stage_of(program: &Program, timeline: &Timeline, kind: Kind, sampled: bool) -
         kind,
         is_python: program.image.is_python(),
         is_pool: program.peak_processes > 1,
+        feeds_pool: false,
         demand,
         waits_told: demand.assumed_own <= TOLD_SHARE * demand.thread_seconds(),
         score: score_of(&demand, &strata(&pairs, &phases, program), program.threads, sampled),

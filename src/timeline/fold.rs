@@ -587,6 +587,9 @@ impl TimelineBuilder {
             memory.peak_one_bytes = Some(memory.peak_one_bytes.unwrap_or(0).max(most));
             program.series.note_rss(at, program.rss_now);
         }
+        let base = &mut process.file_base;
+        base.0 = base.0.or(reading.stdin_bytes);
+        base.1 = base.1.or(reading.stdout_bytes);
         let last = &mut process.reading;
         *last = ProcessReading {
             cpu_user: reading.cpu_user.or(last.cpu_user),
@@ -724,8 +727,8 @@ impl TimelineBuilder {
             (&mut bytes.written_chars, reading.written_chars),
             (&mut bytes.disk_read, reading.disk_read_bytes),
             (&mut bytes.disk_written, reading.disk_written_bytes),
-            (&mut bytes.stdin_file, reading.stdin_bytes),
-            (&mut bytes.stdout_file, reading.stdout_bytes),
+            (&mut bytes.stdin_file, since_base(reading.stdin_bytes, process.file_base.0)),
+            (&mut bytes.stdout_file, since_base(reading.stdout_bytes, process.file_base.1)),
         ] {
             if let Some(one) = one {
                 *sum = Some(sum.unwrap_or(0).saturating_add(one));
@@ -749,4 +752,9 @@ impl TimelineBuilder {
         self.by_pid.remove(&pid);
         self.free_processes.push(slot);
     }
+}
+
+/// How far a file's position moved since it was first read.
+fn since_base(position: Option<u64>, base: Option<u64>) -> Option<u64> {
+    Some(position?.saturating_sub(base?))
 }

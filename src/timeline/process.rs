@@ -135,6 +135,8 @@ pub struct Process {
     pub sums: ProcessSums,
     /// The last reading.
     pub reading: ProcessReading,
+    /// Positions of its stdin and stdout files when first read: what others did with them before is not its own.
+    pub file_base: (Option<u64>, Option<u64>),
     /// CPU by readings before it ran this program.
     pub split_base: (Span, Span),
     /// Readings of threads since the last round closed: slots in the timeline.
@@ -168,6 +170,7 @@ impl Process {
             still_since: None,
             sums: ProcessSums::default(),
             reading: ProcessReading::default(),
+            file_base: (None, None),
             split_base: (Span::ZERO, Span::ZERO),
             round: Vec::new(),
             round_at: at,
@@ -220,6 +223,8 @@ impl Process {
         self.sums = ProcessSums::default();
         self.peak_active = self.active;
         self.split_base = (self.reading.cpu_user.unwrap_or(Span::ZERO), self.reading.cpu_system.unwrap_or(Span::ZERO));
+        self.file_base =
+            (self.reading.stdin_bytes.or(self.file_base.0), self.reading.stdout_bytes.or(self.file_base.1));
         self.reading = ProcessReading::default();
     }
 }

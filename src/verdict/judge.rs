@@ -4,6 +4,7 @@
 //! | --- | --- | --- | --- |
 //! | any | not known | | not judged |
 //! | any | any | class unknown | not judged |
+//! | any | any | it feeds a pool of its own workers | not judged: they are |
 //! | any | the recommended one | high or medium confidence | fits |
 //! | other | thread, process, asyncio | a program is in its own process already | fits: all drive it as well |
 //! | other | serial | threads' bound over serial, both ends of the score, above 1/0.85 | misrouted |
@@ -26,6 +27,8 @@ pub enum Why {
     NoExecutor,
     /// The evidence is too thin for a class.
     ThinEvidence,
+    /// It hands work to a pool of its own workers, which are judged instead.
+    FeedsPool,
     /// Whether threads would contend for the interpreter lock was not measured.
     GilUnknown,
     /// The difference is within what the evidence leaves open.
@@ -79,10 +82,12 @@ pub fn judge(
     let phases = phases_by_class(stage, thresholds);
     let dear = payload.is_some_and(|payload| payload.exceeds(stage.process_seconds(), thresholds.ipc));
     let rule = rule_of(class, dear);
-    let mut recommendation = recommend(stage, class, &phases, payload, capacity, thresholds);
+    let mut recommendation =
+        if stage.feeds_pool { None } else { recommend(stage, class, &phases, payload, capacity, thresholds) };
     let found = stage.is_pool.then_some(Executor::Process);
     let current = declared.or(found);
     let outcome = match (&recommendation, current) {
+        (None, _) if stage.feeds_pool => Outcome::NotJudged(Why::FeedsPool),
         (None, _) => Outcome::NotJudged(Why::ThinEvidence),
         (Some(_), None) => Outcome::NotJudged(Why::NoExecutor),
         (Some(recommendation), Some(current)) => compare(stage, recommendation, current, capacity),

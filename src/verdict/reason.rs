@@ -88,8 +88,6 @@ pub enum Reason {
         /// Workers recommended.
         wanted: u32,
     },
-    /// The evidence is too thin for a class.
-    InsufficientData,
 }
 
 impl Reason {
@@ -111,7 +109,6 @@ impl Reason {
             Reason::WaitAssumed { .. } => "wait-assumed",
             Reason::ManyConnections { .. } => "many-connections",
             Reason::WorkersTooFew { .. } => "workers-too-few",
-            Reason::InsufficientData => "insufficient-data",
         }
     }
 }

@@ -145,7 +145,7 @@ pub fn recommend(
         confidence = confidence.min(Confidence::Medium);
         reasons.push(Reason::WaitAssumed { workers, seen: stage.workers });
     }
-    if wanted > MANY_CONNECTIONS {
+    if stage.is_python && wanted > MANY_CONNECTIONS {
         reasons.push(Reason::ManyConnections { workers: wanted.min(1e6) as u32 });
     }
     let speedup = thread_of_children_bound(f64::from(workers), room, demand, wait);

@@ -71,7 +71,7 @@ fn report(argv: &[&str], wall: f64, stages: Vec<Stage>) -> Report {
 
 /// A stage on one thread that computed and waited for so long.
 fn stage(name: &str, wall: f64, cpu: f64, waits: Waits, run_queue: f64, switches: (u64, u64)) -> Stage {
-    let waited = waits.network + waits.disk + waits.pipe + waits.lock + waits.sleep + waits.child + waits.other;
+    let waited = waits.network + waits.disk + waits.lock + waits.sleep + waits.child + waits.other;
     let score = cpu / (cpu + waited);
     let class = if score < 0.4 {
         Class::IoBound
@@ -181,7 +181,7 @@ fn python_gil_unknown() -> Report {
                     text: "waits 80 % of its own time, most of it for the network".to_owned(),
                 },
                 Reason {
-                    code: "insufficient-data".to_owned(),
+                    code: "gil-unknown".to_owned(),
                     text: "how much of the CPU time holds the GIL is not known".to_owned(),
                 },
             ],

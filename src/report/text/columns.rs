@@ -74,6 +74,13 @@ pub fn score(stage: &Stage, voice: &Voice) -> Option<String> {
     let score = stage.score.filter(|score| score.is_finite())?;
     let text = voice.glyphs.ratio(score);
     let wide = stage.score_interval.map(|[low, high]| (high - score).max(score - low)).filter(|wide| *wide >= 0.005);
+    // A lopsided interval is shown by its ends: one number for both sides would claim too little or too much.
+    if let Some([low, high]) = stage.score_interval
+        && ((high - score) - (score - low)).abs() > 0.05
+        && high < 1.0
+    {
+        return Some(format!("{text} ({}{}{})", voice.glyphs.ratio(low), voice.glyphs.to, voice.glyphs.ratio(high)));
+    }
     Some(match wide {
         Some(wide) => format!("{text} {}{}", voice.glyphs.plus_minus, voice.glyphs.ratio(wide)),
         None => text,

@@ -160,6 +160,12 @@ fn sentence(stage: &Stage, voice: &Voice) -> String {
                 Executor::Split => "splitting it into its phases".to_owned(),
                 executor => words::pool(executor, advice.workers),
             };
+            let current = stage.declared_executor.or(stage.runs_as.map(|runs| runs.executor));
+            if current == Some(advice.executor) {
+                let runs = runs.map_or_else(String::new, |runs| format!("{runs}, "));
+                let reason = reason.map_or_else(String::new, |reason| format!(", but {reason}"));
+                return format!("{name}: {verdict} {dash} {runs}which is probably right{reason}");
+            }
             let runs = runs.map_or_else(String::new, |runs| format!("{runs}; "));
             let doubt = words::doubt(advice.confidence);
             let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));

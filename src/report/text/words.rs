@@ -129,7 +129,7 @@ pub fn waits(waits: &Waits) -> Vec<(&'static str, f64)> {
     let mut kinds = vec![
         ("network", waits.network),
         ("disk", waits.disk),
-        ("pipe", waits.pipe),
+        ("pipe", waits.pipe.unwrap_or(0.0)),
         ("lock", waits.lock),
         ("sleep", waits.sleep),
         ("child", waits.child),
