@@ -132,15 +132,10 @@ impl Sampler {
             emit(Event::Thread { at, ids, reading });
         }
         // Where its stdin and stdout files stood before it touched them.
-        let (root, ticks) = (self.root.clone(), self.ticks_per_second);
-        if let Some(reading) =
-            self.census.handle(target).and_then(|process| process_reading(process, &root, ticks, true))
-        {
-            let reading = ProcessReading {
-                stdin_bytes: reading.stdin_bytes,
-                stdout_bytes: reading.stdout_bytes,
-                ..ProcessReading::default()
-            };
+        let root = self.root.clone();
+        if let Some(process) = self.census.handle(target) {
+            let (stdin_bytes, stdout_bytes) = (position(process, &root, 0), position(process, &root, 1));
+            let reading = ProcessReading { stdin_bytes, stdout_bytes, ..ProcessReading::default() };
             emit(Event::Process { at, pid: target, parent: None, reading });
         }
     }
