@@ -36,7 +36,11 @@ pub fn run(arguments: &ReportArgs) -> Result<ExitCode> {
     }
     let report = if length == 1 && (first[0] == JSON_START || first[0].is_ascii_whitespace()) {
         let mut text = String::from_utf8_lossy(&first).into_owned();
-        file.read_to_string(&mut text).map_err(input)?;
+        let mut rest = Vec::new();
+        file.read_to_end(&mut rest).map_err(input)?;
+        let rest = String::from_utf8(rest)
+            .map_err(|error| Failure::NoReport { path: path.to_owned(), reason: error.to_string() })?;
+        text.push_str(&rest);
         for (given, option) in [
             (arguments.judge.executor.is_some(), "--executor"),
             (arguments.judge.payload_in.is_some(), "--payload-in"),

@@ -119,12 +119,7 @@ impl Census {
     /// a zombie when its records do.
     pub fn outlives_its_records(&mut self) -> Option<u32> {
         let root = &self.root;
-        std::mem::take(&mut self.ended).into_iter().find(|pid| {
-            !self.members.contains_key(pid)
-                && Process::new_with_root(root.join(pid.to_string()))
-                    .and_then(|process| process.stat())
-                    .is_ok_and(|stat| !matches!(stat.state, 'Z' | 'X') && stat.flags & PF_EXITING == 0)
-        })
+        std::mem::take(&mut self.ended).into_iter().find(|pid| !self.members.contains_key(pid) && lives(root, *pid))
     }
 
     /// Living processes.
@@ -216,6 +211,24 @@ pub struct Walk {
     pub changed: Vec<(u32, u32, String)>,
     /// Threads that are there no more.
     pub gone: Vec<Ids>,
+}
+
+/// Whether a process is there and not on its way out.
+pub fn lives(root: &Path, pid: u32) -> bool {
+    Process::new_with_root(root.join(pid.to_string()))
+        .and_then(|process| process.stat())
+        .is_ok_and(|stat| !matches!(stat.state, 'Z' | 'X') && stat.flags & PF_EXITING == 0)
+}
+
+/// All processes below one, in no order.
+pub fn descendants(root: &Path, pid: u32) -> Vec<u32> {
+    let mut found = Vec::new();
+    let mut stack = children(root, pid);
+    while let Some(pid) = stack.pop() {
+        found.push(pid);
+        stack.extend(children(root, pid));
+    }
+    found
 }
 
 /// Children of all threads of a process.

@@ -23,7 +23,9 @@ pub struct Disabled {
 
 /// A source that nobody knows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a source that `POOLPICK_DISABLE` can switch off; it takes perf, schedstat, waits, counters")]
+#[error(
+    "`{0}` is not a source that `POOLPICK_DISABLE` can switch off; hint: it takes perf, schedstat, waits, counters"
+)]
 pub struct UnknownSource(String);
 
 impl Disabled {

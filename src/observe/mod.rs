@@ -97,7 +97,7 @@ impl Instruments {
         let counters = (!disabled.counters && !disabled.perf).then(|| RunningCounters::attach(target.pid()));
         let root = Path::new("/proc");
         let readable = probe::schedstat_of(root, target.pid());
-        let threads = match (disabled.schedstat, readable) {
+        let threads = match (disabled.schedstat, readable.clone()) {
             (true, _) => {
                 refuse("schedstat", WhyNot::Disabled);
                 false
@@ -111,8 +111,11 @@ impl Instruments {
         if disabled.waits {
             refuse("waits", WhyNot::Disabled);
         }
-        let waits = !disabled.waits && (threads || records.is_some());
-        let scope = Scope { records: records.is_some(), threads, waits, interval: options.interval };
+        let hidden = matches!(readable, Err(WhyNot::ProcHidden));
+        let waits = !disabled.waits && !hidden && (threads || records.is_some());
+        // Totals alone are the last rung: what /proc shows besides would be a stage tree without times.
+        let visible = !hidden && (threads || records.is_some());
+        let scope = Scope { records: records.is_some(), threads, waits, visible, interval: options.interval };
         let mut sampler = Sampler::new(root, target.pid(), scope);
         let mut waiting = Vec::new();
         if threads {
@@ -161,7 +164,7 @@ impl Instruments {
         let mut hung_up = Vec::new();
         let ended = loop {
             let now = clock::monotonic();
-            let due = if self.scope.threads || self.scope.waits { self.sampler.due() } else { now + IDLE_TICK };
+            let due = if self.scope.visible { self.sampler.due() } else { now + IDLE_TICK };
             let mut pause = due.since(now).min(IDLE_TICK);
             if let Some(deadline) = deadline {
                 pause = pause.min(deadline.since(now));
@@ -207,8 +210,7 @@ impl Instruments {
             }
             if deadline.is_some_and(|deadline| now >= deadline) {
                 let signal = if timed_out { libc::SIGKILL } else { libc::SIGTERM };
-                let tree: Vec<u32> = self.sampler.census().pids().collect();
-                target.terminate(signal, &tree);
+                target.terminate(signal, &self.tree(own_pid));
                 deadline = Some(now + KILL_AFTER);
                 timed_out = true;
             }
@@ -223,7 +225,11 @@ impl Instruments {
         if let Some(why) = self.sampler.waits_refused.take() {
             self.refusals.push(Refusal { source: "waits".to_owned(), why });
         }
-        let left_behind = descendants(Path::new("/proc"), own_pid, target.pid());
+        let left_behind = if probe::proc_is_ours(Path::new("/proc")) {
+            left_behind(Path::new("/proc"), own_pid, target.pid())
+        } else {
+            0
+        };
         Ok(Observation {
             coverage: Coverage { scheduler: rung, refusals: self.refusals, lost_records: lost },
             counters: self.counters.as_mut().map(RunningCounters::read).unwrap_or_default(),
@@ -231,6 +237,16 @@ impl Instruments {
             left_behind,
             steal_ratio,
         })
+    }
+
+    /// Everybody below us: by a look at /proc where it is ours, else by the records.
+    fn tree(&self, own_pid: u32) -> Vec<u32> {
+        let root = Path::new("/proc");
+        if probe::proc_is_ours(root) {
+            census::descendants(root, own_pid)
+        } else {
+            self.sampler.census().pids().collect()
+        }
     }
 
     /// Events of other instruments wait for the switch records of the same time, where there are some.
@@ -287,18 +303,7 @@ impl Instruments {
 }
 
 /// Living descendants of ours but the target itself, which is a zombie by now.
-fn descendants(root: &Path, own_pid: u32, target: u32) -> u32 {
-    let mut stack = census::children(root, own_pid);
-    let mut count = 0;
-    while let Some(pid) = stack.pop() {
-        if pid == target {
-            continue;
-        }
-        let zombie = procfs::process::Process::new_with_root(root.join(pid.to_string()))
-            .and_then(|process| process.stat())
-            .map_or(true, |stat| stat.state == 'Z' || stat.state == 'X');
-        count += u32::from(!zombie);
-        stack.extend(census::children(root, pid));
-    }
-    count
+fn left_behind(root: &Path, own_pid: u32, target: u32) -> u32 {
+    let all = census::descendants(root, own_pid);
+    all.into_iter().filter(|&pid| pid != target && census::lives(root, pid)).count() as u32
 }

@@ -2,11 +2,14 @@
 
 use super::host;
 use super::ladder;
-use crate::sys::ring::{Ring, close_on_exec};
+use super::switches::SwitchRecords;
 use crate::trace::WhyNot;
-use perf_event::events::{Hardware, Software};
-use perf_event::{Builder, Clock};
+use perf_event::Builder;
+use perf_event::events::Hardware;
 use std::path::Path;
+
+/// Descriptors that a run holds beside its events.
+const RUN_FILES: usize = 5;
 
 /// One thing that was probed.
 #[derive(Debug, Clone)]
@@ -63,46 +66,57 @@ pub fn probe(disabled: ladder::Disabled) -> Findings {
     Findings { findings, facts: facts() }
 }
 
-/// One event and ring on ourselves, as a run opens them.
+/// Events and rings on ourselves, as a run opens them on its target.
 fn perf() -> Result<String, WhyNot> {
-    let cpus = host::cpuset();
-    let mut builder = Builder::new().kind(Software::DUMMY).observe_self().one_cpu(cpus[0]);
-    builder
-        .inherit(true)
-        .exclude_kernel(true)
-        .exclude_hv(true)
-        .context_switch(true)
-        .task(true)
-        .sample_id_all(true)
-        .clockid(Clock::MONOTONIC);
-    builder.attrs_mut().sample_type = super::records::SAMPLE_TYPE;
-    let event = builder.build().map_err(|error| ladder::explain_perf(&error))?;
-    let _ = close_on_exec(&event);
-    match Ring::map(&event, 8) {
-        Ok(_) => Ok(format!("one ring on each of {} CPUs", cpus.len())),
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOMEM)) => Err(ladder::locked_memory()),
-        Err(error) => Err(ladder::explain_perf(&error)),
-    }
+    // A run holds these besides: signals, two pipes to the target, an output.
+    let spare: std::io::Result<Vec<std::fs::File>> = (0..RUN_FILES).map(|_| std::fs::File::open("/dev/null")).collect();
+    let _held = spare.map_err(|_| WhyNot::OpenFiles)?;
+    let records = SwitchRecords::attach(std::process::id(), &host::cpuset())?;
+    let (rings, bytes) = records.rings();
+    Ok(format!("{rings} rings of {} KiB, one a CPU", bytes >> 10))
+}
+
+/// Whether /proc shows the processes of our own pid namespace: elsewhere the same numbers are strangers.
+pub fn proc_is_ours(root: &Path) -> bool {
+    std::fs::read_link(root.join("self")).is_ok_and(|link| link == Path::new(&std::process::id().to_string()))
 }
 
 /// Whether `/proc/PID/task/PID/schedstat` of a process can be read, and whether this kernel fills it: our own tells, since
 /// whoever asks has had a time slice.
 pub fn schedstat_of(root: &Path, pid: u32) -> Result<(), WhyNot> {
+    if !proc_is_ours(root) {
+        return Err(WhyNot::ProcHidden);
+    }
     let file = |pid: u32| root.join(format!("{pid}/task/{pid}/schedstat"));
-    if std::fs::read_to_string(file(pid)).is_err() {
-        let hidden = !root.join(pid.to_string()).exists();
-        return Err(if hidden { WhyNot::ProcHidden } else { WhyNot::NoSchedstat });
+    if let Err(error) = std::fs::read_to_string(file(pid)) {
+        return Err(match error.raw_os_error() {
+            Some(libc::EMFILE | libc::ENFILE) => WhyNot::OpenFiles,
+            _ if root.join(pid.to_string()).exists() => WhyNot::NoSchedstat,
+            _ => WhyNot::ProcHidden,
+        });
     }
     let own = std::fs::read_to_string(file(std::process::id())).unwrap_or_default();
     let slices = own.split_whitespace().nth(2).and_then(|word| word.parse::<u64>().ok());
     if slices.is_some_and(|slices| slices > 0) { Ok(()) } else { Err(WhyNot::NoSchedstat) }
 }
 
+/// Our own system call can always be read; a child's only where the ptrace scope lets a parent attach.
 fn waits_of(root: &Path, pid: u32) -> Result<String, WhyNot> {
+    if !proc_is_ours(root) {
+        return Err(WhyNot::ProcHidden);
+    }
+    let ptrace_scope = host::ptrace_scope();
+    let refused = WhyNot::SyscallHidden { ptrace_scope };
     match std::fs::read_to_string(root.join(format!("{pid}/syscall"))) {
+        Ok(_) if ptrace_scope.is_some_and(|scope| scope > 1) && crate::sys::identity::effective_uid() != 0 => {
+            Err(refused)
+        }
         Ok(_) => Ok("readable".to_owned()),
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Err(WhyNot::SyscallHidden),
-        Err(error) => Err(WhyNot::Unsupported(error.raw_os_error().unwrap_or(0))),
+        Err(error) => Err(match error.raw_os_error() {
+            Some(libc::EACCES | libc::EPERM) => refused,
+            Some(libc::EMFILE | libc::ENFILE) => WhyNot::OpenFiles,
+            errno => WhyNot::Unsupported(errno.unwrap_or(0)),
+        }),
     }
 }
 

@@ -41,6 +41,8 @@ pub struct Sampler {
     records: bool,
     threads: bool,
     waits: bool,
+    /// Whether /proc shows our own processes and is read at all.
+    visible: bool,
     /// Why waits cannot be told, once that turned out.
     pub waits_refused: Option<WhyNot>,
     waits_told: bool,
@@ -64,6 +66,8 @@ pub struct Scope {
     pub threads: bool,
     /// Whether it is told what blocked threads wait for.
     pub waits: bool,
+    /// Whether /proc is read at all.
+    pub visible: bool,
     /// Time between rounds, if the user set one.
     pub interval: Option<Span>,
 }
@@ -79,6 +83,7 @@ impl Sampler {
             records: scope.records,
             threads: scope.threads,
             waits: scope.waits,
+            visible: scope.visible,
             waits_refused: None,
             waits_told: false,
             interval: scope.interval.unwrap_or(INTERVAL),
@@ -119,6 +124,9 @@ impl Sampler {
 
     /// The program of a process that was just seen to exec.
     pub fn program(&self, pid: u32, at: Timestamp) -> Option<Event> {
+        if !self.visible {
+            return None;
+        }
         let process = Process::new_with_root(self.root.join(pid.to_string())).ok()?;
         program_of(&process, pid, 0, at)
     }
@@ -143,7 +151,7 @@ impl Sampler {
     /// One round of readings, if it is due; whether it was.
     pub fn round(&mut self, own_pid: u32, emit: &mut dyn FnMut(Event)) -> bool {
         let began = clock::monotonic();
-        if began < self.next {
+        if !self.visible || began < self.next {
             return false;
         }
         let cpu_before = clock::process_cpu();
@@ -168,6 +176,9 @@ impl Sampler {
 
     /// The last look at the target: it has ended but is not reaped, so its leader can still be read.
     pub fn last_look(&mut self, target: u32, emit: &mut dyn FnMut(Event)) {
+        if !self.visible {
+            return;
+        }
         let at = clock::monotonic();
         let Ok(process) = Process::new_with_root(self.root.join(target.to_string())) else { return };
         if self.threads {
@@ -289,7 +300,9 @@ fn syscall(process: &Process, ids: Ids) -> Result<Option<procfs::process::Syscal
     let Ok(task) = process.task_from_tid(ids.tid as i32) else { return Ok(None) };
     match task.syscall() {
         Ok(call) => Ok(Some(call)),
-        Err(procfs::ProcError::PermissionDenied(_)) => Err(WhyNot::SyscallHidden),
+        Err(procfs::ProcError::PermissionDenied(_)) => {
+            Err(WhyNot::SyscallHidden { ptrace_scope: super::host::ptrace_scope() })
+        }
         Err(_) => Ok(None),
     }
 }

@@ -16,8 +16,8 @@ use std::os::fd::{AsRawFd, RawFd};
 const RINGS_BYTES: usize = 8 << 20;
 /// Data of one ring: at most 512 KiB, which with its header page is `perf_event_mlock_kb`'s default of 516 KiB.
 const LARGEST_RING: usize = 512 << 10;
-/// Below 8 pages a ring overflows within a scheduling slice.
-const FEWEST_PAGES: usize = 8;
+/// Fewer pages hold too few records to last from one drain to the next.
+const FEWEST_PAGES: usize = 4;
 /// Records younger than this wait for the next drain: another CPU may still be writing an older one.
 const SETTLE_NANOS: u64 = 1_000_000;
 /// What one inherited event costs a fork and exit, nanoseconds (`cargo bench --bench fork` measures it).
@@ -84,6 +84,11 @@ impl SwitchRecords {
     /// Descriptors that become readable when a ring is a quarter full.
     pub fn descriptors(&self) -> impl Iterator<Item = RawFd> + '_ {
         self.rings.iter().map(|(event, _)| event.as_raw_fd())
+    }
+
+    /// How many rings, and the bytes of one.
+    pub fn rings(&self) -> (usize, usize) {
+        (self.rings.len(), self.rings.first().map_or(0, |(_, ring)| ring.capacity()))
     }
 
     /// Reads all rings and returns the events that are old enough to be in order; with `last`, all of them.

@@ -11,8 +11,12 @@ use std::collections::HashMap;
 
 /// Part of a stage's life that memory growth is taken from: the start fills caches and is no growth.
 const GROWTH_FROM: f64 = 0.25;
+/// Between two readings CPU and wait are laid evenly, so bins shorter than this many rounds are copies of each other.
+const ROUNDS_JOINED: f64 = 3.0;
 /// Waits are told apart where at most this share of all thread time is blocked on nothing that was ever seen.
 const TOLD_SHARE: f64 = 0.05;
+/// Where fewer voluntary switches a second come from a whole tree, no thread of it waits for anything beside another.
+const ALONE_SWITCHES: f64 = 20.0;
 /// Fewest readings that make a slope.
 const GROWTH_READINGS: usize = 8;
 
@@ -38,7 +42,7 @@ pub fn segment(timeline: &Timeline, totals: &Totals) -> Stages {
         } else if program.processes > 0 {
             left_out.push(Folded {
                 name: program.image.name(),
-                processes: program.processes,
+                processes: program.processes - program.replaced,
                 cpu_seconds: program.demand.on_cpu,
             });
         }
@@ -77,6 +81,7 @@ pub fn segment(timeline: &Timeline, totals: &Totals) -> Stages {
         && left_out.is_empty()
         && sampled
     {
+        only.voluntary = only.voluntary.or(totals.rusage.map(|rusage| rusage.voluntary));
         complete(only, timeline, totals.rung, total);
         unseen = Some(0.0);
     }
@@ -101,7 +106,7 @@ fn stage_of(program: &Program, timeline: &Timeline, kind: Kind, sampled: bool) -
         feeds_pool: false,
         demand,
         waits_told: demand.assumed_own <= TOLD_SHARE * demand.thread_seconds(),
-        score: score_of(&demand, &strata(&pairs, &phases, program), program.threads, sampled),
+        score: score_of(&demand, &strata(&pairs, &phases, program, sampled), program.threads, sampled),
         wall,
         processes: program.processes,
         threads: program.threads,
@@ -135,7 +140,16 @@ fn take_back(stages: &mut [Stage], excess: f64) {
 
 /// The series cut where its level changes: a run that fetches and then computes does so every time, so the change is no
 /// variation that its interval should hold.
-fn strata(pairs: &[(f64, f64)], phases: &[Phase], program: &Program) -> Vec<Vec<(f64, f64)>> {
+fn strata(pairs: &[(f64, f64)], phases: &[Phase], program: &Program, sampled: bool) -> Vec<Vec<(f64, f64)>> {
+    let width = program.series.width().secs_f64();
+    let gap = ratio(program.demand.thread_seconds(), program.readings as f64).filter(|_| sampled).unwrap_or(0.0);
+    let joined = ((ROUNDS_JOINED * gap / width).ceil() as usize).max(1);
+    let join = |pairs: &[(f64, f64)]| -> Vec<(f64, f64)> {
+        pairs
+            .chunks(joined)
+            .map(|bins| bins.iter().fold((0.0, 0.0), |sum, bin| (sum.0 + bin.0, sum.1 + bin.1)))
+            .collect()
+    };
     const DISTINCT: f64 = 0.25;
     const SUBSTANTIAL: f64 = 0.1;
     let total: f64 = phases.iter().map(|phase| phase.demand).sum();
@@ -143,20 +157,19 @@ fn strata(pairs: &[(f64, f64)], phases: &[Phase], program: &Program) -> Vec<Vec<
         (pair[0].score - pair[1].score).abs() > DISTINCT && pair.iter().all(|phase| phase.demand > SUBSTANTIAL * total)
     });
     if !distinct {
-        return vec![pairs.to_vec()];
+        return vec![join(pairs)];
     }
-    let width = program.series.width().secs_f64();
     let mut rest = pairs;
     let mut strata = Vec::new();
     let mut taken = 0;
     for phase in &phases[..phases.len() - 1] {
         let end = ((phase.end / width).round() as usize).clamp(taken, pairs.len());
         let (stratum, later) = rest.split_at(end - taken);
-        strata.push(stratum.to_vec());
+        strata.push(join(stratum));
         rest = later;
         taken = end;
     }
-    strata.push(rest.to_vec());
+    strata.push(join(rest));
     strata
 }
 
@@ -258,5 +271,8 @@ fn complete(stage: &mut Stage, timeline: &Timeline, rung: Rung, cpu_seconds: f64
     let queueing = own * (1.0 - idle).clamp(0.0, 1.0);
     let others_busy = idle < 0.1;
     let high = if others_busy { 1.0 } else { ratio(cpu_seconds, cpu_seconds + own - queueing).unwrap_or(1.0) };
-    stage.score = Some(Estimate::new(point - 0.02, point, high.max(point + 0.02)).clamped(0.0, 1.0));
+    // Threads that nobody counted may have waited beside: then their waits are more than wall time shows.
+    let switches = stage.voluntary.unwrap_or(u64::MAX) as f64;
+    let low = if switches < ALONE_SWITCHES * wall { point - 0.02 } else { 0.0 };
+    stage.score = Some(Estimate::new(low, point, high.max(point + 0.02)).clamped(0.0, 1.0));
 }

@@ -74,6 +74,11 @@ impl Ring {
         Ok(Ring { base, page, data: page * pages, scratch: Vec::new() })
     }
 
+    /// Bytes of its data area.
+    pub fn capacity(&self) -> usize {
+        self.data
+    }
+
     /// Hands every complete record to `take`, then gives the space back to the kernel. Returns the bytes read.
     pub fn drain(&mut self, mut take: impl FnMut(RawRecord<'_>)) -> u64 {
         // SAFETY: both words lie in the header page, which stays mapped as long as `self`; they are aligned to 8 and

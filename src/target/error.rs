@@ -24,16 +24,23 @@ pub enum StartError {
         errno: i32,
     },
     /// No new process could be made.
-    #[error("cannot fork: {0}")]
+    #[error("cannot fork: {0}; hint: the limit of processes (`ulimit -u`) or memory is reached")]
     Fork(#[source] io::Error),
     /// Signals, pipes or descriptors could not be set up.
-    #[error("cannot prepare to run the command: {0}")]
+    #[error("cannot prepare to run the command: {}{}", .0, setup_hint(.0))]
     Setup(#[source] io::Error),
+}
+
+fn setup_hint(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::EMFILE | libc::ENFILE) => "; hint: raise the limit of open files, such as `ulimit -n 1024`",
+        _ => "",
+    }
 }
 
 fn not_found(program: &OsStr, interpreter: Option<&str>) -> String {
     match interpreter {
-        None => format!("cannot find `{}`", program.display()),
+        None => format!("cannot find `{}`; hint: give its path, or put its directory on PATH", program.display()),
         // Escaped, for the usual cause is an invisible carriage return.
         Some(interpreter) => {
             format!("cannot run `{}`: there is no interpreter `{}`", program.display(), interpreter.escape_debug())

@@ -529,7 +529,8 @@ impl TimelineBuilder {
         let active = (ran + queued).0 as i64;
         thread.unsettled = thread.unsettled.saturating_add(window.0 as i64).saturating_sub(active);
         let process = &mut self.processes[thread.process];
-        if reading.active == Some(true) {
+        thread.lags = reading.active == Some(true);
+        if thread.lags {
             process.round_running = true;
         } else {
             thread.settle();
@@ -537,6 +538,7 @@ impl TimelineBuilder {
         process.unsettled = process.unsettled.saturating_sub(active);
         process.round.push(slot);
         let program = &mut self.programs[process.program.0];
+        program.readings += 1;
         program.series.add(Lane::OnCpu, from, at, ran.min(window));
         if let Some(last) = thread.last {
             thread.ledger.voluntary = last.voluntary.unwrap_or(0);
@@ -650,7 +652,12 @@ impl TimelineBuilder {
         let process = self.threads[slot as usize].process;
         if self.records != Records::Whole {
             let last = self.processes[process].threads <= 1;
-            self.threads[slot as usize].settle();
+            let thread = &mut self.threads[slot as usize];
+            if thread.lags {
+                // It was last seen with or for a CPU: what its counters had not caught up with is not known.
+                thread.ledger.unknown += Span(std::mem::take(&mut thread.unsettled).max(0) as u64);
+            }
+            thread.settle();
             self.processes[process].round.push(slot);
             self.close_round(process, at.max(self.processes[process].round_at), last);
         }
@@ -677,10 +684,9 @@ impl TimelineBuilder {
         ledger.threads = 1;
         ledger.life = at.since(thread.began);
         let quiet = (ledger.on_cpu.0 as f64) < QUIET_SHARE_OF_LIFE * ledger.life.0 as f64;
-        if let Some(last) = thread.last {
-            thread.delay_base = last.run_delay;
-            thread.on_cpu_base = last.on_cpu;
-        }
+        // What the kernel's counters stand at by now: later readings are compared with what comes after.
+        thread.on_cpu_base += ledger.on_cpu + ledger.switch_cost;
+        thread.delay_base += ledger.run_queue + ledger.wakeup_delay;
         thread.began = at;
         thread.stopped_at_block = stopped;
         let wakeups = ledger.voluntary.max(thread.last.and_then(|last| last.slices).unwrap_or(0)) as f64;

@@ -37,6 +37,8 @@ pub struct Thread {
     /// Without records: wall less CPU and run queue since it was last seen blocked. While a thread has or wants a CPU its
     /// counters lag, so this is blocked time only when it is seen blocked.
     pub unsettled: i64,
+    /// Whether it had or wanted a CPU at its last reading.
+    pub lags: bool,
     /// Settled blocked time that waits for its process's round to close.
     pub pending_blocked: Span,
     /// Since when.
@@ -83,6 +85,7 @@ impl Thread {
             sampled: [0; Blocking::ALL.len()],
             last: None,
             unsettled: 0,
+            lags: false,
             pending_blocked: Span::ZERO,
             pending_since: began,
             delay_base: Span::ZERO,

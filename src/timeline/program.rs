@@ -49,6 +49,8 @@ pub struct Program {
     pub bytes: ProgramBytes,
     /// Demand over time.
     pub series: Series,
+    /// Readings of its threads' counters.
+    pub readings: u64,
     /// Whether the quiet threads counted as idle, by the seconds that they waited.
     pub quiet_idle: bool,
 
@@ -113,6 +115,7 @@ impl Program {
             memory: ProgramMemory::default(),
             bytes: ProgramBytes::default(),
             series: Series::new(origin),
+            readings: 0,
             quiet_idle: false,
             kinds: KindsByDuration::default(),
             live: 0,

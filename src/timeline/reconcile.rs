@@ -23,6 +23,9 @@ pub const IDLE_SHARE_OF_CPU: f64 = 0.05;
 /// Idle threads' waits count only where others leave at least this share of the standstill unexplained.
 pub const IDLE_EXPLAINS: f64 = 0.2;
 
+/// A standstill that nothing explains counts only from this share of the process's standstill and CPU time on.
+pub const UNEXPLAINED_SHARE: f64 = 0.05;
+
 /// What a process, or all of a program, demanded. Seconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Demand {
@@ -194,25 +197,28 @@ pub fn reconcile(sums: &ProcessSums, neighbours: &Neighbours) -> Demand {
             explained += alone;
         }
     }
+    let busy_seconds = demand.on_cpu;
+    let idle_waits = settle(&idle, neighbours, &mut demand);
     // A thread that was woken but has no CPU yet is still blocked in the records: the process did not stand still then.
-    let mut unexplained = (sums.alone as f64 / 1e9 - explained - waits.delay).max(0.0);
-    if idle.threads > 0 {
-        let share = crate::units::ratio(unexplained, sums.alone as f64 / 1e9).unwrap_or(0.0).min(1.0);
-        // A small rest is the error of the other threads' waits, not a time in which the idle ones were the work.
-        let share = if share < IDLE_EXPLAINS { 0.0 } else { share };
-        let waits = settle(&idle, neighbours, &mut demand);
-        for kind in 0..KINDS {
-            let (beside, alone) = (waits.beside[kind], waits.alone[kind]);
-            match Blocking::ALL.get(kind) {
-                Some(Blocking::Child) => demand.child += beside + alone,
-                Some(Blocking::Lock | Blocking::Pipe | Blocking::SharedLock | Blocking::Idle) => {
-                    demand.starved += beside + alone;
-                }
-                _ => {
-                    own_lane(&mut demand.own, kind, alone * share);
-                    demand.starved += beside + alone * (1.0 - share);
-                    unexplained -= alone * share;
-                }
+    let standstill = sums.alone as f64 / 1e9;
+    let mut unexplained = (standstill - explained - waits.delay - idle_waits.delay).max(0.0);
+    // A small rest is the error of what is known of the other threads' waits.
+    if unexplained < UNEXPLAINED_SHARE * (standstill + busy_seconds) {
+        unexplained = 0.0;
+    }
+    let share = crate::units::ratio(unexplained, standstill).unwrap_or(0.0).min(1.0);
+    let share = if share < IDLE_EXPLAINS { 0.0 } else { share };
+    for kind in 0..KINDS {
+        let (beside, alone) = (idle_waits.beside[kind], idle_waits.alone[kind]);
+        match Blocking::ALL.get(kind) {
+            Some(Blocking::Child) => demand.child += beside + alone,
+            Some(Blocking::Lock | Blocking::Pipe | Blocking::SharedLock | Blocking::Idle) => {
+                demand.starved += beside + alone;
+            }
+            _ => {
+                own_lane(&mut demand.own, kind, alone * share);
+                demand.starved += beside + alone * (1.0 - share);
+                unexplained -= alone * share;
             }
         }
     }

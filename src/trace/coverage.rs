@@ -56,7 +56,10 @@ pub enum WhyNot {
     /// `/proc/PID/schedstat` reads nothing (a kernel without scheduler information, gVisor).
     NoSchedstat,
     /// `/proc/PID/task/TID/syscall` is refused (ptrace scope, a set-uid target, a missing capability).
-    SyscallHidden,
+    SyscallHidden {
+        /// `kernel.yama.ptrace_scope`, where the kernel has it.
+        ptrace_scope: Option<i64>,
+    },
     /// The target forked so fast that one event a CPU would have cost too much.
     ForksTooFast {
         /// Forks a second when it was given up.
@@ -91,12 +94,17 @@ impl fmt::Display for WhyNot {
                 "no locked memory is left for a ring (`kernel.perf_event_mlock_kb` {mlock_kib} KiB a CPU, `ulimit -l` {limit_kib} KiB)"
             ),
             WhyNot::OpenFiles => write!(out, "the limit of open files (`ulimit -n`) is too low for one event a CPU"),
-            WhyNot::ProcHidden => write!(out, "/proc does not show the target's processes (hidepid or not mounted)"),
-            WhyNot::NoSchedstat => write!(out, "/proc/PID/schedstat gives nothing (kernel without it, or gVisor)"),
-            WhyNot::SyscallHidden => write!(
+            WhyNot::ProcHidden => write!(
                 out,
-                "/proc/PID/syscall is refused (ptrace scope, or a target with privileges): what threads wait for is unknown"
+                "/proc does not show the target's processes (hidepid, another pid namespace, or not mounted)"
             ),
+            WhyNot::NoSchedstat => write!(out, "/proc/PID/schedstat gives nothing (kernel without it, or gVisor)"),
+            WhyNot::SyscallHidden { ptrace_scope: Some(scope) } if *scope > 1 => {
+                write!(out, "/proc/PID/syscall is refused: `kernel.yama.ptrace_scope` is {scope}")
+            }
+            WhyNot::SyscallHidden { .. } => {
+                write!(out, "/proc/PID/syscall is refused: the target has privileges that poolpick does not")
+            }
             WhyNot::ForksTooFast { per_second } => {
                 write!(out, "the target forks {per_second} times a second: switch records would have cost it too much")
             }
@@ -119,7 +127,10 @@ impl WhyNot {
             WhyNot::LockedMemory { .. } => Some("sudo sysctl kernel.perf_event_mlock_kb=516"),
             WhyNot::OpenFiles => Some("ulimit -n 4096"),
             WhyNot::ProcHidden => Some("sudo mount -o remount,hidepid=0 /proc"),
-            WhyNot::SyscallHidden => Some("sudo sysctl kernel.yama.ptrace_scope=1"),
+            WhyNot::SyscallHidden { ptrace_scope: Some(scope) } if *scope > 1 => {
+                Some("sudo sysctl kernel.yama.ptrace_scope=1")
+            }
+            WhyNot::SyscallHidden { .. } => None,
             WhyNot::Unsupported(_)
             | WhyNot::NoSchedstat
             | WhyNot::ForksTooFast { .. }
