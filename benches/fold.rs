@@ -260,6 +260,18 @@ fn memory() {
         }
         (builder, count, 1_000_000 * 20_000)
     });
+    measure("10,000 program names", || {
+        let mut builder = builder();
+        for step in 0..200_000u64 {
+            let (at, pid) = (Timestamp(START + step * 20_000), TARGET + 1 + (step % 30_000) as u32);
+            let ids = Ids { pid, tid: pid };
+            builder.push(&Event::Fork { at, ids, parent: Ids { pid: TARGET, tid: TARGET } });
+            builder.push(&Event::Exec { at, ids, name: format!("stage-{}", step % 10_000) });
+            push_turn(&mut builder, ids, at.0 + 1_000, 10_000);
+            builder.push(&Event::Exit { at: Timestamp(at.0 + 12_000), ids });
+        }
+        (builder, 200_000 * 5, 200_000 * 20_000)
+    });
     measure("an hour, 5000 switches/s", || {
         let mut builder = builder();
         let (steps, gap) = (3_600 * 5_000u64, 200_000);
