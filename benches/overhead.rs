@@ -6,7 +6,8 @@
 //! median's 95 % interval: where the goal lies within that, the machine was too busy to tell.
 //!
 //! `POOLPICK_BENCH_ROUNDS=20` measures more often (7 else), `POOLPICK_BENCH_ONLY=start,shell` only some loads:
-//! busy-python, busy-native, pipe, shell, start, idle.
+//! busy-python, busy-native, pipe, shell, start, cold-start, idle. A cold start comes after a pause: the first perf event
+//! after a second without any makes the kernel patch itself and wait for all CPUs, which `perf stat` pays as well.
 
 use std::env;
 use std::fs::{self, File};
@@ -60,12 +61,24 @@ struct Load {
     argv: Vec<String>,
     /// Short ones are run more often in each round.
     repeats: usize,
-    /// Relative cost of poolpick that is the goal; for `start` it is milliseconds.
-    goal: f64,
+    goal: Goal,
     python: bool,
+    /// Before each run.
+    pause: Duration,
 }
 
-const START: &str = "start";
+/// The most that poolpick may cost.
+#[derive(Debug, Clone, Copy)]
+enum Goal {
+    /// Over the bare run.
+    Ratio(f64),
+    /// On top of the bare run.
+    Millis(f64),
+    Open,
+}
+
+/// Longer than the kernel keeps its hooks for perf after the last event.
+const COLD: Duration = Duration::from_millis(2_200);
 
 fn loads(python: Option<&str>) -> Vec<Load> {
     let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<String>>();
@@ -73,22 +86,54 @@ fn loads(python: Option<&str>) -> Vec<Load> {
     if let Some(python) = python {
         let script = format!("n = 0\nfor i in range({}): n += i", steps_of_a_second(python));
         let argv = words(&[python, "-c", &script]);
-        loads.push(Load { name: "busy-python", argv, repeats: 1, goal: 1.01, python: true });
+        loads.push(Load {
+            name: "busy-python",
+            argv,
+            repeats: 1,
+            goal: Goal::Ratio(1.01),
+            python: true,
+            pause: Duration::ZERO,
+        });
     }
     if let (Some(_), Some(zeros)) = (on_path("sha256sum"), zeros()) {
         let argv = words(&["sha256sum", &zeros.to_string_lossy()]);
-        loads.push(Load { name: "busy-native", argv, repeats: 1, goal: 1.01, python: false });
+        loads.push(Load {
+            name: "busy-native",
+            argv,
+            repeats: 1,
+            goal: Goal::Ratio(1.01),
+            python: false,
+            pause: Duration::ZERO,
+        });
     }
     let perf_bench = words(&["perf", "bench", "sched", "pipe", "-l", "100000"]);
     if runs(&perf_bench) {
-        loads.push(Load { name: "pipe", argv: perf_bench, repeats: 2, goal: 1.05, python: false });
+        loads.push(Load {
+            name: "pipe",
+            argv: perf_bench,
+            repeats: 2,
+            goal: Goal::Ratio(1.05),
+            python: false,
+            pause: Duration::ZERO,
+        });
     } else if let Some(python) = python {
         let argv = words(&[python, "-c", PING_PONG]);
-        loads.push(Load { name: "pipe", argv, repeats: 2, goal: 1.05, python: true });
+        loads.push(Load {
+            name: "pipe",
+            argv,
+            repeats: 2,
+            goal: Goal::Ratio(1.05),
+            python: true,
+            pause: Duration::ZERO,
+        });
     }
     let argv = words(&["sh", "-c", "i=0; while [ $i -lt 500 ]; do /bin/true; i=$((i+1)); done"]);
-    loads.push(Load { name: "shell", argv, repeats: 2, goal: 1.10, python: false });
-    loads.push(Load { name: START, argv: words(&["true"]), repeats: 15, goal: 3.0, python: false });
+    loads.push(Load { name: "shell", argv, repeats: 2, goal: Goal::Ratio(1.10), python: false, pause: Duration::ZERO });
+    let (warm, cold) = (Duration::ZERO, COLD);
+    let argv = words(&["true"]);
+    loads.push(Load { name: "start", argv, repeats: 15, goal: Goal::Millis(3.0), python: false, pause: warm });
+    let argv = words(&["true"]);
+    loads.push(Load { name: "cold-start", argv, repeats: 1, goal: Goal::Open, python: false, pause: cold });
     loads
 }
 
@@ -179,7 +224,7 @@ fn python() -> Option<String> {
 fn steps_of_a_second(python: &str) -> u64 {
     let probe = 5_000_000u64;
     let argv = [python.to_owned(), "-c".to_owned(), format!("n = 0\nfor i in range({probe}): n += i")];
-    let best = (0..3).filter_map(|_| wall(&BARE, &argv)).min().unwrap_or(Duration::from_millis(500));
+    let best = (0..3).filter_map(|_| wall(&BARE, &argv, Duration::ZERO)).min().unwrap_or(Duration::from_millis(500));
     (probe as f64 / best.as_secs_f64()) as u64
 }
 
@@ -192,7 +237,8 @@ fn zeros() -> Option<PathBuf> {
 
 // ---- pairs -----------------------------------------------------------------------------------------------------------
 
-fn wall(tool: &Tool, argv: &[String]) -> Option<Duration> {
+fn wall(tool: &Tool, argv: &[String], pause: Duration) -> Option<Duration> {
+    thread::sleep(pause);
     let began = Instant::now();
     let status = tool.command(argv).status().ok()?;
     let wall = began.elapsed();
@@ -202,29 +248,30 @@ fn wall(tool: &Tool, argv: &[String]) -> Option<Duration> {
 struct Row {
     load: &'static str,
     tool: &'static str,
-    goal: Option<f64>,
+    goal: Goal,
     /// Bare and under the tool, seconds.
     pairs: Vec<(f64, f64)>,
 }
 
 fn compare(load: &Load, tool: &Tool, rounds: usize) -> Option<Row> {
     let mut pairs = Vec::with_capacity(rounds);
-    wall(&BARE, &load.argv)?;
+    let bare = || wall(&BARE, &load.argv, load.pause);
+    let with = || wall(tool, &load.argv, load.pause);
+    bare()?;
     let began = Instant::now();
     for round in 0..rounds.max(1) {
-        let (bare, with) = if round.is_multiple_of(2) {
-            let bare = wall(&BARE, &load.argv)?;
-            (bare, wall(tool, &load.argv)?)
+        let pair = if round.is_multiple_of(2) {
+            (bare()?, with()?)
         } else {
-            let with = wall(tool, &load.argv)?;
-            (wall(&BARE, &load.argv)?, with)
+            let with = with()?;
+            (bare()?, with)
         };
-        pairs.push((bare.as_secs_f64(), with.as_secs_f64()));
+        pairs.push((pair.0.as_secs_f64(), pair.1.as_secs_f64()));
         if began.elapsed() > PATIENCE {
             break;
         }
     }
-    let goal = tool.name.starts_with("poolpick").then_some(load.goal);
+    let goal = if tool.name.starts_with("poolpick") { load.goal } else { Goal::Open };
     Some(Row { load: load.name, tool: tool.name, goal, pairs })
 }
 
@@ -238,9 +285,9 @@ impl Row {
         let ratios = of(|(bare, with)| with / bare);
         let extras = of(|(bare, with)| (with - bare) * 1e3);
         let goal = match self.goal {
-            None => String::new(),
-            Some(most) if self.load == START => format!("{most} ms: {}", judge(&extras, most)),
-            Some(most) => format!("{most}: {}", judge(&ratios, most)),
+            Goal::Open => String::new(),
+            Goal::Millis(most) => format!("{most} ms: {}", judge(&extras, most)),
+            Goal::Ratio(most) => format!("{most}: {}", judge(&ratios, most)),
         };
         let line = format!(
             "{:<12} {:<17} {:>8.2} {:>8.2} {:>9.2} {:>14.3} {:>7.3} {:>7.3} {:>10.3} {:>6}  {goal}",
