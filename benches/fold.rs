@@ -32,7 +32,8 @@ const DATA_TAIL: u64 = 1032;
 
 fn main() {
     let filter: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    if filter.is_empty() || filter.iter().any(|word| word == "memory") {
+    let benched = std::env::args().any(|argument| argument == "--bench");
+    if benched && (filter.is_empty() || filter.iter().any(|word| word == "memory")) {
         memory();
     }
     divan::main();
