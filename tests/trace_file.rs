@@ -31,7 +31,7 @@ fn footer() -> Footer {
         rusage: Some(Rusage { cpu_user: Span(5), cpu_system: Span(6), voluntary: 7, ..Rusage::default() }),
         orphans: None,
         fork_rss_bytes: 5 << 20,
-        counters: Counters { task_clock_seconds: Some(1.5), ..Counters::default() },
+        counters: Counters { instructions: Some(15), ..Counters::default() },
         host: Host { kernel: "6.1.0".into(), logical_cores: Some(2), quota_cores: Some(1.5), ..Host::default() },
         coverage: Coverage {
             scheduler: Rung::Schedstat,

@@ -3,8 +3,11 @@
 use crate::sys::identity;
 use crate::trace::Host;
 use crate::units::{Span, ratio};
+use procfs::ProcessCGroups;
+use procfs::process::MountInfos;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
 /// A CPU quota of a cgroup: `runtime` of every `period`.
@@ -79,10 +82,19 @@ fn parse_cpu_list(text: &str) -> Option<Vec<usize>> {
     (!cpus.is_empty()).then_some(cpus)
 }
 
+/// This process's cgroups and the mounts, read once: they are asked for several times a run.
+fn cgroups() -> Option<&'static (ProcessCGroups, MountInfos)> {
+    static READ: OnceLock<Option<(ProcessCGroups, MountInfos)>> = OnceLock::new();
+    READ.get_or_init(|| {
+        let myself = procfs::process::Process::myself().ok()?;
+        Some((myself.cgroups().ok()?, myself.mountinfo().ok()?))
+    })
+    .as_ref()
+}
+
 /// Directories of a controller's cgroup, innermost first: a limit of any of them holds.
 fn cgroup_files(controller: &str) -> Vec<PathBuf> {
-    let Ok(myself) = procfs::process::Process::myself() else { return Vec::new() };
-    let (Ok(groups), Ok(mounts)) = (myself.cgroups(), myself.mountinfo()) else { return Vec::new() };
+    let Some((groups, mounts)) = cgroups() else { return Vec::new() };
     let mut directories = Vec::new();
     for mount in mounts.0.iter() {
         let unified = mount.fs_type == "cgroup2";

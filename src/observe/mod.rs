@@ -31,6 +31,8 @@ use switches::SwitchRecords;
 
 /// After the time limit's TERM, the target has this long before KILL.
 const KILL_AFTER: Span = Span::from_millis(5_000);
+/// A program whose end stands within so many events of its exec cannot be asked any more.
+const SOON: usize = 64;
 /// How often a quiet run is looked at: rings are drained so that a live display and a recording keep up.
 const IDLE_TICK: Span = Span::from_millis(200);
 
@@ -200,8 +202,13 @@ impl Instruments {
                 }
             }
             lost += self.drain(now, false, sink);
-            if let Some(per_second) = self.records.as_mut().and_then(|records| records.forks_too_fast(now)) {
-                lost += self.step_down(now, WhyNot::ForksTooFast { per_second }, sink);
+            let too_dear = self.records.as_mut().and_then(|records| {
+                let switches = records.switches_too_fast(now).map(|per_second| WhyNot::SwitchesTooFast { per_second });
+                switches.or_else(|| records.forks_too_fast(now).map(|per_second| WhyNot::ForksTooFast { per_second }))
+            });
+            // Without the next rung records are dear but all there is.
+            if let Some(why) = too_dear.filter(|_| self.scope.threads) {
+                lost += self.step_down(now, why, sink);
                 rung = self.rung();
             }
             sink.tick(now);
@@ -261,14 +268,19 @@ impl Instruments {
     fn drain(&mut self, now: Timestamp, last: bool, sink: &mut dyn Sink) -> u64 {
         let Some(records) = &mut self.records else { return 0 };
         let mut lost = 0;
-        for event in records.drain(now, last) {
+        let events = records.drain(now, last);
+        for (index, event) in events.iter().enumerate() {
             self.sampler.follow(event);
             sink.event(event);
             match event {
                 Event::Lost { records, .. } => lost += records,
                 // Read at once: a short program is gone soon. Its arguments belong right behind its exec.
                 Event::Exec { at, ids, .. } => {
-                    if let Some(program) = self.sampler.program(ids.pid, *at) {
+                    let gone = events[index..]
+                        .iter()
+                        .take(SOON)
+                        .any(|later| matches!(later, Event::Exit { ids: ended, .. } if ended == ids));
+                    if !gone && let Some(program) = self.sampler.program(ids.pid, *at) {
                         sink.event(&program);
                     }
                 }

@@ -8,7 +8,7 @@ use super::waits::{Sockets, classify};
 use crate::sys::clock;
 use crate::trace::{Event, Ids, ProcessReading, ThreadReading, WhyNot};
 use crate::units::{Span, Timestamp};
-use procfs::process::Process;
+use procfs::process::{Process, Task};
 use std::path::{Path, PathBuf};
 
 /// Share of one core that sampling may cost.
@@ -135,7 +135,8 @@ impl Sampler {
     pub fn base_line(&mut self, target: u32, emit: &mut dyn FnMut(Event)) {
         let ids = Ids { pid: target, tid: target };
         let at = clock::monotonic();
-        if let Some(reading) = self.census.handle(target).and_then(|process| thread_reading(process, ids, false, None))
+        if let Some(reading) =
+            self.census.handle(target).and_then(leader).and_then(|task| thread_reading(&task, false, None))
         {
             emit(Event::Thread { at, ids, reading });
         }
@@ -183,7 +184,7 @@ impl Sampler {
         let Ok(process) = Process::new_with_root(self.root.join(target.to_string())) else { return };
         if self.threads {
             let ids = Ids { pid: target, tid: target };
-            if let Some(reading) = thread_reading(&process, ids, true, None) {
+            if let Some(reading) = leader(&process).and_then(|task| thread_reading(&task, true, None)) {
                 emit(Event::Thread { at, ids, reading });
             }
         }
@@ -237,10 +238,13 @@ impl Sampler {
             let started = if self.records { None } else { boot };
             let (wanted, waits) = (self.threads, self.waits);
             let Some(process) = self.census.handle(ids.pid) else { continue };
+            let Some(task) = i32::try_from(ids.tid).ok().and_then(|tid| process.task_from_tid(tid).ok()) else {
+                continue;
+            };
             let at = clock::monotonic();
             let mut active = None;
             if waits {
-                match syscall(process, ids) {
+                match syscall(&task) {
                     Ok(Some(call)) => {
                         self.waits_told = true;
                         active = Some(matches!(call, procfs::process::Syscall::Running));
@@ -254,7 +258,7 @@ impl Sampler {
             }
             if wanted {
                 let at = clock::monotonic();
-                if let Some(mut reading) = thread_reading(process, ids, with_switches, started)
+                if let Some(mut reading) = thread_reading(&task, with_switches, started)
                     // Where we lost the CPU in between, the reading is of a later moment than it says.
                     && clock::monotonic().since(at) < PROMPT
                 {
@@ -296,8 +300,11 @@ impl Sampler {
     }
 }
 
-fn syscall(process: &Process, ids: Ids) -> Result<Option<procfs::process::Syscall>, WhyNot> {
-    let Ok(task) = process.task_from_tid(ids.tid as i32) else { return Ok(None) };
+fn leader(process: &Process) -> Option<Task> {
+    process.task_main_thread().ok()
+}
+
+fn syscall(task: &Task) -> Result<Option<procfs::process::Syscall>, WhyNot> {
     match task.syscall() {
         Ok(call) => Ok(Some(call)),
         Err(procfs::ProcError::PermissionDenied(_)) => {
@@ -307,13 +314,7 @@ fn syscall(process: &Process, ids: Ids) -> Result<Option<procfs::process::Syscal
     }
 }
 
-fn thread_reading(
-    process: &Process,
-    ids: Ids,
-    with_switches: bool,
-    started: Option<(Span, u64)>,
-) -> Option<ThreadReading> {
-    let task = process.task_from_tid(i32::try_from(ids.tid).ok()?).ok()?;
+fn thread_reading(task: &Task, with_switches: bool, started: Option<(Span, u64)>) -> Option<ThreadReading> {
     let schedstat = task.schedstat().ok();
     let status = if with_switches { task.status().ok() } else { None };
     let stat = started.and_then(|_| task.stat().ok());

@@ -6,7 +6,7 @@
 use super::records::{SAMPLE_TYPE, decode};
 use crate::sys::ring::{Ring, close_on_exec, page_size};
 use crate::trace::{Event, WhyNot};
-use crate::units::Timestamp;
+use crate::units::{Span, Timestamp};
 use perf_event::events::Software;
 use perf_event::{Builder, Clock, Counter};
 use std::io;
@@ -22,6 +22,12 @@ const FEWEST_PAGES: usize = 4;
 const SETTLE_NANOS: u64 = 1_000_000;
 /// What one inherited event costs a fork and exit, nanoseconds (`cargo bench --bench fork` measures it).
 pub const FORK_COST_NANOS: u64 = 1_500;
+/// What the two records of a context switch cost the target, nanoseconds (the same benchmark).
+const SWITCH_COST_NANOS: u64 = 1_000;
+/// Share of a CPU's time that this may cost before the instrument gives itself up.
+const SWITCH_BUDGET: f64 = 0.05;
+/// Time over which the rate of switches is taken: short, since until its end the target pays.
+const SWITCH_WINDOW: Span = Span::from_millis(50);
 /// Share of one core that this may cost before the instrument gives itself up.
 const FORK_BUDGET: f64 = 0.10;
 
@@ -29,6 +35,9 @@ const FORK_BUDGET: f64 = 0.10;
 #[derive(Debug)]
 pub struct SwitchRecords {
     rings: Vec<(Counter, Ring)>,
+    /// Records of each ring since the window began.
+    counts: Vec<u64>,
+    counted_from: Timestamp,
     settled: Vec<Event>,
     pending: Vec<Event>,
     forks: u64,
@@ -49,6 +58,8 @@ impl SwitchRecords {
             match Self::open_all(pid, cpus, pages) {
                 Ok(rings) => {
                     return Ok(SwitchRecords {
+                        counts: vec![0; rings.len()],
+                        counted_from: Timestamp(0),
                         rings,
                         settled: Vec::new(),
                         pending: Vec::new(),
@@ -95,8 +106,9 @@ impl SwitchRecords {
     pub fn drain(&mut self, now: Timestamp, last: bool) -> &[Event] {
         self.settled.clear();
         let (pending, forks) = (&mut self.pending, &mut self.forks);
-        for (_, ring) in &mut self.rings {
+        for ((_, ring), count) in self.rings.iter_mut().zip(&mut self.counts) {
             ring.drain(|record| {
+                *count += 1;
                 if let Some(event) = decode(record) {
                     *forks += u64::from(matches!(event, Event::Fork { .. }));
                     pending.push(event);
@@ -114,6 +126,20 @@ impl SwitchRecords {
     /// Adds an event of another instrument, so that it comes out in its place in time.
     pub fn insert(&mut self, event: Event) {
         self.pending.push(event);
+    }
+
+    /// Whether a CPU switches so fast that the records would be felt; the rate, if so. Each switch writes two.
+    pub fn switches_too_fast(&mut self, now: Timestamp) -> Option<u64> {
+        let seconds = now.since(self.counted_from).secs_f64();
+        if self.counted_from.0 != 0 && seconds < SWITCH_WINDOW.secs_f64() {
+            return None;
+        }
+        let busiest = self.counts.iter().max().copied().unwrap_or(0) as f64 / 2.0;
+        let first = self.counted_from.0 == 0;
+        self.counts.fill(0);
+        self.counted_from = now;
+        let rate = busiest / seconds;
+        (!first && rate * SWITCH_COST_NANOS as f64 / 1e9 > SWITCH_BUDGET).then_some(rate as u64)
     }
 
     /// Whether the target forks so fast that the inherited events would be felt; the rate, if so.

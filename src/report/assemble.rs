@@ -147,8 +147,6 @@ fn totals(assembly: &Assembly<'_>) -> Totals {
         threads: assembly.seen.map(|seen| seen.1),
         instructions: footer.counters.instructions,
         cycles: footer.counters.cycles,
-        migrations: footer.counters.migrations,
-        page_faults: footer.counters.page_faults,
     }
 }
 

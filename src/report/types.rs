@@ -153,10 +153,6 @@ pub struct Totals {
     pub instructions: Option<u64>,
     /// CPU cycles in user space.
     pub cycles: Option<u64>,
-    /// Moves from one CPU to another.
-    pub migrations: Option<u64>,
-    /// Page faults.
-    pub page_faults: Option<u64>,
 }
 
 /// The thresholds that classes were told by.

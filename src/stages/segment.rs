@@ -13,6 +13,8 @@ use std::collections::HashMap;
 const GROWTH_FROM: f64 = 0.25;
 /// Between two readings CPU and wait are laid evenly, so bins shorter than this many rounds are copies of each other.
 const ROUNDS_JOINED: f64 = 3.0;
+/// But a short run keeps this many pieces: fewer tell nothing of its variation.
+const FEWEST_JOINED: usize = 4;
 /// Waits are told apart where at most this share of all thread time is blocked on nothing that was ever seen.
 const TOLD_SHARE: f64 = 0.05;
 /// Where fewer voluntary switches a second come from a whole tree, no thread of it waits for anything beside another.
@@ -143,7 +145,7 @@ fn take_back(stages: &mut [Stage], excess: f64) {
 fn strata(pairs: &[(f64, f64)], phases: &[Phase], program: &Program, sampled: bool) -> Vec<Vec<(f64, f64)>> {
     let width = program.series.width().secs_f64();
     let gap = ratio(program.demand.thread_seconds(), program.readings as f64).filter(|_| sampled).unwrap_or(0.0);
-    let joined = ((ROUNDS_JOINED * gap / width).ceil() as usize).max(1);
+    let joined = ((ROUNDS_JOINED * gap / width).ceil() as usize).min(pairs.len() / FEWEST_JOINED).max(1);
     let join = |pairs: &[(f64, f64)]| -> Vec<(f64, f64)> {
         pairs
             .chunks(joined)

@@ -65,6 +65,11 @@ pub enum WhyNot {
         /// Forks a second when it was given up.
         per_second: u64,
     },
+    /// A CPU switched so fast that two records a switch would have cost the target too much.
+    SwitchesTooFast {
+        /// Switches a second on that CPU when it was given up.
+        per_second: u64,
+    },
     /// The kernel ended the records of a process that runs on: it took on privileges.
     Privileges {
         /// Its process id.
@@ -108,6 +113,10 @@ impl fmt::Display for WhyNot {
             WhyNot::ForksTooFast { per_second } => {
                 write!(out, "the target forks {per_second} times a second: switch records would have cost it too much")
             }
+            WhyNot::SwitchesTooFast { per_second } => write!(
+                out,
+                "the target switches {per_second} times a second on one CPU: switch records would have slowed it down"
+            ),
             WhyNot::Privileges { pid } => write!(
                 out,
                 "the kernel ended the switch records of process {pid}, which runs on with privileges (set-uid, sudo)"
@@ -134,6 +143,7 @@ impl WhyNot {
             WhyNot::Unsupported(_)
             | WhyNot::NoSchedstat
             | WhyNot::ForksTooFast { .. }
+            | WhyNot::SwitchesTooFast { .. }
             | WhyNot::Privileges { .. }
             | WhyNot::Errno(_) => None,
         }

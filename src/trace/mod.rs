@@ -61,16 +61,10 @@ pub struct Footer {
 /// Counters of the whole tree; `None` where the machine or its permissions give none.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Counters {
-    /// Seconds on a CPU by the kernel's task clock.
-    pub task_clock_seconds: Option<f64>,
     /// Instructions retired in user space.
     pub instructions: Option<u64>,
     /// CPU cycles in user space.
     pub cycles: Option<u64>,
-    /// Moves from one CPU to another.
-    pub migrations: Option<u64>,
-    /// Page faults.
-    pub page_faults: Option<u64>,
 }
 
 /// A whole run, in memory: small traces and tests.

@@ -61,8 +61,6 @@ fn report(argv: &[&str], wall: f64, stages: Vec<Stage>) -> Report {
             threads: Some(stages.len() as u64),
             instructions: None,
             cycles: None,
-            migrations: None,
-            page_faults: None,
         },
         thresholds: Thresholds { io: 0.4, cpu: 0.7, ipc: 0.15 },
         stages,
@@ -380,8 +378,6 @@ fn rusage() -> Report {
         threads: None,
         instructions: None,
         cycles: None,
-        migrations: None,
-        page_faults: None,
     };
     report.sources.scheduler = Scheduler::Rusage;
     report.sources.accounted_ratio = None;
