@@ -51,7 +51,9 @@ pub enum Failure {
     #[error(transparent)]
     Start(#[from] StartError),
     /// A file to read.
-    #[error("cannot read `{path}`: {source}")]
+    #[error(
+        "cannot read `{path}`: {source}; hint: give it a report (`--export json=FILE`) or a trace (`--record FILE`)"
+    )]
     Input {
         /// The file.
         path: PathBuf,

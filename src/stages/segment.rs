@@ -91,13 +91,13 @@ pub fn segment(timeline: &Timeline, totals: &Totals) -> Stages {
 }
 
 fn stage_of(program: &Program, timeline: &Timeline, kind: Kind, sampled: bool) -> Stage {
-    let pairs = pairs_of(program);
+    let pieces = pieces(program, sampled);
     let first = program.first.max(timeline.start);
     let last = program.last.min(timeline.end);
     let demand = program.demand;
     let name = program.image.name();
     let origin = program.series.origin();
-    let phases = phases_of(&pairs, program.series.width(), origin, first, last);
+    let phases = phases_of(&pieces.pairs, pieces.width, origin, first, last);
     let wall = program.present - timeline.stopped.min(program.present);
     Stage {
         id: name.clone(),
@@ -108,7 +108,7 @@ fn stage_of(program: &Program, timeline: &Timeline, kind: Kind, sampled: bool) -
         feeds_pool: false,
         demand,
         waits_told: demand.assumed_own <= TOLD_SHARE * demand.thread_seconds(),
-        score: score_of(&demand, &strata(&pairs, &phases, program, sampled), program.threads, sampled),
+        score: score_of(&demand, &strata(&pieces, &phases), program.threads, sampled),
         wall,
         processes: program.processes,
         threads: program.threads,
@@ -140,39 +140,50 @@ fn take_back(stages: &mut [Stage], excess: f64) {
     }
 }
 
+/// A program's demand in bins of `width` seconds.
+struct Pieces {
+    pairs: Vec<(f64, f64)>,
+    width: Span,
+}
+
+/// The program's demand over time, in bins no shorter than its evidence: between two readings CPU and wait are laid
+/// evenly, so bins shorter than a few rounds are copies of each other.
+fn pieces(program: &Program, sampled: bool) -> Pieces {
+    let (pairs, width) = (pairs_of(program), program.series.width());
+    let gap = ratio(program.demand.thread_seconds(), program.readings as f64).filter(|_| sampled).unwrap_or(0.0);
+    let wanted = (ROUNDS_JOINED * gap / width.secs_f64()).ceil() as usize;
+    let joined = wanted.min(pairs.len() / FEWEST_JOINED).max(1);
+    let sum = |bins: &[(f64, f64)]| bins.iter().fold((0.0, 0.0), |sum, bin| (sum.0 + bin.0, sum.1 + bin.1));
+    Pieces { pairs: pairs.chunks(joined).map(sum).collect(), width: Span(width.0 * joined as u64) }
+}
+
 /// The series cut where its level changes: a run that fetches and then computes does so every time, so the change is no
 /// variation that its interval should hold.
-fn strata(pairs: &[(f64, f64)], phases: &[Phase], program: &Program, sampled: bool) -> Vec<Vec<(f64, f64)>> {
-    let width = program.series.width().secs_f64();
-    let gap = ratio(program.demand.thread_seconds(), program.readings as f64).filter(|_| sampled).unwrap_or(0.0);
-    let joined = ((ROUNDS_JOINED * gap / width).ceil() as usize).min(pairs.len() / FEWEST_JOINED).max(1);
-    let join = |pairs: &[(f64, f64)]| -> Vec<(f64, f64)> {
-        pairs
-            .chunks(joined)
-            .map(|bins| bins.iter().fold((0.0, 0.0), |sum, bin| (sum.0 + bin.0, sum.1 + bin.1)))
-            .collect()
-    };
+fn strata(pieces: &Pieces, phases: &[Phase]) -> Vec<Vec<(f64, f64)>> {
+    const FEWEST: usize = 3;
     const DISTINCT: f64 = 0.25;
     const SUBSTANTIAL: f64 = 0.1;
     let total: f64 = phases.iter().map(|phase| phase.demand).sum();
     let distinct = phases.windows(2).any(|pair| {
         (pair[0].score - pair[1].score).abs() > DISTINCT && pair.iter().all(|phase| phase.demand > SUBSTANTIAL * total)
     });
+    let whole = vec![pieces.pairs.clone()];
     if !distinct {
-        return vec![join(pairs)];
+        return whole;
     }
-    let mut rest = pairs;
+    let mut rest = pieces.pairs.as_slice();
     let mut strata = Vec::new();
     let mut taken = 0;
     for phase in &phases[..phases.len() - 1] {
-        let end = ((phase.end / width).round() as usize).clamp(taken, pairs.len());
+        let end = (phase.end / pieces.width.secs_f64()).round() as usize;
+        let end = end.clamp(taken, pieces.pairs.len());
         let (stratum, later) = rest.split_at(end - taken);
-        strata.push(join(stratum));
+        strata.push(stratum.to_vec());
         rest = later;
         taken = end;
     }
-    strata.push(join(rest));
-    strata
+    strata.push(rest.to_vec());
+    if strata.iter().any(|stratum| stratum.len() < FEWEST) { whole } else { strata }
 }
 
 /// A process's records end before the kernel takes its memory down, and that too is CPU time of the process. What the

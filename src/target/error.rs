@@ -91,6 +91,6 @@ mod tests {
         let error = StartError::NotFound { program: "./x".into(), interpreter: Some("/bin/sh\r".into()) };
         assert_eq!(error.to_string(), "cannot run `./x`: there is no interpreter `/bin/sh\\r`");
         let error = StartError::NotFound { program: "x".into(), interpreter: None };
-        assert_eq!(error.to_string(), "cannot find `x`");
+        assert_eq!(error.to_string(), "cannot find `x`; hint: give its path, or put its directory on PATH");
     }
 }

@@ -12,6 +12,8 @@ use crate::trace::{Blocking, Event, Ids, ProcessReading, SwitchOut, ThreadReadin
 use crate::units::{Span, Timestamp};
 use rustc_hash::FxHashMap;
 
+/// CPU of a thread that is never seen blocked is laid into the series at least so often.
+const LAID_AT_LEAST: Span = Span::from_millis(100);
 /// Most programs that are told apart; later ones share the last.
 const MAX_PROGRAMS: usize = 400;
 
@@ -496,6 +498,8 @@ impl TimelineBuilder {
         let thread = &mut self.threads[slot as usize];
         if !known {
             thread.began = reading.started.unwrap_or(at).max(start).min(at);
+            thread.unlaid_since = thread.began;
+            thread.pending_since = thread.began;
             thread.stopped_at_block = Span::ZERO;
         }
         let (Some(on_cpu), Some(run_delay)) = (reading.on_cpu, reading.run_delay) else {
@@ -539,7 +543,12 @@ impl TimelineBuilder {
         process.round.push(slot);
         let program = &mut self.programs[process.program.0];
         program.readings += 1;
-        program.series.add(Lane::OnCpu, from, at, ran.min(window));
+        // Laid over the same stretch as the wait beside it, which is known only when the thread is seen blocked.
+        thread.unlaid += ran;
+        if !thread.lags || at.since(thread.unlaid_since) > LAID_AT_LEAST {
+            program.series.add(Lane::OnCpu, thread.unlaid_since, at, std::mem::take(&mut thread.unlaid));
+            thread.unlaid_since = at;
+        }
         if let Some(last) = thread.last {
             thread.ledger.voluntary = last.voluntary.unwrap_or(0);
             thread.ledger.involuntary = last.involuntary.unwrap_or(0);
@@ -633,10 +642,10 @@ impl TimelineBuilder {
     fn book_pending(&mut self, slot: u32, still: Span, at: Timestamp) {
         let thread = &mut self.threads[slot as usize];
         let blocked = std::mem::take(&mut thread.pending_blocked);
-        let start = std::mem::replace(&mut thread.pending_since, at);
         if blocked == Span::ZERO {
             return;
         }
+        let start = std::mem::replace(&mut thread.pending_since, at);
         let process = &self.processes[thread.process];
         let program = &mut self.programs[process.program.0];
         let start = start.max(Timestamp(at.0.saturating_sub(at.since(start).0.max(blocked.0))));
@@ -684,6 +693,10 @@ impl TimelineBuilder {
         ledger.threads = 1;
         ledger.life = at.since(thread.began);
         let quiet = (ledger.on_cpu.0 as f64) < QUIET_SHARE_OF_LIFE * ledger.life.0 as f64;
+        let unlaid = std::mem::take(&mut thread.unlaid);
+        let program = self.processes[thread.process].program;
+        self.programs[program.0].series.add(Lane::OnCpu, thread.unlaid_since, at, unlaid);
+        thread.unlaid_since = at;
         // What the kernel's counters stand at by now: later readings are compared with what comes after.
         thread.on_cpu_base += ledger.on_cpu + ledger.switch_cost;
         thread.delay_base += ledger.run_queue + ledger.wakeup_delay;

@@ -39,6 +39,10 @@ pub struct Thread {
     pub unsettled: i64,
     /// Whether it had or wanted a CPU at its last reading.
     pub lags: bool,
+    /// CPU time that is not yet laid into the series.
+    pub unlaid: Span,
+    /// Since when.
+    pub unlaid_since: Timestamp,
     /// Settled blocked time that waits for its process's round to close.
     pub pending_blocked: Span,
     /// Since when.
@@ -86,6 +90,8 @@ impl Thread {
             last: None,
             unsettled: 0,
             lags: false,
+            unlaid: Span::ZERO,
+            unlaid_since: began,
             pending_blocked: Span::ZERO,
             pending_since: began,
             delay_base: Span::ZERO,
