@@ -1,0 +1,141 @@
+//! The decision as a table: each row a stage by its evidence, what is recommended, and the verdict on an executor.
+
+use poolpick::stages::{Kind, Phase, Stage};
+use poolpick::timeline::{Demand, OwnWait, ProgramBytes, ProgramMemory};
+use poolpick::units::{Estimate, Span};
+use poolpick::verdict::{
+    Capacity, Class, Confidence, Executor, Outcome, Payload, PayloadSource, Thresholds, Why, judge,
+};
+
+const TWO_CORES: Capacity = Capacity { cores: 2.0, memory_bytes: Some(8 << 30) };
+
+/// One single-threaded program that ran for `on_cpu + wait` seconds.
+fn stage(is_python: bool, on_cpu: f64, wait: f64) -> Stage {
+    let score = on_cpu / (on_cpu + wait);
+    Stage {
+        id: "command:stage".to_owned(),
+        name: "stage".to_owned(),
+        kind: Kind::Command,
+        is_python,
+        is_pool: false,
+        feeds_pool: false,
+        demand: Demand { on_cpu, own: OwnWait { network: wait, ..OwnWait::default() }, ..Demand::default() },
+        waits_told: true,
+        score: Some(Estimate::new(score - 0.02, score, score + 0.02).clamped(0.0, 1.0)),
+        wall: Span::from_secs_f64(on_cpu + wait),
+        processes: 1,
+        threads: 1,
+        workers: 1,
+        active_threads: 1,
+        parallelism: Some(1.0),
+        voluntary: Some(10),
+        involuntary: Some(1),
+        cpu_split: None,
+        memory: ProgramMemory { peak_one_bytes: Some(50 << 20), ..ProgramMemory::default() },
+        growth: None,
+        bytes: ProgramBytes::default(),
+        phases: Vec::new(),
+    }
+}
+
+fn outcome(stage: &Stage, declared: Option<Executor>) -> Outcome {
+    judge(stage, declared, None, &TWO_CORES, &Thresholds::default()).outcome
+}
+
+#[test]
+fn what_is_recommended() {
+    use Class::{CpuBound, Hybrid, IoBound};
+    use Confidence::{High, Low, Medium};
+    let rows = [
+        // python, CPU, wait → class, rule, executor, workers, confidence
+        (false, 2.0, 0.0, CpuBound, Executor::Process, Executor::Thread, Some(2), High),
+        (false, 1.0, 1.0, Hybrid, Executor::Split, Executor::Thread, Some(4), Medium),
+        (false, 0.1, 1.9, IoBound, Executor::Thread, Executor::Thread, Some(40), Medium),
+        (true, 2.0, 0.0, CpuBound, Executor::Process, Executor::Process, Some(2), Low),
+        (true, 1.0, 1.0, Hybrid, Executor::Split, Executor::Process, Some(4), Low),
+        (true, 0.1, 1.9, IoBound, Executor::Thread, Executor::Thread, Some(40), Medium),
+    ];
+    for (is_python, on_cpu, wait, class, rule, executor, workers, confidence) in rows {
+        let judged = judge(&stage(is_python, on_cpu, wait), None, None, &TWO_CORES, &Thresholds::default());
+        let row = format!("python {is_python}, CPU {on_cpu}, wait {wait}");
+        let found = judged.recommendation.expect("enough evidence");
+        assert_eq!((judged.class, judged.rule), (class, Some(rule)), "{row}");
+        assert_eq!((found.executor, found.workers, found.confidence), (executor, workers, confidence), "{row}");
+        assert_eq!(judged.outcome, Outcome::NotJudged(Why::NoExecutor), "{row}");
+    }
+}
+
+#[test]
+fn a_native_program_fits_wherever_it_is_waited_for_and_is_misrouted_one_by_one() {
+    let burn = stage(false, 2.0, 0.0);
+    for executor in [Executor::Thread, Executor::Process, Executor::Asyncio] {
+        assert_eq!(outcome(&burn, Some(executor)), Outcome::Fits, "{executor:?}");
+    }
+    let Outcome::Misrouted { cost } = outcome(&burn, Some(Executor::Serial)) else { panic!("two cores, one by one") };
+    assert!((cost - 2.0).abs() < 1e-9, "{cost}");
+    let single = Capacity { cores: 1.0, memory_bytes: None };
+    let judged = judge(&burn, Some(Executor::Serial), None, &single, &Thresholds::default());
+    assert_eq!(judged.outcome, Outcome::Fits, "one core has nothing to give to a pool");
+}
+
+#[test]
+fn python_is_never_misrouted_without_a_look_at_its_lock() {
+    for (on_cpu, wait) in [(2.0, 0.0), (1.0, 1.0), (0.1, 1.9)] {
+        for executor in
+            [Executor::Thread, Executor::Process, Executor::Asyncio, Executor::Serial, Executor::Interpreter]
+        {
+            let found = outcome(&stage(true, on_cpu, wait), Some(executor));
+            assert!(!matches!(found, Outcome::Misrouted { .. }), "CPU {on_cpu}, wait {wait}, {executor:?}: {found:?}");
+        }
+    }
+}
+
+#[test]
+fn a_program_that_fills_the_cores_is_run_one_at_a_time() {
+    let parallel = Stage { active_threads: 4, parallelism: Some(1.95), ..stage(false, 4.0, 0.0) };
+    let judged = judge(&parallel, None, None, &TWO_CORES, &Thresholds::default());
+    let found = judged.recommendation.expect("enough evidence");
+    assert_eq!((found.executor, found.workers), (Executor::Serial, Some(1)));
+    assert_eq!(found.reasons[0].code(), "already-parallel");
+    assert_eq!(outcome(&parallel, Some(Executor::Thread)), Outcome::Undecided(Why::AlreadyParallel));
+}
+
+#[test]
+fn memory_and_thin_evidence_hold_it_back() {
+    let mut large = stage(false, 0.1, 1.9);
+    large.memory.peak_one_bytes = Some(3 << 30);
+    let found = judge(&large, None, None, &TWO_CORES, &Thresholds::default()).recommendation.expect("evidence");
+    assert_eq!(found.workers, Some(2));
+    assert!(found.reasons.iter().any(|reason| reason.code() == "memory-limited"));
+    let judged = judge(&stage(false, 0.001, 0.001), None, None, &TWO_CORES, &Thresholds::default());
+    assert_eq!((judged.class, judged.recommendation), (Class::Unknown, None));
+    let vague = Stage { score: Some(Estimate::new(0.1, 0.5, 0.9)), ..stage(false, 1.0, 1.0) };
+    assert_eq!(judge(&vague, None, None, &TWO_CORES, &Thresholds::default()).class, Class::Unknown);
+}
+
+#[test]
+fn a_pool_of_processes_is_judged_as_found_and_its_parent_is_not() {
+    let pool =
+        Stage { is_pool: true, workers: 2, processes: 2, wall: Span::from_millis(2000), ..stage(true, 3.9, 0.0) };
+    let judged = judge(&pool, None, None, &TWO_CORES, &Thresholds::default());
+    assert_eq!(judged.found, Some(Executor::Process));
+    assert_eq!(judged.outcome, Outcome::Fits, "it keeps both cores busy: nothing has more to give");
+    let parent = Stage { feeds_pool: true, ..stage(true, 0.3, 0.3) };
+    assert_eq!(outcome(&parent, Some(Executor::Thread)), Outcome::NotJudged(Why::FeedsPool));
+}
+
+#[test]
+fn phases_split_python_and_a_dear_payload_turns_the_rule() {
+    let phase = |start, end, score| Phase { start, end, score, demand: 1.0 };
+    let mut turning = stage(true, 1.0, 1.0);
+    turning.phases = vec![phase(0.0, 1.0, 0.05), phase(1.0, 2.0, 0.98)];
+    let judged = judge(&turning, None, None, &TWO_CORES, &Thresholds::default());
+    let found = judged.recommendation.expect("evidence");
+    assert_eq!(found.executor, Executor::Split);
+    assert_eq!(found.parts.iter().map(|part| part.1).collect::<Vec<_>>(), [Executor::Thread, Executor::Process]);
+    let payload = |source| Payload { argument_bytes: Some(1), result_bytes: None, source, seconds: Some(1.0) };
+    let burn = stage(true, 2.0, 0.0);
+    let rule = |source| judge(&burn, None, Some(&payload(source)), &TWO_CORES, &Thresholds::default()).rule;
+    assert_eq!(rule(PayloadSource::Declared), Some(Executor::Thread));
+    assert_eq!(rule(PayloadSource::UpperBound), Some(Executor::Process), "an upper bound decides nothing");
+}
