@@ -8,6 +8,8 @@ use crate::timeline::{Image, Records, Timeline};
 use crate::trace::{Footer, Header, Rung, Rusage};
 use crate::verdict::{Capacity, Executor, Payload, PayloadSource, Thresholds, judge};
 
+/// CPU beyond what readings saw, from which on some program was not seen at all.
+const UNSEEN_SECONDS: f64 = 0.02;
 /// A payload below this is never priced without being asked for.
 const SMALL_PAYLOAD: u64 = 64 << 10;
 /// What pickling and moving a byte costs at the most, seconds: whether an upper bound can matter at all.
@@ -88,7 +90,10 @@ pub fn analyse(runs: &[Recorded<'_>], questions: &Questions, mut notes: Vec<Stri
         wall: last.timeline.wall(),
         stopped: last.timeline.stopped,
         seen_cpu_seconds: last.timeline.on_cpu(),
-        seen: (rung != Rung::Rusage).then_some((last.timeline.processes, last.timeline.threads)),
+        // Where programs were too short to be seen, how many there were is not known.
+        seen: (rung == Rung::Perf
+            || rung == Rung::Schedstat && stages.unseen_cpu_seconds.unwrap_or(1.0) < UNSEEN_SECONDS)
+            .then_some((last.timeline.processes, last.timeline.threads)),
         peak_tree_rss_bytes: last.timeline.peak_tree_rss_bytes,
         records_ended_early: last.timeline.records != Records::Whole,
         stages: judged

@@ -116,7 +116,9 @@ fn parse_export(text: &str) -> Result<Export, String> {
 
 fn parse_duration(text: &str) -> Result<Duration, String> {
     let duration = match text.parse::<f64>() {
-        Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?,
+        Ok(seconds) => {
+            Duration::try_from_secs_f64(seconds).map_err(|_| "it is a time such as 500ms, 10s or 2m".to_owned())?
+        }
         Err(_) => humantime::parse_duration(text).map_err(|_| "it is a time such as 500ms, 10s or 2m".to_owned())?,
     };
     if duration.is_zero() { Err("it must be longer than nothing".to_owned()) } else { Ok(duration) }
@@ -131,9 +133,11 @@ fn parse_interval(text: &str) -> Result<Duration, String> {
 }
 
 fn parse_size(text: &str) -> Result<u64, String> {
-    text.parse::<ByteSize>()
-        .map(|size| size.as_u64())
-        .map_err(|_| "it is a size such as 4096, 64KiB or 10MB".to_owned())
+    match text.parse::<ByteSize>().map(|size| size.as_u64()) {
+        Ok(u64::MAX) => Err("it is more than any machine holds".to_owned()),
+        Ok(bytes) => Ok(bytes),
+        Err(_) => Err("it is a size such as 4096, 64KiB or 10MB".to_owned()),
+    }
 }
 
 fn parse_share(text: &str) -> Result<f64, String> {

@@ -3,6 +3,7 @@
 use super::args::{Colour, OutputArgs};
 use super::exit::Failure;
 use crate::report::{Format, Look, Report, render};
+use crate::sys::inherited::inherited;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -53,6 +54,9 @@ impl Outputs {
                 return Err(twice(&export.path));
             }
             places.push((export.format, next));
+        }
+        if places.iter().any(|(_, place)| matches!(place, Place::Stdout)) && inherited().closed[1] {
+            return Err(Failure::Misuse("stdout is closed; hint: give the report a file with `--output`".to_owned()));
         }
         let stdout = places.iter().filter(|(_, place)| matches!(place, Place::Stdout)).count();
         if stdout > 1 {

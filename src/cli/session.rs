@@ -116,8 +116,8 @@ pub fn run(plan: Plan<'_>) -> Result<Run, Failure> {
         flushed: target.started(),
         live: Live::new(plan.live, target.started(), plan.thresholds),
     };
-    if rung == Rung::Rusage {
-        // No instrument tells what runs; the command line does.
+    if rung != Rung::Perf {
+        // A program that ends before it is first looked at has the name that it was called by.
         let (at, pid) = (target.started(), target.pid());
         recorder.event(&Event::Program { at, pid, parent: 0, exe: None, argv: header.argv.clone() });
     }

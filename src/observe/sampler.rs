@@ -345,7 +345,7 @@ fn process_reading(process: &Process, root: &Path, ticks: u64, alive: bool) -> O
         ..ProcessReading::default()
     };
     if alive {
-        reading.rss_bytes = Some(stat.rss.saturating_mul(procfs::page_size()));
+        reading.rss_bytes = Some(stat.rss.saturating_mul(procfs::page_size())).filter(|&bytes| bytes > 0);
         reading.rss_peak_bytes =
             process.status().ok().and_then(|status| status.vmhwm).map(|kib| kib.saturating_mul(1024));
         reading.stdin_bytes = position(process, root, 0);

@@ -4,8 +4,7 @@ use crate::trace::Blocking;
 use procfs::net::UnixState;
 use procfs::process::{FDTarget, Process, Syscall};
 use rustc_hash::FxHashMap;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::os::unix::fs::{FileExt, FileTypeExt};
 
 /// Set where the lock belongs to one process.
 const FUTEX_PRIVATE: u64 = 128;
@@ -28,11 +27,10 @@ pub fn classify(process: &Process, syscall: Syscall, sockets: &mut Sockets) -> O
         libc::SYS_futex | libc::SYS_futex_waitv => futex(syscall_number, &arguments),
         libc::SYS_nanosleep | libc::SYS_clock_nanosleep => Blocking::Sleep,
         libc::SYS_wait4 | libc::SYS_waitid => Blocking::Child,
-        libc::SYS_pause
-        | libc::SYS_rt_sigsuspend
-        | libc::SYS_rt_sigtimedwait
-        | libc::SYS_accept
-        | libc::SYS_accept4 => Blocking::Idle,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_pause => signal(process),
+        libc::SYS_rt_sigsuspend | libc::SYS_rt_sigtimedwait => signal(process),
+        libc::SYS_accept | libc::SYS_accept4 => Blocking::Idle,
         libc::SYS_connect
         | libc::SYS_sendto
         | libc::SYS_sendmsg
@@ -111,6 +109,7 @@ fn futex(number: i64, arguments: &[u64; 6]) -> Blocking {
 fn descriptor(process: &Process, fd: u64, sockets: &mut Sockets) -> Blocking {
     let Ok(fd) = i32::try_from(fd) else { return Blocking::Other };
     match process.fd_from_fd(fd).map(|info| info.target) {
+        Ok(FDTarget::Path(_)) => by_path(process, fd),
         Ok(target) => by_target(process, &target, sockets),
         Err(_) => Blocking::Other,
     }
@@ -121,19 +120,34 @@ fn by_target(process: &Process, target: &FDTarget, sockets: &mut Sockets) -> Blo
         FDTarget::Pipe(_) => Blocking::Pipe,
         FDTarget::Socket(inode) => socket(process, *inode, sockets),
         FDTarget::Net(_) => Blocking::Network,
-        FDTarget::Path(path) => by_path(path),
+        FDTarget::Path(_) => Blocking::Disk,
         FDTarget::MemFD(_) => Blocking::Disk,
         FDTarget::AnonInode(name) if name.contains("timerfd") => Blocking::Sleep,
         FDTarget::AnonInode(name) if name.contains("pidfd") => Blocking::Child,
-        // Another thread, or a signal, writes to these.
-        FDTarget::AnonInode(name) if name.contains("eventfd") || name.contains("signalfd") => Blocking::Idle,
+        FDTarget::AnonInode(name) if name.contains("signalfd") => signal(process),
+        // Another thread writes to it.
+        FDTarget::AnonInode(name) if name.contains("eventfd") => Blocking::Idle,
         _ => Blocking::Other,
     }
 }
 
-fn by_path(path: &Path) -> Blocking {
-    // A terminal or another device is neither storage nor network.
-    if path.starts_with("/dev") { Blocking::Other } else { Blocking::Disk }
+/// A named file: storage, unless it is a FIFO, a terminal or another device.
+fn by_path(process: &Process, fd: i32) -> Blocking {
+    let Ok(metadata) = std::fs::metadata(format!("/proc/{}/fd/{fd}", process.pid)) else { return Blocking::Disk };
+    let kind = metadata.file_type();
+    if kind.is_fifo() {
+        Blocking::Pipe
+    } else if kind.is_char_device() {
+        Blocking::Other
+    } else {
+        Blocking::Disk
+    }
+}
+
+/// Who waits for a signal waits for its children where it has some, and else for a clock.
+fn signal(process: &Process) -> Blocking {
+    let children = process.task_main_thread().and_then(|task| task.children());
+    if children.is_ok_and(|children| !children.is_empty()) { Blocking::Child } else { Blocking::Sleep }
 }
 
 /// A socket of a network family is the outside world. A local socket is a neighbour where it is one of a pair

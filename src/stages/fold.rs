@@ -18,6 +18,11 @@ pub fn own_demand(program: &Program) -> f64 {
     program.demand.on_cpu + program.demand.own.sum()
 }
 
+/// Whether it was started by another program of the tree.
+fn has_parent_stage(program: &Program) -> bool {
+    program.parent.is_some()
+}
+
 /// Whether each program is folded away.
 pub fn folded(timeline: &Timeline) -> Vec<bool> {
     let programs = &timeline.programs;
@@ -39,8 +44,9 @@ pub fn folded(timeline: &Timeline) -> Vec<bool> {
             let small = own < LAUNCHER_SECONDS;
             let shell = small && program.image.is_shell() && has_children[index];
             let subshell = small && program.image.is_shell() && program.image.forked;
+            let helper = has_parent_stage(program) && program.image.is_helper();
             let replaced = small && program.replaced > 0 && program.replaced == program.processes;
-            program.processes == 0 || launched || shell || subshell || replaced
+            program.processes == 0 || launched || shell || subshell || replaced || helper
         })
         .collect();
     let total: f64 = programs.iter().map(own_demand).sum();

@@ -1,7 +1,7 @@
 //! The score with its interval: the run's own variation, widened by all that was not seen.
 
 use crate::laws::ratio_of_batches;
-use crate::timeline::{Demand, Lane, Program};
+use crate::timeline::{Bin, Demand, Lane, Program};
 use crate::units::{Estimate, ratio};
 
 /// No score is known better than this.
@@ -25,7 +25,8 @@ pub fn score_of(demand: &Demand, strata: &[Vec<(f64, f64)>], threads: u64, sampl
     // Waits of no known kind may be starvation.
     estimate = widen(estimate, point, point, with(demand.on_cpu, own - demand.assumed_own));
     // Wake-up delays that are extrapolated may be half or half as much again.
-    let doubt = 0.5 * demand.extrapolated_delay;
+    let blocked = own + demand.starved + demand.child;
+    let doubt = 0.5 * demand.extrapolated_delay * ratio(own, blocked).unwrap_or(0.0);
     estimate = widen(estimate, point, with(demand.on_cpu, own + doubt), with(demand.on_cpu, own - doubt));
     if sampled {
         let edge = BOUNDARY_SECONDS * (threads as f64).sqrt();
@@ -65,17 +66,15 @@ pub fn pairs_of(program: &Program) -> Vec<(f64, f64)> {
     // What was not told apart when it happened is split as the whole was.
     let blocked = demand.own.sum() + demand.starved + demand.child;
     let own_share = ratio(demand.own.sum(), blocked).unwrap_or(1.0);
-    program
-        .series
-        .bins()
-        .iter()
-        .map(|bin| {
-            let quiet = if program.quiet_idle { 0.0 } else { bin.seconds(Lane::QuietWait) };
-            let own = bin.seconds(Lane::OwnWait) + quiet + own_share * bin.seconds(Lane::Unattributed);
-            let on_cpu = bin.seconds(Lane::OnCpu);
-            (on_cpu, on_cpu + own)
-        })
-        .collect()
+    let own_of = |bin: &Bin| {
+        let quiet = if program.quiet_idle { 0.0 } else { bin.seconds(Lane::QuietWait) };
+        bin.seconds(Lane::OwnWait) + quiet + own_share * bin.seconds(Lane::Unattributed)
+    };
+    // Whether a wait is a stage's own is settled only at its end; where less of it is, all bins hold less.
+    let laid: f64 = program.series.bins().iter().map(own_of).sum();
+    let kept = ratio(demand.own.sum(), laid).unwrap_or(1.0).min(1.0);
+    let pair = |bin: &Bin| (bin.seconds(Lane::OnCpu), bin.seconds(Lane::OnCpu) + kept * own_of(bin));
+    program.series.bins().iter().map(pair).collect()
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ const GROWTH_FROM: f64 = 0.25;
 const ROUNDS_JOINED: f64 = 3.0;
 /// But a short run keeps this many pieces: fewer tell nothing of its variation.
 const FEWEST_JOINED: usize = 4;
+/// Processes of one program that live at once on average, from which on it is a pool.
+const POOL_CONCURRENCY: f64 = 1.2;
 /// Waits are told apart where at most this share of all thread time is blocked on nothing that was ever seen.
 const TOLD_SHARE: f64 = 0.05;
 /// Where fewer voluntary switches a second come from a whole tree, no thread of it waits for anything beside another.
@@ -66,10 +68,9 @@ pub fn segment(timeline: &Timeline, totals: &Totals) -> Stages {
     name_apart(&mut stages, &kept, timeline);
     for (stage, program) in stages.iter_mut().zip(&kept) {
         stage.feeds_pool = kept.iter().any(|other| {
-            let parent = other.parent.and_then(|parent| timeline.programs.get(parent.0));
-            other.image.forked
-                && other.peak_processes > 1
-                && parent.is_some_and(|parent| std::ptr::eq(parent, *program))
+            (other.image.forked || other.image.is_spawned_worker())
+                && is_pool(other)
+                && descends(other, program, timeline)
                 && own_demand(other) > own_demand(program)
         });
     }
@@ -104,7 +105,7 @@ fn stage_of(program: &Program, timeline: &Timeline, kind: Kind, sampled: bool) -
         name,
         kind,
         is_python: program.image.is_python(),
-        is_pool: program.peak_processes > 1,
+        is_pool: is_pool(program),
         feeds_pool: false,
         demand,
         waits_told: demand.assumed_own <= TOLD_SHARE * demand.thread_seconds(),
@@ -127,6 +128,26 @@ fn stage_of(program: &Program, timeline: &Timeline, kind: Kind, sampled: bool) -
         bytes: program.bytes,
         phases,
     }
+}
+
+/// Whether several of its processes lived at once for much of the time: the middle one of a double fork is no pool.
+fn is_pool(program: &Program) -> bool {
+    program.peak_processes > 1
+        && ratio(program.process_life.secs_f64(), program.present.secs_f64())
+            .is_some_and(|mean| mean > POOL_CONCURRENCY)
+}
+
+/// Whether one program was started, over whatever generations, by another.
+fn descends(program: &Program, ancestor: &Program, timeline: &Timeline) -> bool {
+    let mut parent = program.parent;
+    for _ in 0..timeline.programs.len() {
+        let Some(found) = parent.and_then(|parent| timeline.programs.get(parent.0)) else { return false };
+        if std::ptr::eq(found, ancestor) {
+            return true;
+        }
+        parent = found.parent;
+    }
+    false
 }
 
 /// Where the cost of switches was extrapolated beyond the kernel's total, the excess is taken back.

@@ -21,6 +21,7 @@ const MAX_PROGRAMS: usize = 400;
 #[derive(Debug, Clone)]
 pub struct TimelineBuilder {
     start: Timestamp,
+    target: u32,
     now: Timestamp,
     records: Records,
     /// Intervals that began before it may hide lost records.
@@ -48,6 +49,7 @@ impl TimelineBuilder {
     pub fn new(start: Timestamp, target: u32) -> TimelineBuilder {
         let mut builder = TimelineBuilder {
             start,
+            target,
             now: start,
             records: Records::Whole,
             trusted_from: Timestamp(0),
@@ -331,7 +333,8 @@ impl TimelineBuilder {
     fn name_program(&mut self, pid: u32, parent: u32, exe: Option<&str>, argv: &[String], at: Timestamp) {
         let known = self.by_pid.contains_key(&pid);
         if !known {
-            let parent = self.by_pid.get(&parent).copied();
+            // An orphan was somebody's child in this tree; whose is not known any more.
+            let parent = self.by_pid.get(&parent).or_else(|| self.by_pid.get(&self.target)).copied();
             let process = self.process(pid, parent, at);
             self.add_thread(Ids { pid, tid: pid }, process, ThreadClock::new(ThreadState::Unseen, at), at);
         }
@@ -721,12 +724,15 @@ impl TimelineBuilder {
         let process = &mut self.processes[slot];
         let mut sums = std::mem::take(&mut process.sums);
         let still = process.stillness(at);
-        sums.alone = (still - (stopped - process.stopped_base)).0;
+        // Without records stopped time was never taken for a standstill.
+        let within = if self.records == Records::Whole { stopped - process.stopped_base } else { Span::ZERO };
+        sums.alone = (still - within).0;
         let life = at.since(process.began);
         let program = &mut self.programs[process.program.0];
         program.processes += 1;
         program.replaced += u64::from(replaced);
         program.peak_active_threads = program.peak_active_threads.max(process.peak_active);
+        program.process_life += life;
         program.busy_wall += life - still.min(life);
         let count = |of: fn(&Ledger) -> u64| sums.ledgers().into_iter().map(of).sum::<u64>();
         let (voluntary, involuntary) = (count(|ledger| ledger.voluntary), count(|ledger| ledger.involuntary));

@@ -1,5 +1,10 @@
 //! What program a process runs, and the name that a person would look for. Pure text: reads no file.
 
+/// Roles that `multiprocessing` gives to interpreters that it starts.
+const SPAWNED_WORKER: &str = "multiprocessing worker";
+const FORK_SERVER: &str = "multiprocessing forkserver";
+const RESOURCE_TRACKER: &str = "multiprocessing resource_tracker";
+
 /// A program as it is told apart from others.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Image {
@@ -43,6 +48,16 @@ impl Image {
     /// Whether it is a Python interpreter.
     pub fn is_python(&self) -> bool {
         is_python(&self.program)
+    }
+
+    /// Whether it is a worker that `multiprocessing` started with a program of its own.
+    pub fn is_spawned_worker(&self) -> bool {
+        self.script.as_deref() == Some(SPAWNED_WORKER)
+    }
+
+    /// Whether it is one of `multiprocessing`'s own helpers, which is nobody's stage.
+    pub fn is_helper(&self) -> bool {
+        matches!(self.script.as_deref(), Some(FORK_SERVER | RESOURCE_TRACKER)) && !self.forked
     }
 
     /// Whether it is a shell.
@@ -118,11 +133,11 @@ fn script_of(program: &str, argv: &[String]) -> Option<String> {
 /// A name for code given on the command line: the roles of `multiprocessing`'s helpers, or that it is inline.
 fn inline_python(program: &str, code: &str) -> String {
     if code.contains("multiprocessing.spawn") {
-        "multiprocessing worker".to_owned()
+        SPAWNED_WORKER.to_owned()
     } else if code.contains("multiprocessing.forkserver") {
-        "multiprocessing forkserver".to_owned()
+        FORK_SERVER.to_owned()
     } else if code.contains("multiprocessing.resource_tracker") {
-        "multiprocessing resource_tracker".to_owned()
+        RESOURCE_TRACKER.to_owned()
     } else {
         format!("{program} -c")
     }

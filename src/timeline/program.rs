@@ -33,6 +33,8 @@ pub struct Program {
     pub first: Timestamp,
     /// When the last ended.
     pub last: Timestamp,
+    /// Lives of its processes, added up.
+    pub process_life: Span,
     /// Time in which at least one lived.
     pub present: Span,
     /// Time in which at least one thread of a process had or wanted a CPU, added up over processes.
@@ -107,6 +109,7 @@ impl Program {
             peak_active_threads: 0,
             first: Timestamp(u64::MAX),
             last: Timestamp(0),
+            process_life: Span::ZERO,
             present: Span::ZERO,
             busy_wall: Span::ZERO,
             voluntary: None,

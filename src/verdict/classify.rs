@@ -6,6 +6,8 @@ use crate::units::Estimate;
 
 /// On-CPU and own wait together below which there is nothing to judge, seconds.
 const THIN_SECONDS: f64 = 0.010;
+/// An interval wider than this that reaches into another class decides none.
+const WIDE: f64 = 0.3;
 /// A phase with less demand than this share of the stage's is not told.
 const SMALL_PHASE: f64 = 0.03;
 
@@ -36,15 +38,16 @@ pub fn class_of(score: f64, thresholds: &Thresholds) -> Class {
 /// The class of a stage.
 pub fn classify(stage: &Stage, thresholds: &Thresholds) -> Class {
     let Some(score) = stage.score else { return Class::Unknown };
-    if stage.demand.on_cpu + stage.demand.own.sum() < THIN_SECONDS || spans_all(score, thresholds) {
+    if stage.demand.on_cpu + stage.demand.own.sum() < THIN_SECONDS || is_open(score, thresholds) {
         return Class::Unknown;
     }
     class_of(score.point, thresholds)
 }
 
-/// Whether the interval leaves all three classes open.
-fn spans_all(score: Estimate, thresholds: &Thresholds) -> bool {
-    class_of(score.low, thresholds) == Class::IoBound && class_of(score.high, thresholds) == Class::CpuBound
+/// Whether the interval leaves the class open: all three are in it, or two and it is wide.
+fn is_open(score: Estimate, thresholds: &Thresholds) -> bool {
+    let (low, high) = (class_of(score.low, thresholds), class_of(score.high, thresholds));
+    (low == Class::IoBound && high == Class::CpuBound) || (low != high && score.high - score.low > WIDE)
 }
 
 /// A stage's phases with neighbours of one class joined; empty unless at least two classes remain.

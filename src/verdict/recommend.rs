@@ -18,6 +18,8 @@ use crate::units::ratio;
 
 /// A program that keeps this share of the cores busy by itself leaves nothing for a second one.
 const PARALLEL_SHARE: f64 = 0.75;
+/// A program that wants a CPU for less of its life than this is not parallel, however its threads meet.
+const SUBSTANTIAL: f64 = 0.5;
 /// Share of the memory limit that a pool may fill.
 const MEMORY_SHARE: f64 = 0.8;
 /// More workers than this are not recommended on the word of an assumption.
@@ -55,13 +57,15 @@ pub struct Recommendation {
 
 /// CPUs that the stage uses at once by itself, all its processes together.
 pub fn cores_used(stage: &Stage) -> f64 {
-    let one = stage.parallelism.unwrap_or(1.0).max(if stage.active_threads > 1 { 0.0 } else { 1.0 });
+    let wall = stage.wall.secs_f64();
+    let wanted = ratio(stage.demand.on_cpu + stage.demand.run_queue, wall).unwrap_or(0.0);
+    let had = ratio(stage.demand.on_cpu, wall).unwrap_or(0.0);
     if stage.is_pool {
-        ratio(stage.demand.on_cpu + stage.demand.run_queue, stage.wall.secs_f64()).unwrap_or(one)
-    } else if stage.active_threads > 1 {
-        stage.parallelism.unwrap_or(1.0)
+        wanted.max(1.0)
+    } else if stage.active_threads > 1 && wanted > SUBSTANTIAL {
+        stage.parallelism.unwrap_or(1.0).max(had)
     } else {
-        1.0
+        had.max(1.0)
     }
 }
 
