@@ -14,6 +14,8 @@ use rustc_hash::FxHashMap;
 
 /// CPU of a thread that is never seen blocked is laid into the series at least so often.
 const LAID_AT_LEAST: Span = Span::from_millis(100);
+/// How far the counters of a thread that has or wants a CPU lag behind at the most: a clock tick and a turn in the queue.
+const LAG: Span = Span::from_millis(30);
 /// Most programs that are told apart; later ones share the last.
 const MAX_PROGRAMS: usize = 400;
 
@@ -666,8 +668,11 @@ impl TimelineBuilder {
             let last = self.processes[process].threads <= 1;
             let thread = &mut self.threads[slot as usize];
             if thread.lags {
-                // It was last seen with or for a CPU: what its counters had not caught up with is not known.
-                thread.ledger.unknown += Span(std::mem::take(&mut thread.unsettled).max(0) as u64);
+                // It was last seen with or for a CPU: what its counters had not caught up with is a tick and a turn in
+                // the queue; the rest it was blocked.
+                let lag = thread.unsettled.clamp(0, LAG.0 as i64);
+                thread.unsettled -= lag;
+                thread.ledger.run_queue += Span(lag as u64);
             }
             thread.settle();
             self.processes[process].round.push(slot);
