@@ -149,7 +149,7 @@ fn big() -> &'static str {
         let path = folder.path().join("big");
         let mut out = BufWriter::new(File::create(&path).unwrap());
         let mut random = fastrand::Rng::with_seed(1);
-        for _ in 0..400_000 {
+        for _ in 0..900_000 {
             writeln!(out, "{:x} of {}", random.u16(..), random.u8(..)).unwrap();
         }
         out.flush().unwrap();
