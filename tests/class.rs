@@ -7,7 +7,9 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::sync::OnceLock;
 use support::workload;
-use support::{Hogs, PERF, Profile, Quota, RUSAGE, Rung, SCHEDSTAT, Stage, alone, beside_others, each, python, skip};
+use support::{
+    Hogs, PERF, Profile, Quota, RUSAGE, Rung, SCHEDSTAT, Stage, alone, beside_others, each, measured, python, skip,
+};
 
 /// How far a score may be from the program's design, by rung: records are exact, readings miss beginnings and ends.
 const WITH_RECORDS: f64 = 0.05;
@@ -78,7 +80,7 @@ fn never_wrong(stage: Stage<'_>, known: &Known) {
 
 fn hold(rung: Rung, launcher: &[String]) {
     let (Some(python), true) = (python(), rung.is_here()) else { return };
-    each(programs(python), |known| holds(rung, &known, launcher));
+    each(programs(python), |known| measured(|| holds(rung, &known, launcher)));
 }
 
 #[test]
@@ -170,6 +172,10 @@ fn pipeline(rung: Rung, reader: &str, launcher: &[String]) -> [String; 2] {
 }
 
 fn slow_end_tells_nothing(rung: Rung) {
+    measured(|| slow_end_tells_nothing_once(rung));
+}
+
+fn slow_end_tells_nothing_once(rung: Rung) {
     if !rung.is_here() {
         return;
     }
@@ -197,6 +203,10 @@ fn a_slow_neighbour_changes_no_class_with_readings() {
 
 #[test]
 fn phases_are_cut_where_they_turn() {
+    measured(phases_are_cut_where_they_turn_once);
+}
+
+fn phases_are_cut_where_they_turn_once() {
     let Some(python) = python() else { return };
     let _turn = alone();
     for rung in [PERF, SCHEDSTAT] {
@@ -230,6 +240,10 @@ fn phases_are_cut_where_they_turn() {
 
 #[test]
 fn a_plain_commands_score_is_its_ratio_on_an_idle_machine() {
+    measured(a_plain_commands_score_is_its_ratio_on_an_idle_machine_once);
+}
+
+fn a_plain_commands_score_is_its_ratio_on_an_idle_machine_once() {
     let Some(python) = python() else { return };
     let _turn = alone();
     for rung in [PERF, SCHEDSTAT, RUSAGE] {

@@ -26,7 +26,7 @@ const PROCESS_INTERVAL: Span = Span::from_millis(100);
 /// Most processes whose memory and bytes one round reads.
 const PROCESSES_A_ROUND: usize = 8;
 /// A reading that took longer than this is not of one moment.
-const PROMPT: Span = Span(500_000);
+const PROMPT: Span = Span(150_000);
 /// Longest argument vector that is kept of a program.
 const MOST_ARGUMENTS: usize = 64;
 /// Longest argument that is kept.

@@ -2,7 +2,7 @@
 
 use super::image::Image;
 use super::ledger::{KINDS, KindsByDuration, UNATTRIBUTED};
-use super::reconcile::{Demand, Neighbours, ProcessSums, quiet_is_idle, reconcile};
+use super::reconcile::{Demand, ENOUGH_SWITCHES, Neighbours, ProcessSums, quiet_is_idle, reconcile};
 use super::series::Series;
 use crate::units::{Span, Timestamp};
 
@@ -168,7 +168,7 @@ impl Program {
         let alone = sums.busy.threads == 0 && counted == 0;
         self.quiet_votes.0 = self.quiet_votes.0.saturating_add(if alone { 0 } else { quiet - counted + idle });
         self.quiet_votes.1 = self.quiet_votes.1.saturating_add(if alone { quiet + idle } else { counted });
-        if sums.tells_kinds() && sums.tells_delay() {
+        if sums.tells_kinds() && sums.tells_delay() && sums.tells_cost() {
             self.demand.add(&reconcile(sums, &Neighbours::default()));
         } else {
             self.unresolved.fold(sums);
@@ -178,7 +178,8 @@ impl Program {
     /// What this program's processes can tell about others that say nothing of themselves.
     pub(super) fn evidence(&self) -> Neighbours {
         let mean = |(seconds, count): (f64, u64)| (count > 0).then(|| seconds / count as f64);
-        Neighbours { wakeup_delay: mean(self.delay_read), switch_cost: mean(self.switches_read), kinds: self.told }
+        let switch_cost = mean(self.switches_read).filter(|_| self.switches_read.1 >= ENOUGH_SWITCHES);
+        Neighbours { wakeup_delay: mean(self.delay_read), switch_cost, kinds: self.told }
     }
 
     /// Settles the processes that had no evidence of their own, by their neighbours of the same program, else of the tree.

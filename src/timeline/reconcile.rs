@@ -23,6 +23,11 @@ pub const IDLE_SHARE_OF_CPU: f64 = 0.05;
 /// Idle threads' waits count only where others leave at least this share of the standstill unexplained.
 pub const IDLE_EXPLAINS: f64 = 0.2;
 
+/// Fewer switches than this say nothing of what others cost.
+pub const ENOUGH_SWITCHES: u64 = 16;
+/// No switch is taken to cost more than this without having been read, seconds.
+pub const DEAREST_SWITCH: f64 = 20e-6;
+
 /// A standstill that nothing explains counts only from this share of the process's standstill and CPU time on.
 pub const UNEXPLAINED_SHARE: f64 = 0.05;
 
@@ -154,6 +159,13 @@ impl ProcessSums {
             || self.ledgers().iter().any(|ledger| ledger.wakeups_read > 0)
     }
 
+    /// Whether readings tell what its switches cost.
+    pub fn tells_cost(&self) -> bool {
+        let sum = |of: fn(&Ledger) -> u64| self.ledgers().into_iter().map(of).sum::<u64>();
+        let (all, read) = (sum(|ledger| ledger.voluntary + ledger.involuntary), sum(|ledger| ledger.switches_read));
+        all < ENOUGH_SWITCHES || read >= ENOUGH_SWITCHES
+    }
+
     /// Adds another process.
     pub fn fold(&mut self, other: &ProcessSums) {
         self.busy.fold(&other.busy);
@@ -252,11 +264,13 @@ fn settle(ledger: &Ledger, neighbours: &Neighbours, demand: &mut Demand) -> Wait
     }
     let switches = ledger.voluntary + ledger.involuntary;
     let unread_switches = switches.saturating_sub(ledger.switches_read) as f64;
-    let mean_cost = if ledger.switches_read > 0 {
+    // A mean of a few readings is mostly their error, and that would be taken times all other switches.
+    let mean_cost = if ledger.switches_read >= ENOUGH_SWITCHES {
         ledger.switch_cost.secs_f64() / ledger.switches_read as f64
     } else {
         neighbours.switch_cost.unwrap_or(0.0)
     };
+    let mean_cost = mean_cost.min(DEAREST_SWITCH);
     let cost = ledger.switch_cost.secs_f64() + unread_switches * mean_cost;
     let preempted = crate::units::ratio(ledger.involuntary as f64, switches as f64).unwrap_or(0.0);
     let run_queue = ledger.run_queue.secs_f64();
