@@ -8,8 +8,8 @@ use crate::units::Estimate;
 const THIN_SECONDS: f64 = 0.010;
 /// An interval wider than this that reaches into another class decides none.
 const WIDE: f64 = 0.3;
-/// A phase with less demand than this share of the stage's is not told.
-const SMALL_PHASE: f64 = 0.03;
+/// A phase with less demand than this share of the stage's is not told: an interpreter's start is none.
+const SMALL_PHASE: f64 = 0.10;
 
 /// What a score says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +65,9 @@ pub fn phases_by_class(stage: &Stage, thresholds: &Thresholds) -> Vec<(Phase, Cl
             }
             _ => joined.push((*phase, class)),
         }
+    }
+    if let (Some(first), Some((phase, _))) = (stage.phases.first(), joined.first_mut()) {
+        phase.start = first.start;
     }
     if joined.len() < 2 { Vec::new() } else { joined }
 }
