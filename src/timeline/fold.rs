@@ -137,6 +137,11 @@ impl TimelineBuilder {
                 }
             }
             Event::HostIdle { share, throttled, .. } => self.host_idle = Some((*share, *throttled)),
+            Event::Interpreter { .. }
+            | Event::Gil { .. }
+            | Event::TaskBegin { .. }
+            | Event::TaskEnd { .. }
+            | Event::Agent { .. } => {}
         }
     }
 

@@ -157,9 +157,9 @@ mod tests {
     #[test]
     fn short_waits_are_told_from_long_ones() {
         let mut kinds = KindsByDuration::default();
-        let mut network = [0; 9];
+        let mut network = [0; Blocking::ALL.len()];
         network[Blocking::Network as usize] = 1;
-        let mut lock = [0; 9];
+        let mut lock = [0; Blocking::ALL.len()];
         lock[Blocking::Lock as usize] = 3;
         kinds.note(Span::from_millis(5), &network);
         kinds.note(Span::from_millis(900), &lock);
@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn a_split_interval_keeps_its_sum() {
         let mut blocked = BlockedTime::default();
-        let mut kinds = [0; 9];
+        let mut kinds = [0; Blocking::ALL.len()];
         kinds[0] = 1;
         kinds[5] = 3;
         blocked.add(Span(100), Span(300), &kinds);

@@ -1,5 +1,6 @@
 //! The facts that instruments report, in order of time.
 
+use super::python::{AgentFact, GilAccess, GilSample, TaskEnd};
 use crate::units::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -42,11 +43,13 @@ pub enum Blocking {
     Child,
     /// A terminal, a device, or a system call of no known kind.
     Other,
+    /// The interpreter lock.
+    Gil,
 }
 
 impl Blocking {
     /// All kinds, in the order of their discriminants.
-    pub const ALL: [Blocking; 9] = [
+    pub const ALL: [Blocking; 10] = [
         Blocking::Network,
         Blocking::Disk,
         Blocking::Sleep,
@@ -56,6 +59,7 @@ impl Blocking {
         Blocking::Idle,
         Blocking::Child,
         Blocking::Other,
+        Blocking::Gil,
     ];
 }
 
@@ -262,6 +266,59 @@ pub enum Event {
         /// How long tasks of our cgroup were throttled by a quota, if there is one.
         throttled: Option<Span>,
     },
+    /// A Python interpreter was found in a process.
+    Interpreter {
+        /// When.
+        at: Timestamp,
+        /// Which process.
+        pid: u32,
+        /// Its version: major, minor, patch.
+        version: (u8, u8, u8),
+        /// Whether its lock can be read.
+        gil: GilAccess,
+    },
+    /// An interpreter's lock was read.
+    Gil {
+        /// When the first reading was.
+        at: Timestamp,
+        /// Which process.
+        pid: u32,
+        /// What was read.
+        sample: GilSample,
+    },
+    /// A task, a chunk of tasks or a slice of a coroutine begins on a thread.
+    TaskBegin {
+        /// When.
+        at: Timestamp,
+        /// On which thread.
+        ids: Ids,
+        /// Its stage, by its process's numbers.
+        stage: u16,
+        /// How long it was queued.
+        queued: Option<Span>,
+        /// Whether it is a slice of a coroutine.
+        slice: bool,
+    },
+    /// It ends.
+    TaskEnd {
+        /// When.
+        at: Timestamp,
+        /// On which thread.
+        ids: Ids,
+        /// Its stage, by its process's numbers.
+        stage: u16,
+        /// How it went.
+        end: TaskEnd,
+    },
+    /// The agent in a process tells something else.
+    Agent {
+        /// When.
+        at: Timestamp,
+        /// Which process.
+        pid: u32,
+        /// What.
+        fact: AgentFact,
+    },
 }
 
 impl Event {
@@ -282,7 +339,12 @@ impl Event {
             | Event::Gone { at, .. }
             | Event::Stopped { at }
             | Event::Continued { at }
-            | Event::HostIdle { at, .. } => at,
+            | Event::HostIdle { at, .. }
+            | Event::Interpreter { at, .. }
+            | Event::Gil { at, .. }
+            | Event::TaskBegin { at, .. }
+            | Event::TaskEnd { at, .. }
+            | Event::Agent { at, .. } => at,
         }
     }
 }

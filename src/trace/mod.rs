@@ -5,11 +5,16 @@ mod coverage;
 mod event;
 mod file;
 mod host;
+mod python;
 
 pub use coverage::{Coverage, Refusal, Rung, WhyNot};
 pub use event::{Blocking, Event, Ids, ProcessReading, Rusage, SwitchOut, ThreadReading};
 pub use file::{Flaw, Reader, TraceError, Writer};
 pub use host::Host;
+pub use python::{
+    AgentFact, Direction, GilAccess, GilHolder, GilRun, GilSample, PayloadReading, RunsUnder, StageDefinition, TaskEnd,
+    TaskKind, TaskTotals,
+};
 
 use crate::units::Timestamp;
 use serde::{Deserialize, Serialize};
