@@ -16,6 +16,7 @@ use super::recommend::{Confidence, Recommendation, recommend};
 use super::{Capacity, Class, Executor, Payload, Reason, Thresholds};
 use crate::laws::thread_of_children_bound;
 use crate::stages::{Phase, Stage};
+use crate::trace::RunsUnder;
 
 /// A current executor below this share of the recommended one's throughput is misrouted.
 const FITTING_SHARE: f64 = 0.85;
@@ -80,11 +81,11 @@ pub fn judge(
 ) -> Judgement {
     let class = classify(stage, thresholds);
     let phases = phases_by_class(stage, thresholds);
-    let dear = payload.is_some_and(|payload| payload.exceeds(stage.process_seconds(), thresholds.ipc));
+    let dear = payload.is_some_and(|payload| payload.exceeds(stage.task_seconds(), thresholds.ipc));
     let rule = rule_of(class, dear);
     let mut recommendation =
         if stage.feeds_pool { None } else { recommend(stage, class, &phases, payload, capacity, thresholds) };
-    let found = stage.is_pool.then_some(Executor::Process);
+    let found = found_executor(stage);
     let current = declared.or(found);
     let outcome = match (&recommendation, current) {
         (None, _) if stage.feeds_pool => Outcome::NotJudged(Why::FeedsPool),
@@ -101,6 +102,19 @@ pub fn judge(
         recommendation.reasons.push(Reason::WorkersTooFew { seen: stage.workers, wanted });
     }
     Judgement { class, phases, rule, recommendation, found, outcome }
+}
+
+/// The executor that it was found to run under.
+fn found_executor(stage: &Stage) -> Option<Executor> {
+    match stage.tasks.as_ref().map(|tasks| tasks.executor) {
+        Some(RunsUnder::Serial) => Some(Executor::Serial),
+        Some(RunsUnder::Thread) => Some(Executor::Thread),
+        Some(RunsUnder::Process) => Some(Executor::Process),
+        Some(RunsUnder::Interpreter) => Some(Executor::Interpreter),
+        Some(RunsUnder::Asyncio) => Some(Executor::Asyncio),
+        Some(RunsUnder::Unknown) => None,
+        None => stage.is_pool.then_some(Executor::Process),
+    }
 }
 
 /// What 0.4 and 0.7 on the score and the payload limit say alone.

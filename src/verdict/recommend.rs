@@ -113,7 +113,7 @@ pub fn recommend(
             reasons.push(Reason::MemoryLimited { workers, bytes, limit });
         }
     }
-    let task_seconds = stage.process_seconds();
+    let task_seconds = stage.task_seconds();
     if let Some(share) = payload.and_then(|payload| payload.share_of_latency(task_seconds))
         && share > thresholds.ipc
     {
