@@ -2,6 +2,7 @@
 
 use super::args::JudgeArgs;
 use crate::calibrate::{self, CostModel};
+use crate::predict::Costs;
 use crate::report::{Assembly, Judged, Python, Report, assemble};
 use crate::stages::{GilEvidence, PayloadSums, SeenTasks, Stage, Stages, Totals, average, segment};
 use crate::timeline::{Image, Records, Timeline};
@@ -66,10 +67,11 @@ pub fn analyse(runs: &[Recorded<'_>], questions: &Questions, mut notes: Vec<Stri
     let capacity = Capacity { cores: cores(last), memory_bytes: host.memory_limit_bytes };
     let mut model: Option<CostModel> = None;
     let declared = questions.executor;
+    let costs: Option<Costs> = None;
     let mut judged = Vec::new();
     for stage in &stages.stages {
         let payload = payload(stage, questions, &mut model);
-        let judgement = judge(stage, declared, payload.as_ref(), &capacity, &questions.thresholds);
+        let judgement = judge(stage, declared, payload.as_ref(), &capacity, costs.as_ref(), &questions.thresholds);
         judged.push((stage, payload, judgement));
     }
     if let Some(model) = &model {
@@ -164,7 +166,15 @@ fn payload(stage: &Stage, questions: &Questions, model: &mut Option<CostModel>) 
     if argument_bytes.is_none() && result_bytes.is_none() {
         return None;
     }
-    let mut payload = Payload { argument_bytes, result_bytes, source, seconds: None, picklable: None };
+    let mut payload = Payload {
+        argument_bytes,
+        result_bytes,
+        source,
+        seconds: None,
+        picklable: None,
+        parent_seconds: None,
+        worker_seconds: None,
+    };
     let total = argument_bytes.unwrap_or(0).saturating_add(result_bytes.unwrap_or(0));
     let matters = match source {
         PayloadSource::Declared => true,
@@ -194,6 +204,8 @@ fn measured_payload(tasks: &SeenTasks) -> Option<Payload> {
             source: PayloadSource::Unknown,
             seconds: None,
             picklable: Some(false),
+            parent_seconds: None,
+            worker_seconds: None,
         });
     }
     // A call without arguments, or without a result, moves next to nothing that way.
@@ -204,6 +216,8 @@ fn measured_payload(tasks: &SeenTasks) -> Option<Payload> {
         source: PayloadSource::Measured,
         seconds: Some(seconds),
         picklable: Some(!refused),
+        parent_seconds: Some(arguments.pickle_seconds() + results.unpickle_seconds()),
+        worker_seconds: Some(arguments.unpickle_seconds() + results.pickle_seconds()),
     })
 }
 

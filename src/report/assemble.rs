@@ -2,6 +2,7 @@
 
 use super::types::{self, *};
 use super::wording;
+use crate::predict;
 use crate::stages::{Durations, Folded, GilEvidence, Kind as StageOf, SeenTasks, Stage as Measured};
 use crate::trace::{Footer, Header, Rung};
 use crate::units::{Span, ratio};
@@ -259,7 +260,7 @@ fn stage(judged: &Judged<'_>, assembly: &Assembly<'_>) -> Stage {
                 class: class(*of),
             })
             .collect(),
-        predictions: Vec::new(),
+        predictions: judgement.predictions.iter().map(prediction).collect(),
         rule: judgement.rule.map(|rule| Rule { executor: executor(rule) }),
         recommendation: judgement.recommendation.as_ref().map(recommendation),
         verdict,
@@ -307,6 +308,23 @@ fn tasks(tasks: &SeenTasks) -> Option<Tasks> {
     })
 }
 
+fn prediction(one: &predict::Prediction) -> Prediction {
+    Prediction {
+        executor: executor(one.executor.into()),
+        workers: one.workers,
+        speedup: one.speedup.point,
+        interval: [one.speedup.low, one.speedup.high],
+        limited_by: match one.limited_by {
+            predict::Bottleneck::Cores => Bottleneck::Cores,
+            predict::Bottleneck::Gil => Bottleneck::Gil,
+            predict::Bottleneck::Workers => Bottleneck::Workers,
+            predict::Bottleneck::Ipc => Bottleneck::Ipc,
+            predict::Bottleneck::Parent => Bottleneck::Parent,
+            predict::Bottleneck::Memory => Bottleneck::Memory,
+        },
+    }
+}
+
 fn recommendation(found: &verdict::Recommendation) -> Recommendation {
     Recommendation {
         executor: executor(found.executor),
@@ -316,7 +334,7 @@ fn recommendation(found: &verdict::Recommendation) -> Recommendation {
             .map(|(phase, of)| Part { start_seconds: phase.start, end_seconds: phase.end, executor: executor(*of) })
             .collect(),
         workers: found.workers,
-        chunksize: None,
+        chunksize: found.chunksize,
         speedup: found.speedup,
         confidence: match found.confidence {
             verdict::Confidence::Low => Confidence::Low,

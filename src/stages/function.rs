@@ -124,8 +124,10 @@ fn stage_of(index: usize, owner: usize, factor: f64, timeline: &Timeline, places
     let tasks = program.tasks.clone();
     program.demand = program.demand.scaled(factor);
     let gil = gil_of(&program, sampled);
+    let mut children_cpu = 0.0;
     for (other, absorbed) in places.absorbed_by.iter().enumerate() {
         if *absorbed == Some(index) {
+            children_cpu += programs[other].demand.on_cpu;
             program.demand.add(&programs[other].demand);
             program.series.add_all(&programs[other].series);
         }
@@ -176,6 +178,7 @@ fn stage_of(index: usize, owner: usize, factor: f64, timeline: &Timeline, places
         phases,
         demand: program.demand,
         gil,
+        children_cpu,
         active: ratio(life, active.secs_f64()),
         tasks,
         outside_stages: false,

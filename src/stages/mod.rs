@@ -84,6 +84,8 @@ pub struct Stage {
     pub gil: GilEvidence,
     /// Its tasks, where it is a stage inside a program.
     pub tasks: Option<Box<Tasks>>,
+    /// CPU of children that its tasks ran, in `demand`, seconds.
+    pub children_cpu: f64,
     /// How many of its workers had something to do, on average, where tasks tell.
     pub active: Option<f64>,
     /// Whether it is what a program did outside of its stages.

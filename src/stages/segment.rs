@@ -175,6 +175,7 @@ fn stage_of(program: &Program, timeline: &Timeline, kind: Kind, sampled: bool) -
         phases,
         gil: gil_of(program, sampled),
         tasks: None,
+        children_cpu: 0.0,
         active: None,
         outside_stages: false,
         notes: program.notes.clone(),

@@ -112,6 +112,16 @@ impl PayloadSums {
         crate::units::ratio(self.bytes as f64, self.count as f64)
     }
 
+    /// Mean time to pickle one, seconds; 0 where nothing was moved this way.
+    pub fn pickle_seconds(&self) -> f64 {
+        crate::units::ratio(self.pickle.secs_f64(), self.count as f64).unwrap_or(0.0)
+    }
+
+    /// Mean time to unpickle one, seconds; as long as the pickling where that was not tried.
+    pub fn unpickle_seconds(&self) -> f64 {
+        crate::units::ratio(self.unpickle.secs_f64(), self.unpickled as f64).unwrap_or_else(|| self.pickle_seconds())
+    }
+
     /// Mean time to pickle and to unpickle one, seconds; an untried unpickling counts as much as the pickling.
     pub fn mean_seconds(&self) -> Option<f64> {
         let pickle = crate::units::ratio(self.pickle.secs_f64(), self.count as f64)?;

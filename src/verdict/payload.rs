@@ -30,6 +30,10 @@ pub struct Payload {
     pub seconds: Option<f64>,
     /// Whether it can be pickled at all, where that was tried.
     pub picklable: Option<bool>,
+    /// Of `seconds`, the parent's CPU time, where the two sides were told apart.
+    pub parent_seconds: Option<f64>,
+    /// And the worker's.
+    pub worker_seconds: Option<f64>,
 }
 
 impl Payload {
@@ -58,6 +62,8 @@ mod tests {
             source: PayloadSource::Declared,
             seconds: Some(1.0),
             picklable: None,
+            parent_seconds: None,
+            worker_seconds: None,
         };
         assert_eq!(payload.share_of_latency(Some(3.0)), Some(0.25));
         assert!(payload.exceeds(Some(3.0), 0.15));
