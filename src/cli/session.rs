@@ -2,7 +2,7 @@
 
 use super::exit::Failure;
 use super::live::Live;
-use crate::observe::{Instruments, Options, Sink, survey};
+use crate::observe::{Agent, Instruments, Options, Sink, survey};
 use crate::sys::clock;
 use crate::target::{ExitKind, ResourceUse, TargetExit, TargetSpec};
 use crate::timeline::{Timeline, TimelineBuilder};
@@ -41,6 +41,8 @@ pub struct Plan<'a> {
     pub stdout_to_stderr: bool,
     /// What to measure with.
     pub options: Options,
+    /// Functions that are stages, as the agent is told of them.
+    pub stages: &'a [String],
     /// Show the live line.
     pub live: bool,
     /// For the live line.
@@ -91,10 +93,16 @@ impl Sink for Recorder {
 /// Where the target cannot be started, or the system refuses to wait for it.
 pub fn run(plan: Plan<'_>) -> Result<Run, Failure> {
     let fork_rss_bytes = own_rss_bytes();
-    let spec = TargetSpec { argv: plan.command.to_vec(), stdout_to_stderr: plan.stdout_to_stderr };
+    let agent = Agent::prepare(&plan.options);
+    let environment = agent.as_ref().and_then(|agent| agent.as_ref().ok()).map(|agent| agent.environment(plan.stages));
+    let spec = TargetSpec {
+        argv: plan.command.to_vec(),
+        stdout_to_stderr: plan.stdout_to_stderr,
+        environment: environment.unwrap_or_default(),
+    };
     let started_at = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
     let suspended = spec.suspend()?;
-    let instruments = Instruments::attach(&suspended, &plan.options);
+    let instruments = Instruments::attach(&suspended, &plan.options, agent);
     let rung = instruments.rung();
     let mut target = suspended.resume()?;
     let header = Header {

@@ -19,7 +19,7 @@ const LARGEST_RING: usize = 512 << 10;
 /// Fewer pages hold too few records to last from one drain to the next.
 const FEWEST_PAGES: usize = 4;
 /// Records younger than this wait for the next drain: another CPU may still be writing an older one.
-const SETTLE_NANOS: u64 = 1_000_000;
+pub(super) const SETTLE_NANOS: u64 = 1_000_000;
 /// What one inherited event costs a fork and exit, nanoseconds (`cargo bench --bench fork` measures it).
 pub const FORK_COST_NANOS: u64 = 1_500;
 /// What the two records of a context switch cost the target, nanoseconds (the same benchmark).

@@ -77,6 +77,10 @@ pub enum WhyNot {
     },
     /// An errno that none of the above explains.
     Errno(i32),
+    /// No private directory can be made for the agent; the errno.
+    NoPrivateFolder(i32),
+    /// The `python3` on `PATH` runs and does not load the agent.
+    AgentSilent,
 }
 
 impl fmt::Display for WhyNot {
@@ -122,6 +126,10 @@ impl fmt::Display for WhyNot {
                 "the kernel ended the switch records of process {pid}, which runs on with privileges (set-uid, sudo)"
             ),
             WhyNot::Errno(errno) => write!(out, "refused with {}", errno_name(*errno)),
+            WhyNot::NoPrivateFolder(errno) => {
+                write!(out, "no private directory for it can be made where temporary files go ({})", errno_name(*errno))
+            }
+            WhyNot::AgentSilent => write!(out, "the `python3` on PATH does not load it"),
         }
     }
 }
@@ -140,11 +148,13 @@ impl WhyNot {
                 Some("sudo sysctl kernel.yama.ptrace_scope=1")
             }
             WhyNot::SyscallHidden { .. } => None,
+            WhyNot::NoPrivateFolder(_) => Some("export TMPDIR=/var/tmp"),
             WhyNot::Unsupported(_)
             | WhyNot::NoSchedstat
             | WhyNot::ForksTooFast { .. }
             | WhyNot::SwitchesTooFast { .. }
             | WhyNot::Privileges { .. }
+            | WhyNot::AgentSilent
             | WhyNot::Errno(_) => None,
         }
     }
@@ -159,7 +169,11 @@ fn errno_name(errno: i32) -> String {
         13 => "EACCES",
         19 => "ENODEV",
         22 => "EINVAL",
+        20 => "ENOTDIR",
         24 => "EMFILE",
+        28 => "ENOSPC",
+        30 => "EROFS",
+        122 => "EDQUOT",
         38 => "ENOSYS",
         95 => "EOPNOTSUPP",
         other => return format!("errno {other}"),
