@@ -19,12 +19,14 @@ pub struct Disabled {
     pub waits: bool,
     /// perf counters.
     pub counters: bool,
+    /// Interpreter locks.
+    pub gil: bool,
 }
 
 /// A source that nobody knows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is not a source that `POOLPICK_DISABLE` can switch off; hint: it takes perf, schedstat, waits, counters"
+    "`{0}` is not a source that `POOLPICK_DISABLE` can switch off; hint: it takes perf, schedstat, waits, counters, gil"
 )]
 pub struct UnknownSource(String);
 
@@ -41,6 +43,7 @@ impl Disabled {
                 "schedstat" => disabled.schedstat = true,
                 "waits" => disabled.waits = true,
                 "counters" => disabled.counters = true,
+                "gil" => disabled.gil = true,
                 other => return Err(UnknownSource(other.to_owned())),
             }
         }

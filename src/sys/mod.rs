@@ -5,6 +5,7 @@ pub mod clock;
 pub mod identity;
 pub mod inherited;
 pub mod launch;
+pub mod memory;
 pub mod poll;
 pub mod process;
 pub mod ring;
