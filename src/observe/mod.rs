@@ -7,6 +7,7 @@ mod counters;
 mod host;
 mod ladder;
 mod probe;
+mod python;
 mod records;
 mod sampler;
 mod switches;
@@ -16,6 +17,7 @@ pub use agent::{Agent, AgentPresence};
 pub use host::{CgroupVersion, survey};
 pub use ladder::{DISABLE, Disabled, UnknownSource};
 pub use probe::{Finding, Findings, probe};
+pub use python::{Call, Stack, Stacks};
 pub use records::decode;
 pub use switches::FORK_COST_NANOS;
 
@@ -25,6 +27,7 @@ use crate::target::{News, RunningTarget, SuspendedTarget, descends_from};
 use crate::trace::{Counters, Coverage, Event, Refusal, Rung, WhyNot};
 use crate::units::{Span, Timestamp, ratio};
 use counters::RunningCounters;
+use python::Interpreters;
 use sampler::{Sampler, Scope};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -77,6 +80,7 @@ pub struct Instruments {
     records: Option<SwitchRecords>,
     counters: Option<RunningCounters>,
     sampler: Sampler,
+    interpreters: Interpreters,
     scope: Scope,
     refusals: Vec<Refusal>,
     timeout: Option<Span>,
@@ -141,6 +145,9 @@ impl Instruments {
         let waits = !disabled.waits && !hidden && (threads || records.is_some());
         // Totals alone are the last rung: what /proc shows besides would be a stage tree without times.
         let visible = !hidden && (threads || records.is_some());
+        if disabled.gil {
+            refuse("gil", WhyNot::Disabled);
+        }
         let scope = Scope { records: records.is_some(), threads, waits, visible, interval: options.interval };
         let mut sampler = Sampler::new(root, target.pid(), scope);
         let mut waiting = Vec::new();
@@ -153,6 +160,7 @@ impl Instruments {
             records,
             counters,
             sampler,
+            interpreters: Interpreters::new(root, target.pid(), visible && !disabled.gil),
             scope,
             refusals,
             timeout: options.timeout,
@@ -207,7 +215,7 @@ impl Instruments {
                 // A ring whose tasks have all ended is always ready; it is drained at every round all the same.
                 watched.extend(records.descriptors().filter(|fd| !hung_up.contains(fd)).map(Watched::new));
             }
-            wait(&mut watched, pause)?;
+            self.pause(&mut watched, now + pause, sink)?;
             hung_up.extend(watched.iter().skip(1).filter(|ring| ring.hung_up).map(|ring| ring.fd));
             let news = if watched[0].readable { target.news()? } else { Vec::new() };
             let mut ended = None;
@@ -222,7 +230,7 @@ impl Instruments {
             let now = clock::monotonic();
             if ended.is_none() {
                 let mut readings = Vec::new();
-                if self.sampler.round(own_pid, &mut |event| readings.push(event))
+                if self.sampler.round(own_pid, &self.interpreters, &mut |event| readings.push(event))
                     && let Some(pid) = self.sampler.outlives_its_records()
                 {
                     lost += self.step_down(now, WhyNot::Privileges { pid }, sink);
@@ -265,6 +273,9 @@ impl Instruments {
         if let Some(why) = self.sampler.waits_refused.take() {
             self.refusals.push(Refusal { source: "waits".to_owned(), why });
         }
+        if let Some(why) = self.interpreters.take_refused() {
+            self.refusals.push(Refusal { source: "gil".to_owned(), why });
+        }
         let left_behind = if probe::proc_is_ours(Path::new("/proc")) {
             left_behind(Path::new("/proc"), own_pid, target.pid())
         } else {
@@ -280,6 +291,25 @@ impl Instruments {
         })
     }
 
+    /// Waits for a descriptor until `until`; meanwhile interpreter locks are read, and nothing else is done.
+    fn pause(&mut self, watched: &mut [Watched], until: Timestamp, sink: &mut dyn Sink) -> io::Result<()> {
+        let mut spent = None;
+        loop {
+            let due = self.interpreters.due().map_or(until, |due| due.min(until));
+            if due < until {
+                spent.get_or_insert_with(clock::process_cpu);
+            }
+            wait(watched, due.since(clock::monotonic()))?;
+            let ready = watched.iter().any(|watched| watched.readable || watched.hung_up);
+            let Some(before) = spent.filter(|_| !ready && clock::monotonic() < until) else { return Ok(()) };
+            let mut readings = Vec::new();
+            spent = Some(self.interpreters.round(before, &mut |event| readings.push(event)));
+            for event in readings {
+                self.emit(event, sink);
+            }
+        }
+    }
+
     /// Everybody below us: by a look at /proc where it is ours, else by the records.
     fn tree(&self, own_pid: u32) -> Vec<u32> {
         let root = Path::new("/proc");
@@ -293,6 +323,7 @@ impl Instruments {
     /// Events of other instruments wait for the switch records of the same time, where there are some, and for the
     /// agent's.
     fn emit(&mut self, event: Event, sink: &mut dyn Sink) {
+        self.interpreters.follow(&event);
         match &mut self.records {
             Some(records) => records.insert(event),
             None if self.agent.is_some() => self.held.push(event),
@@ -339,6 +370,7 @@ impl Instruments {
         let events = records.drain(now, last);
         for (index, event) in events.iter().enumerate() {
             self.sampler.follow(event);
+            self.interpreters.follow(event);
             sink.event(event);
             match event {
                 Event::Lost { records, .. } => lost += records,

@@ -4,6 +4,7 @@
 //! number of threads; a round reads a bounded number of threads, chosen at random, at a jittered instant.
 
 use super::census::{Census, Walk};
+use super::python::Interpreters;
 use super::waits::{Sockets, classify};
 use crate::sys::clock;
 use crate::trace::{Event, Ids, ProcessReading, ThreadReading, WhyNot};
@@ -150,7 +151,7 @@ impl Sampler {
     }
 
     /// One round of readings, if it is due; whether it was.
-    pub fn round(&mut self, own_pid: u32, emit: &mut dyn FnMut(Event)) -> bool {
+    pub fn round(&mut self, own_pid: u32, python: &Interpreters, emit: &mut dyn FnMut(Event)) -> bool {
         let began = clock::monotonic();
         if !self.visible || began < self.next {
             return false;
@@ -160,7 +161,7 @@ impl Sampler {
             self.walk(own_pid, emit);
         }
         if self.threads || self.waits {
-            self.read_threads(emit);
+            self.read_threads(python, emit);
         }
         if began >= self.process_next || !self.records {
             self.read_processes(began, emit);
@@ -215,7 +216,7 @@ impl Sampler {
         }
     }
 
-    fn read_threads(&mut self, emit: &mut dyn FnMut(Event)) {
+    fn read_threads(&mut self, python: &Interpreters, emit: &mut dyn FnMut(Event)) {
         let mut all: Vec<Ids> = Vec::new();
         for pid in self.census.pids() {
             all.extend(self.census.threads(pid).iter().map(|&tid| Ids { pid, tid }));
@@ -248,7 +249,8 @@ impl Sampler {
                     Ok(Some(call)) => {
                         self.waits_told = true;
                         active = Some(matches!(call, procfs::process::Syscall::Running));
-                        if let Some(on) = classify(process, call, &mut self.sockets) {
+                        let is_gil = |address| python.is_gil_futex(ids.pid, address);
+                        if let Some(on) = classify(process, call, &mut self.sockets, is_gil) {
                             emit(Event::Waiting { at, ids, on });
                         }
                     }

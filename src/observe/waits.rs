@@ -17,13 +17,20 @@ pub struct Sockets {
     local: FxHashMap<u64, Blocking>,
 }
 
-/// What a thread in `syscall` waits for; `None` if it is not blocked.
-pub fn classify(process: &Process, syscall: Syscall, sockets: &mut Sockets) -> Option<Blocking> {
+/// What a thread in `syscall` waits for; `None` if it is not blocked. `is_gil`: whether a futex at an address is part
+/// of the interpreter lock.
+pub fn classify(
+    process: &Process,
+    syscall: Syscall,
+    sockets: &mut Sockets,
+    is_gil: impl Fn(u64) -> bool,
+) -> Option<Blocking> {
     let Syscall::Blocked { syscall_number, argument_registers: arguments, .. } = syscall else { return None };
     let first = arguments[0];
     Some(match syscall_number {
         // Blocked outside a system call: a page fault that waits for storage.
         -1 => Blocking::Disk,
+        libc::SYS_futex if is_gil(first) => Blocking::Gil,
         libc::SYS_futex | libc::SYS_futex_waitv => futex(syscall_number, &arguments),
         libc::SYS_nanosleep | libc::SYS_clock_nanosleep => Blocking::Sleep,
         libc::SYS_wait4 | libc::SYS_waitid => Blocking::Child,
