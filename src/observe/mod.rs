@@ -3,9 +3,12 @@
 
 mod census;
 mod counters;
+mod files;
 mod host;
 mod ladder;
+mod pace;
 mod probe;
+mod readings;
 mod records;
 mod sampler;
 mod switches;
@@ -250,7 +253,7 @@ impl Instruments {
     fn tree(&self, own_pid: u32) -> Vec<u32> {
         let root = Path::new("/proc");
         if probe::proc_is_ours(root) {
-            census::descendants(root, own_pid)
+            census::descendants(root, own_pid, None)
         } else {
             self.sampler.census().pids().collect()
         }
@@ -314,8 +317,7 @@ impl Instruments {
     }
 }
 
-/// Living descendants of ours but the target itself, which is a zombie by now.
+/// Living descendants of ours but the target itself, which is a zombie by now and has no children any more.
 fn left_behind(root: &Path, own_pid: u32, target: u32) -> u32 {
-    let all = census::descendants(root, own_pid);
-    all.into_iter().filter(|&pid| pid != target && census::lives(root, pid)).count() as u32
+    census::descendants(root, own_pid, Some(target)).into_iter().filter(|&pid| census::lives(root, pid)).count() as u32
 }

@@ -108,10 +108,11 @@ fn futex(number: i64, arguments: &[u64; 6]) -> Blocking {
 
 fn descriptor(process: &Process, fd: u64, sockets: &mut Sockets) -> Blocking {
     let Ok(fd) = i32::try_from(fd) else { return Blocking::Other };
-    match process.fd_from_fd(fd).map(|info| info.target) {
-        Ok(FDTarget::Path(_)) => by_path(process, fd),
-        Ok(target) => by_target(process, &target, sockets),
-        Err(_) => Blocking::Other,
+    let link = std::fs::read_link(format!("/proc/{}/fd/{fd}", process.pid));
+    match link.ok().and_then(|link| link.to_string_lossy().parse().ok()) {
+        Some(FDTarget::Path(_)) => by_path(process, fd),
+        Some(target) => by_target(process, &target, sockets),
+        None => Blocking::Other,
     }
 }
 
