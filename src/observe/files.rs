@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 const MOST: u64 = 512;
 /// Share of the limit on open files that is taken: rings and handles need some too.
 const SHARE_OF_LIMIT: u64 = 4;
-/// A file that was not read in so many rounds is closed. At 8 chances in one, each thread's counts come by much sooner.
+/// A file that was not read in so many rounds is closed.
 const IDLE_ROUNDS: u32 = 64;
 /// Enough for all but a set-up with hundreds of groups or thousands of CPUs.
 pub const LARGEST: usize = 4096;

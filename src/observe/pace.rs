@@ -1,5 +1,5 @@
-//! When to sample: as often as was asked for, as long as poolpick's own CPU time stays within its budget. Must not read
-//! anything but clocks.
+//! When to sample: as often as was asked for, as long as poolpick's own CPU time stays within its budget, and more rarely
+//! while nothing happens. Must not read anything but clocks.
 
 use crate::sys::clock;
 use crate::units::{Span, Timestamp, ratio};
@@ -10,26 +10,41 @@ const BUDGET: f64 = 0.006;
 const BUDGET_OF_ALL: f64 = 0.009;
 /// Share that is left to sampling, however much the rest costs: a run is not to go unseen because its switches are many.
 const LEAST: f64 = 0.002;
-/// Weight of the latest gap between rounds in what the rest costs.
-const NEWEST: f64 = 0.2;
+/// Once the beginning is over, own CPU time is read in every so many rounds: that is a system call.
+const MEASURED: u32 = 8;
 /// Time between rounds where nothing else is asked for.
 const INTERVAL: Span = Span::from_millis(10);
 /// Rounds at the beginning come twice as fast, so that a short run is seen too.
 const EAGER_ROUNDS: u32 = 20;
+/// While no thread of the target goes on or off a CPU, rounds come up to 2 to this power times more rarely.
+const CALMEST: u32 = 2;
 
 /// The pace of rounds.
 #[derive(Debug)]
 pub struct Pace {
     interval: Span,
+    /// The user asked for that interval.
+    fixed: bool,
     next: Timestamp,
     rounds: u32,
+    /// Rounds in a row before which nothing had happened.
+    calm: u32,
     random: fastrand::Rng,
-    /// Own CPU time when the round began.
-    began: Span,
-    /// When the last round ended, and own CPU time then.
-    ended: Option<(Timestamp, Span)>,
+    /// Own CPU time when this round began, if it is measured.
+    began: Option<Span>,
+    measured: Option<Measured>,
+    /// What a round cost when last measured.
+    cost: Span,
     /// Share of one core that all but the rounds took lately.
     rest: f64,
+}
+
+/// When own CPU time was last read.
+#[derive(Debug)]
+struct Measured {
+    at: Timestamp,
+    cpu: Span,
+    round: u32,
 }
 
 impl Pace {
@@ -37,11 +52,14 @@ impl Pace {
     pub fn new(interval: Option<Span>) -> Pace {
         Pace {
             interval: interval.unwrap_or(INTERVAL),
+            fixed: interval.is_some(),
             next: Timestamp(0),
             rounds: 0,
+            calm: 0,
             random: fastrand::Rng::new(),
-            began: Span::ZERO,
-            ended: None,
+            began: None,
+            measured: None,
+            cost: Span::ZERO,
             rest: 0.0,
         }
     }
@@ -52,30 +70,40 @@ impl Pace {
     }
 
     /// A round begins.
-    pub fn begin(&mut self, now: Timestamp) {
-        self.began = clock::process_cpu();
-        if let Some((ended, cpu)) = self.ended
-            && let Some(share) = ratio((self.began - cpu).secs_f64(), now.since(ended).secs_f64())
-        {
-            self.rest += NEWEST * (share.min(1.0) - self.rest);
-        }
+    pub fn begin(&mut self) {
+        let measure = self.rounds < EAGER_ROUNDS || self.rounds.is_multiple_of(MEASURED);
+        self.began = measure.then(clock::process_cpu);
     }
 
-    /// A round is over: the next one comes so late that its cost stays within the budget.
-    pub fn end(&mut self) {
-        let cpu = clock::process_cpu();
+    /// A round is over: the next one comes so late that its cost stays within the budget. `stirred`: something happened
+    /// since the last one.
+    pub fn end(&mut self, stirred: bool) {
         let now = clock::monotonic();
         self.rounds = self.rounds.saturating_add(1);
-        self.ended = Some((now, cpu));
+        self.calm = if stirred { 0 } else { self.calm.saturating_add(1) };
+        if let Some(began) = self.began.take() {
+            let cpu = clock::process_cpu();
+            self.cost = cpu - began;
+            if let Some(last) = &self.measured {
+                let rounds = u64::from(self.rounds.saturating_sub(last.round));
+                let others = (cpu - last.cpu) - Span(self.cost.0.saturating_mul(rounds));
+                self.rest = ratio(others.secs_f64(), now.since(last.at).secs_f64()).unwrap_or(self.rest);
+            }
+            self.measured = Some(Measured { at: now, cpu, round: self.rounds });
+        }
         // Jittered by half either way, so that no rhythm of the target is met always at the same beat.
         let jitter = 0.5 + self.random.f64();
-        self.next = now + Span((self.pause(cpu - self.began).0 as f64 * jitter) as u64);
+        self.next = now + Span((self.pause().0 as f64 * jitter) as u64);
     }
 
-    fn pause(&self, cost: Span) -> Span {
-        let wanted = if self.rounds < EAGER_ROUNDS { Span(self.interval.0 / 2) } else { self.interval };
+    fn pause(&self) -> Span {
+        let wanted = match self.rounds {
+            _ if self.fixed => self.interval,
+            rounds if rounds < EAGER_ROUNDS => Span(self.interval.0 / 2),
+            _ => Span(self.interval.0 << self.calm.min(CALMEST)),
+        };
         let budget = (BUDGET_OF_ALL - self.rest).clamp(LEAST, BUDGET);
-        wanted.max(Span::from_secs_f64(cost.secs_f64() / budget))
+        wanted.max(Span::from_secs_f64(self.cost.secs_f64() / budget))
     }
 }
 
@@ -83,18 +111,25 @@ impl Pace {
 mod tests {
     use super::*;
 
-    fn pace(rest: f64) -> Pace {
-        Pace { rest, rounds: EAGER_ROUNDS, ..Pace::new(None) }
+    fn pause(rest: f64, micros: u64, calm: u32) -> f64 {
+        let pace = Pace { rest, calm, cost: Span(micros * 1000), rounds: EAGER_ROUNDS, ..Pace::new(None) };
+        (pace.pause().secs_f64() * 1e3).round()
     }
 
     #[test]
     fn dear_rounds_come_rarely_and_the_rest_counts_too() {
-        let millis = |pace: &Pace, micros: u64| pace.pause(Span(micros * 1000)).secs_f64() * 1e3;
-        assert_eq!(millis(&pace(0.0), 6), 10.0);
-        assert!((millis(&pace(0.0), 600) - 100.0).abs() < 0.01);
-        assert!((millis(&pace(0.003), 600) - 100.0).abs() < 0.01);
-        assert!((millis(&pace(0.005), 600) - 150.0).abs() < 0.01);
-        assert!((millis(&pace(0.5), 600) - 300.0).abs() < 0.01, "never less than the least");
-        assert_eq!(millis(&Pace::new(None), 6), 5.0);
+        assert_eq!(pause(0.0, 6, 0), 10.0);
+        assert_eq!(pause(0.0, 600, 0), 100.0);
+        assert_eq!(pause(0.003, 600, 0), 100.0);
+        assert_eq!(pause(0.005, 600, 0), 150.0);
+        assert_eq!(pause(0.5, 600, 0), 300.0, "never less than the least");
+    }
+
+    #[test]
+    fn a_calm_target_is_sampled_rarely_unless_the_user_says_how_often() {
+        assert_eq!([1, 2, 9].map(|calm| pause(0.0, 6, calm)), [20.0, 40.0, 40.0]);
+        let asked = Pace { calm: 9, rounds: EAGER_ROUNDS, ..Pace::new(Some(Span::from_millis(3))) };
+        assert_eq!(asked.pause(), Span::from_millis(3));
+        assert_eq!(Pace::new(None).pause(), Span::from_millis(5), "eager at the beginning");
     }
 }

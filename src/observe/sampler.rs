@@ -6,7 +6,7 @@ use super::census::{Census, Walk};
 use super::files::Files;
 use super::pace::Pace;
 use super::readings;
-use super::waits::{Sockets, classify};
+use super::waits::{Sockets, classify, may_change};
 use crate::sys::clock;
 use crate::trace::{Blocking, Event, Ids, ProcessReading, ThreadReading, WhyNot};
 use crate::units::{Span, Timestamp};
@@ -24,10 +24,14 @@ const PROCESS_INTERVAL: Span = Span::from_millis(100);
 const PROCESSES_A_ROUND: usize = 8;
 /// A reading that took longer than this is not of one moment.
 const PROMPT: Span = Span(150_000);
-/// For so long a wait is taken to be for the same thing; who waits in an event loop may have been given another.
-const SAME_WAIT: Span = Span::from_millis(1_000);
+/// One in so many readings of a thread has its switch counts, which are dear; records tell them too.
+const SWITCHES_READ_BESIDE: u8 = 32;
+/// The same where there are no records.
+const SWITCHES_READ_ALONE: u8 = 8;
+/// What an event loop waits for is looked into anew after this time.
+const SAME_LOOP: Span = Span::from_millis(1_000);
 /// Most waits that are remembered.
-const MOST_WAITS: usize = 1024;
+const MOST_WAITS: usize = 2048;
 /// A thread's birth is told with so many of its readings: the first may come before its process is known.
 const BIRTHS_TOLD: u8 = 3;
 
@@ -54,10 +58,14 @@ pub struct Sampler {
     /// How often a thread's birth was told, where records do not.
     births: FxHashMap<Ids, u8>,
     process_next: Timestamp,
+    /// Whether records told of anything since the last round.
+    stirred: bool,
     ticks_per_second: u64,
 }
 
-/// A wait that was looked into. A thread that has had no time slice since is in it still.
+/// A wait that was looked into. Whoever has had no time slice since is in it still. Beside records slices are read before
+/// the call, alone behind it, and always before it is found what the call waits for: with as many slices and the same call
+/// it is the same wait.
 #[derive(Debug)]
 struct Wait {
     slices: u64,
@@ -100,6 +108,7 @@ impl Sampler {
             known: FxHashMap::default(),
             births: FxHashMap::default(),
             process_next: Timestamp(0),
+            stirred: true,
             ticks_per_second: procfs::ticks_per_second(),
         }
     }
@@ -126,6 +135,17 @@ impl Sampler {
 
     /// Takes part in what switch records tell.
     pub fn follow(&mut self, event: &Event) {
+        match event {
+            Event::Exit { ids, .. } => {
+                self.stirred = true;
+                self.known.remove(ids);
+            }
+            Event::SwitchIn { .. } | Event::SwitchOut { .. } | Event::Fork { .. } | Event::Exec { .. } => {
+                self.stirred = true;
+            }
+            // Our own readings come by here too.
+            _ => {}
+        }
         self.census.follow(event);
     }
 
@@ -157,7 +177,7 @@ impl Sampler {
         if !self.visible || began < self.pace.due() {
             return false;
         }
-        self.pace.begin(began);
+        self.pace.begin();
         self.files.begin_round();
         if !self.records {
             self.walk(own_pid, emit);
@@ -168,7 +188,7 @@ impl Sampler {
         if began >= self.process_next || !self.records {
             self.read_processes(began, emit);
         }
-        self.pace.end();
+        self.pace.end(std::mem::take(&mut self.stirred) || !self.records);
         true
     }
 
@@ -196,6 +216,7 @@ impl Sampler {
         self.census.walk(own_pid, &mut self.files, &mut found);
         for ids in found.gone {
             self.births.remove(&ids);
+            self.known.remove(&ids);
             emit(Event::Gone { at, ids });
         }
         for (pid, parent, name) in found.changed {
@@ -243,51 +264,81 @@ impl Sampler {
     }
 
     fn read_threads(&mut self, emit: &mut dyn FnMut(Event)) {
-        let mut waits_refused = None;
+        let mut refused = None;
         for ids in self.choose_threads() {
-            let with_switches = self.random.u8(..8) == 0;
-            let called = clock::monotonic();
-            let call = if self.waits { readings::syscall(&mut self.files, ids) } else { Ok(None) };
-            let at = clock::monotonic();
-            let mut reading = None;
-            if self.threads {
-                reading = readings::thread(&mut self.files, ids, with_switches);
-                self.tell_birth(ids, matches!(call, Ok(None)), &mut reading);
-                // Where we lost the CPU in between, the reading is of a later moment than it says.
-                let prompt = clock::monotonic().since(at) < PROMPT;
-                reading = reading.filter(|_| prompt);
-            }
-            match call {
-                Ok(Some(call)) => {
-                    self.waits_told = true;
-                    let slices = reading.as_ref().and_then(|reading| reading.slices);
-                    if let Some(on) = self.waits_for(ids, call, slices, called) {
-                        emit(Event::Waiting { at: called, ids, on });
-                    }
-                    if let Some(reading) = &mut reading {
-                        reading.active = Some(matches!(call, Syscall::Running));
-                    }
-                }
-                Ok(None) => {}
-                Err(why) => waits_refused = Some(why),
-            }
-            if let Some(reading) = reading {
-                emit(Event::Thread { at, ids, reading });
-            }
+            let read = if self.records { self.read_beside_records(ids, emit) } else { self.read_alone(ids, emit) };
+            refused = read.err().or(refused);
         }
-        if let Some(why) = waits_refused
+        if let Some(why) = refused
             && !self.waits_told
         {
             self.waits_refused.get_or_insert(why);
         }
     }
 
-    /// Where there are no records: when a new thread was born, and its state where its system call does not tell that.
-    fn tell_birth(&mut self, ids: Ids, untold: bool, reading: &mut Option<ThreadReading>) {
-        let Some(reading) = reading else { return };
-        if self.records {
-            return;
+    /// Records tell whether the thread runs: its system call, which is dear to read, is read only if the thread has run
+    /// since it was last looked at. An error tells why waits are hidden.
+    fn read_beside_records(&mut self, ids: Ids, emit: &mut dyn FnMut(Event)) -> Result<(), WhyNot> {
+        let at = clock::monotonic();
+        let reading = self.counters(ids, at, SWITCHES_READ_BESIDE);
+        let slices = reading.as_ref().and_then(|reading| reading.slices);
+        let mut looked = Ok(());
+        if let Some(known) = self.known_wait(ids, slices, at) {
+            emit(Event::Waiting { at, ids, on: known.on });
+        } else if self.waits {
+            let at = clock::monotonic();
+            looked = readings::syscall(&mut self.files, ids).map(|call| {
+                self.waits_told |= call.is_some();
+                if let Some(on) = call.and_then(|call| self.look_into(ids, call, slices, at)) {
+                    emit(Event::Waiting { at, ids, on });
+                }
+            });
         }
+        if let Some(reading) = reading {
+            emit(Event::Thread { at, ids, reading });
+        }
+        looked
+    }
+
+    /// The system call tells whether the thread runs, and is read before the counters: those of a running thread lag.
+    fn read_alone(&mut self, ids: Ids, emit: &mut dyn FnMut(Event)) -> Result<(), WhyNot> {
+        let called = clock::monotonic();
+        let call = if self.waits { readings::syscall(&mut self.files, ids) } else { Ok(None) };
+        let at = clock::monotonic();
+        let mut reading = self.counters(ids, at, SWITCHES_READ_ALONE);
+        let slices = reading.as_ref().and_then(|reading| reading.slices);
+        if let Some(reading) = &mut reading {
+            self.tell_birth(ids, !matches!(call, Ok(Some(_))), reading);
+        }
+        let looked = call.map(|call| {
+            let Some(call) = call else { return };
+            self.waits_told = true;
+            let known = self.known_wait(ids, slices, called).filter(|known| known.call == call).map(|known| known.on);
+            if let Some(on) = known.or_else(|| self.look_into(ids, call, slices, called)) {
+                emit(Event::Waiting { at: called, ids, on });
+            }
+            if let Some(reading) = &mut reading {
+                reading.active = Some(matches!(call, Syscall::Running));
+            }
+        });
+        if let Some(reading) = reading {
+            emit(Event::Thread { at, ids, reading });
+        }
+        looked
+    }
+
+    /// Counters of a thread at `at`, its switch counts with a chance of one in `switches_read`.
+    fn counters(&mut self, ids: Ids, at: Timestamp, switches_read: u8) -> Option<ThreadReading> {
+        if !self.threads {
+            return None;
+        }
+        let with_switches = self.random.u8(..switches_read) == 0;
+        // Where we lost the CPU in between, the reading is of a later moment than it says.
+        readings::thread(&mut self.files, ids, with_switches).filter(|_| clock::monotonic().since(at) < PROMPT)
+    }
+
+    /// When a new thread was born, and its state where its system call was not told.
+    fn tell_birth(&mut self, ids: Ids, untold: bool, reading: &mut ThreadReading) {
         let told = self.births.entry(ids).or_insert(0);
         if *told >= BIRTHS_TOLD && !untold {
             return;
@@ -299,24 +350,20 @@ impl Sampler {
         }
     }
 
-    /// What a thread in `call` waits for. It is not looked into anew where the thread has been in that call all the time:
-    /// its slices were read after the call, and again before this.
-    fn waits_for(&mut self, ids: Ids, call: Syscall, slices: Option<u64>, at: Timestamp) -> Option<Blocking> {
-        if let (Some(slices), Some(known)) = (slices, self.known.get(&ids))
-            && known.slices == slices
-            && known.call == call
-            && at.since(known.at) < SAME_WAIT
-        {
-            return Some(known.on);
-        }
+    /// The wait that a thread was in when it had as many slices: it is in it still.
+    fn known_wait(&self, ids: Ids, slices: Option<u64>, at: Timestamp) -> Option<&Wait> {
+        let known = self.known.get(&ids).filter(|known| Some(known.slices) == slices)?;
+        (!may_change(known.call) || at.since(known.at) < SAME_LOOP).then_some(known)
+    }
+
+    /// What a thread in `call` waits for; remembered with its slices.
+    fn look_into(&mut self, ids: Ids, call: Syscall, slices: Option<u64>, at: Timestamp) -> Option<Blocking> {
         let on = classify(self.census.handle(ids.pid)?, call, &mut self.sockets)?;
         if let Some(slices) = slices {
             if self.known.len() >= MOST_WAITS {
-                self.known.retain(|_, known| at.since(known.at) < SAME_WAIT);
+                self.known.clear();
             }
-            if self.known.len() < MOST_WAITS {
-                self.known.insert(ids, Wait { slices, call, on, at });
-            }
+            self.known.insert(ids, Wait { slices, call, on, at });
         }
         Some(on)
     }

@@ -17,6 +17,17 @@ pub struct Sockets {
     local: FxHashMap<u64, Blocking>,
 }
 
+/// Whether what the thread waits for may change while it waits: another can add to an event loop's descriptors.
+pub fn may_change(syscall: Syscall) -> bool {
+    let Syscall::Blocked { syscall_number, .. } = syscall else { return true };
+    match syscall_number {
+        libc::SYS_epoll_pwait | libc::SYS_epoll_pwait2 => true,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_epoll_wait => true,
+        _ => false,
+    }
+}
+
 /// What a thread in `syscall` waits for; `None` if it is not blocked.
 pub fn classify(process: &Process, syscall: Syscall, sockets: &mut Sockets) -> Option<Blocking> {
     let Syscall::Blocked { syscall_number, argument_registers: arguments, .. } = syscall else { return None };
