@@ -134,8 +134,8 @@ impl Instruments {
             scope,
             refusals,
             timeout: options.timeout,
-            jiffies: host::cpu_jiffies(),
-            throttled: host::throttled(),
+            jiffies: None,
+            throttled: None,
             waiting,
         }
     }
@@ -155,6 +155,8 @@ impl Instruments {
     /// Those of waiting for descriptors and signals.
     pub fn watch(mut self, target: &mut RunningTarget, sink: &mut dyn Sink) -> io::Result<Observation> {
         let started = target.started();
+        // Read when the target runs already: it should not wait for this, and a clock tick is longer than that takes.
+        (self.jiffies, self.throttled) = (host::cpu_jiffies(), host::throttled());
         for event in std::mem::take(&mut self.waiting) {
             sink.event(&event);
         }
