@@ -178,6 +178,7 @@ impl Instruments {
             }
             let mut watched = vec![Watched::new(target.signal_fd().as_raw_fd())];
             if let Some(records) = &self.records {
+                pause = pause.min(records.patience());
                 // A ring whose tasks have all ended is always ready; it is drained at every round all the same.
                 watched.extend(records.descriptors().filter(|fd| !hung_up.contains(fd)).map(Watched::new));
             }
@@ -273,7 +274,9 @@ impl Instruments {
     fn drain(&mut self, now: Timestamp, last: bool, sink: &mut dyn Sink) -> u64 {
         let Some(records) = &mut self.records else { return 0 };
         let mut lost = 0;
-        let events = records.drain(now, last);
+        records.drain(now, last);
+        let records = &*records;
+        let events = records.settled();
         for (index, event) in events.iter().enumerate() {
             self.sampler.follow(event);
             sink.event(event);
@@ -285,6 +288,7 @@ impl Instruments {
                         .iter()
                         .take(SOON)
                         .any(|later| matches!(later, Event::Exit { ids: ended, .. } if ended == ids));
+                    let gone = gone || records.is_ending(*ids);
                     if !gone && let Some(program) = self.sampler.program(ids.pid, *at) {
                         sink.event(&program);
                     }
