@@ -4,10 +4,13 @@
 pub mod agent;
 mod census;
 mod counters;
+mod files;
 mod host;
 mod ladder;
+mod pace;
 mod probe;
 mod python;
+mod readings;
 mod records;
 mod sampler;
 mod switches;
@@ -164,8 +167,8 @@ impl Instruments {
             scope,
             refusals,
             timeout: options.timeout,
-            jiffies: host::cpu_jiffies(),
-            throttled: host::throttled(),
+            jiffies: None,
+            throttled: None,
             waiting,
             agent,
             held: Vec::new(),
@@ -188,6 +191,8 @@ impl Instruments {
     /// Those of waiting for descriptors and signals.
     pub fn watch(mut self, target: &mut RunningTarget, sink: &mut dyn Sink) -> io::Result<Observation> {
         let started = target.started();
+        // Read when the target runs already: it should not wait for this, and a clock tick is longer than that takes.
+        (self.jiffies, self.throttled) = (host::cpu_jiffies(), host::throttled());
         for event in std::mem::take(&mut self.waiting) {
             sink.event(&event);
         }
@@ -212,6 +217,7 @@ impl Instruments {
             }
             let mut watched = vec![Watched::new(target.signal_fd().as_raw_fd())];
             if let Some(records) = &self.records {
+                pause = pause.min(records.patience());
                 // A ring whose tasks have all ended is always ready; it is drained at every round all the same.
                 watched.extend(records.descriptors().filter(|fd| !hung_up.contains(fd)).map(Watched::new));
             }
@@ -314,7 +320,7 @@ impl Instruments {
     fn tree(&self, own_pid: u32) -> Vec<u32> {
         let root = Path::new("/proc");
         if probe::proc_is_ours(root) {
-            census::descendants(root, own_pid)
+            census::descendants(root, own_pid, None)
         } else {
             self.sampler.census().pids().collect()
         }
@@ -367,7 +373,9 @@ impl Instruments {
             return 0;
         };
         let mut lost = 0;
-        let events = records.drain(now, last);
+        records.drain(now, last);
+        let records = &*records;
+        let events = records.settled();
         for (index, event) in events.iter().enumerate() {
             self.sampler.follow(event);
             self.interpreters.follow(event);
@@ -380,6 +388,7 @@ impl Instruments {
                         .iter()
                         .take(SOON)
                         .any(|later| matches!(later, Event::Exit { ids: ended, .. } if ended == ids));
+                    let gone = gone || records.is_ending(*ids);
                     if !gone && let Some(program) = self.sampler.program(ids.pid, *at) {
                         sink.event(&program);
                     }
@@ -421,8 +430,7 @@ fn is_ours(sampler: &Sampler, pid: u32) -> bool {
     !sampler.census().threads(pid).is_empty() || !probe::proc_is_ours(root) || descends_from(pid, std::process::id())
 }
 
-/// Living descendants of ours but the target itself, which is a zombie by now.
+/// Living descendants of ours but the target itself, which is a zombie by now and has no children any more.
 fn left_behind(root: &Path, own_pid: u32, target: u32) -> u32 {
-    let all = census::descendants(root, own_pid);
-    all.into_iter().filter(|&pid| pid != target && census::lives(root, pid)).count() as u32
+    census::descendants(root, own_pid, Some(target)).into_iter().filter(|&pid| census::lives(root, pid)).count() as u32
 }
