@@ -212,8 +212,8 @@ impl Instruments {
             if let Some(deadline) = deadline {
                 pause = pause.min(deadline.since(now));
             }
-            if let Some(due) = self.agent.as_ref().and_then(Agent::due) {
-                pause = pause.min(due.since(now));
+            if let Some(agent) = &self.agent {
+                pause = pause.min(agent.due().since(now));
             }
             let mut watched = vec![Watched::new(target.signal_fd().as_raw_fd())];
             if let Some(records) = &self.records {

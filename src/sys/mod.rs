@@ -7,6 +7,7 @@ pub mod identity;
 pub mod inherited;
 pub mod launch;
 pub mod memory;
+pub mod memory_disk;
 pub mod poll;
 pub mod process;
 pub mod ring;

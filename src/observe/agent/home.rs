@@ -2,6 +2,7 @@
 //! environment says of it. Goes away with its value. Must not read what is written there.
 
 use crate::sys::identity;
+use crate::sys::memory_disk;
 use crate::target::EnvironmentChange;
 use crate::trace::WhyNot;
 use std::ffi::OsString;
@@ -18,6 +19,8 @@ const FILES: [(&str, &str); 2] = [
 ];
 /// Only the user may enter.
 const PRIVATE: u32 = 0o700;
+/// Room for the channels of some two thousand processes. Docker's default is an eighth of this.
+const PLENTY: u64 = 512 << 20;
 /// A process that is left behind may add a file while the directory is emptied.
 const REMOVALS: usize = 3;
 
@@ -26,16 +29,17 @@ const REMOVALS: usize = 3;
 pub struct Home(PathBuf);
 
 impl Home {
-    /// Makes it: in the user's runtime directory where there is one, which lies in memory and is swept when the user
-    /// leaves, or else in the temporary one.
+    /// Makes it: in the user's runtime directory where there is one, else in shared memory where there is plenty, else in
+    /// the temporary directory. The first two lie in memory: on a disk, a target that writes to its channel may have to
+    /// wait until the kernel has written a page of it.
     ///
     /// # Errors
     /// Why the temporary directory did not take it.
     pub fn make() -> Result<Home, WhyNot> {
-        if let Some(folder) = runtime_folder()
-            && let Ok(home) = Home::make_in(&folder)
-        {
-            return Ok(home);
+        for folder in [runtime_folder(), shared_memory()].into_iter().flatten() {
+            if let Ok(home) = Home::make_in(&folder) {
+                return Ok(home);
+            }
         }
         let refused = |error: io::Error| WhyNot::NoPrivateFolder(error.raw_os_error().unwrap_or(libc::EINVAL));
         Home::make_in(&std::env::temp_dir()).map_err(refused)
@@ -118,6 +122,13 @@ fn runtime_folder() -> Option<PathBuf> {
     let folder = PathBuf::from(std::env::var_os("XDG_RUNTIME_DIR")?);
     let metadata = folder.is_absolute().then(|| fs::metadata(&folder).ok())??;
     (metadata.is_dir() && metadata.uid() == identity::effective_uid() && metadata.mode() & 0o022 == 0).then_some(folder)
+}
+
+/// Where POSIX shared memory is, unless it is so small that the target might miss what the channels take of it.
+fn shared_memory() -> Option<PathBuf> {
+    let folder = PathBuf::from("/dev/shm");
+    let room = memory_disk::room(&folder).ok()??;
+    (room >= PLENTY).then_some(folder)
 }
 
 #[cfg(test)]

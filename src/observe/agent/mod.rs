@@ -21,6 +21,8 @@ use crate::units::{Span, Timestamp};
 
 /// Time between two rounds where there are channels.
 const INTERVAL: Span = Span::from_millis(10);
+/// The same where there are none: a ring should not be full before it is found.
+const IDLE: Span = Span::from_millis(25);
 /// Rounds come no closer than this, whoever else wakes poolpick.
 const CLOSEST: Span = Span::from_millis(1);
 /// A dear round is followed by a longer rest, up to this: a ring holds more than the agent writes in it.
@@ -67,9 +69,9 @@ impl Agent {
         self.home.environment(stages)
     }
 
-    /// When it wants to be called, if it does.
-    pub fn due(&self) -> Option<Timestamp> {
-        (self.reader.open() > 0).then(|| self.next.max(self.read + INTERVAL))
+    /// When it wants to be called.
+    pub fn due(&self) -> Timestamp {
+        self.next.max(self.read + if self.reader.open() > 0 { INTERVAL } else { IDLE })
     }
 
     /// Up to when events of all instruments are known, so that they can be passed on in order.
