@@ -540,6 +540,7 @@ def _unwrap(function, args, kwargs):
 
 
 _BuiltinMethod = type([].append)
+_CHUNKS = ("_process_chunk", "mapstar", "starmapstar")
 
 # --------------------------------------------------------------------------------------------------------------------
 # Pacing and timing
@@ -1244,7 +1245,7 @@ def _thread_begins(me, item, future, job):
     stage, submitted, depth = job
     _taken(stage)
     me.future, me.stage, me.token, me.failed = future, stage, None, False
-    if _hooks:
+    if _wanted:
         me.direct = _code_of(getattr(item, "fn", None))
     pool = me.pool
     if pool is not None and (pool[2] != stage.workers or pool[1] != stage.pool):
@@ -1309,7 +1310,7 @@ def _thread_ended(me, stage, outer):
 class _Watch:
     """One worker's loop, seen through the two queues between which it runs its tasks."""
 
-    __slots__ = ("executor", "pool", "token", "stage", "tasks", "paying", "me", "outer")
+    __slots__ = ("executor", "pool", "token", "stage", "tasks", "paying", "me", "chunk")
 
     def __init__(self, executor, pool):
         self.executor, self.pool = executor, pool
@@ -1319,17 +1320,20 @@ class _Watch:
 
     def begin(self, function, args, kwargs, submitted):
         entered = clock()
+        given = function
         function, args, kwargs, tasks = _unwrap(function, args, kwargs)
         if not tasks:
             return
+        # Results of a chunk come as one list. A chunk may have but one task.
+        self.chunk = tasks > 1 or getattr(getattr(given, "func", given), "__name__", "") in _CHUNKS
         stage = _stage_of(function, self.executor)
         if stage is None:
             return
         me = self.me = _me()
         if not stage.pool:
             stage.pooled(self.pool, 0, "fork" if _state.forked and self.executor == PROCESS else "")
-        if _hooks:
-            self.outer, me.direct = me.direct, _code_of(function)
+        if _wanted:
+            me.direct = _code_of(function)
         self.stage, self.tasks, self.token = stage, tasks, None
         # This pool's queue is not seen here: what it takes from there counts as submitted in this moment.
         stage.submitted_n, stage.begun_n = stage.submitted(), stage.begun()
@@ -1357,7 +1361,7 @@ class _Watch:
         if token is not None:
             _end(token, FAILED if failed else 0)
         tasks = self.tasks
-        if _hooks:
+        if _wanted:
             self.me.direct = None
         _pack_signed(stage.state.memory, stage.running_at, 0)
         stage.tasks += tasks
@@ -1367,7 +1371,7 @@ class _Watch:
             stage.failed()
         elif self.paying and result:
             value = result[0]
-            if tasks > 1 and type(value) is list and len(value) == tasks:
+            if self.chunk and type(value) is list and len(value) == tasks:
                 value = value[tasks // 2]
             _pay(stage, self.me, RESULT, None, (value,), None)
 
@@ -1742,7 +1746,7 @@ def _hook_events(module):
                     known = _new_task(state, task, ready)
                 if known is not None:
                     known.delay += start - ready
-                    if _hooks:
+                    if _wanted:
                         # A named coroutine that is a task is counted as one, here.
                         doer = _me()
                         outer, doer.direct = doer.direct, known.code
@@ -2103,6 +2107,7 @@ class _Named:
         self.resumes = bool(code.co_flags & 0x2A0)
         self.caller = None
         self.recursive = False
+        self.trampoline = None  # What stands in the function in place of `code`, before 3.12.
 
     def stage(self, me):
         pool = me.pool
@@ -2131,7 +2136,7 @@ class _Named:
         if level is None or level[1] != self.epoch:
             level = me.depth[self] = [0, self.epoch, None, False]
         level[0] += 1
-        if level[0] > 1 or me.direct is self.code:
+        if level[0] > 1 or me.direct is not None and (me.direct is self.code or me.direct is self.trampoline):
             # Calls within a call are part of it.
             self.recursive = self.recursive or level[0] > 1
             self.spend(entered, frame)
@@ -2881,10 +2886,15 @@ def mark_begin(name):
     try:
         entered = clock()
         me = _me()
-        executor = me.pool[0] if me.pool is not None else SERIAL
+        events = sys.modules.get("asyncio.events")
+        waiting = events is not None and events._get_running_loop() is not None
+        executor = ASYNCIO if waiting else me.pool[0] if me.pool is not None else SERIAL
         stage = _stage(_short(name), "", "", 0, MARK, executor)
         if stage is None:
             return None
+        if waiting:
+            # Other tasks run on this thread meanwhile: begin and end are no stack here.
+            return stage, me, entered
         lane = _lane_of(me, stage)
         if lane.left > 0:
             lane.left -= 1
@@ -2903,7 +2913,17 @@ def mark_end(token, failed):
         if type(token) is tuple:
             stage = token[0]
             if stage.state is _state:
-                _end(token, FAILED if failed else 0)
+                if len(token) == 3:
+                    now = clock()
+                    wall = now - token[2]
+                    flags = NO_BEGIN | (FAILED if failed else 0)
+                    _record(END, flags, stage.number, token[1].number, 0, now, 0, wall, 1)
+                    for index, amount in ((0, 1), (1, wall)):
+                        feed, step = stage.feeds[index]
+                        feed(amount)
+                        step()
+                else:
+                    _end(token, FAILED if failed else 0)
         if stage is not None and stage.state is _state:
             stage.done_feed(1)
             stage.done_step()
