@@ -394,7 +394,8 @@ class Payloads(Case):
             for kind in ("arguments", "result"):
                 found = run.payloads("pipeline.f%d" % number, executor, kind)
                 self.assertTrue(found, (number, kind, run.notes))
-                self.assertLess(abs(found[0] - size), 0.01 * size + 1, (number, kind))
+                # (A spawned process calls the script `__mp_main__`: three bytes more.)
+                self.assertLess(abs(found[0] - size), 0.01 * size + 4, (number, kind))
 
     def test_threads(self):
         run = self.measure(textwrap.dedent(self.SOURCE) + textwrap.dedent("""
@@ -651,10 +652,11 @@ class Hostile(Case):
                 def forking(x):
                     pid = os.fork()
                     if not pid:
+                        signal.alarm(1)  # The child goes on as a worker without a pool.
                         return x
                     os.waitpid(pid, 0)
+                import signal
                 pool.submit(forking, 1)
-            if os.getpid() == int(sys.argv[1] if len(sys.argv) > 1 else os.getpid()): print("end")
         """, same=False)  # fmt: skip
         self.assertEqual(self.output[0], 0)
         self.assertLess(len(run.files), 4)
@@ -718,22 +720,22 @@ class Hostile(Case):
         """)
 
     def test_alarm(self):
+        """A signal's handler may raise in the middle of a hook: that is not the agent's to swallow."""
         self.measure("""
-            import signal
+            import signal, poolpick
             class Alarm(Exception): pass
             def handler(*_): raise Alarm
             signal.signal(signal.SIGALRM, handler)
             caught = 0
-            pool = ThreadPoolExecutor(1)
-            for i in range(30):
+            for i in range(50):
                 try:
                     signal.setitimer(signal.ITIMER_REAL, 0.005)
-                    while True: pool.submit(square, 1)
+                    end = time.monotonic() + 1
+                    while time.monotonic() < end:
+                        with poolpick.stage("x"): pass
                 except Alarm: caught += 1
-                if not pool._shutdown_lock.acquire(timeout=0.5): pool = ThreadPoolExecutor(1)
-                else: pool._shutdown_lock.release()
-            print(caught); sys.stdout.flush(); os._exit(0)
-        """)
+            print(caught)
+        """, path=[MARKS])
 
     def test_no_channel(self):
         target = self.target("""
