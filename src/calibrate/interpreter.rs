@@ -12,7 +12,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-const TIME_OUT: Duration = Duration::from_secs(5);
+/// For what takes a fraction of a second.
+pub(super) const TIME_OUT: Duration = Duration::from_secs(5);
 /// More than the answer ever has.
 const MOST_OUTPUT: u64 = 64 << 10;
 /// How often an interpreter that has said everything is asked whether it has ended.
@@ -41,8 +42,11 @@ pub(super) fn identify(python: Option<&Path>) -> Result<InterpreterIdentity, NoP
     if !runnable(&named) {
         return Err(NoPickle::NoInterpreter);
     }
-    let asked =
-        if is_script(&named) { PathBuf::from(run(&named, "import sys; print(sys.executable)")?) } else { named };
+    let asked = if is_script(&named) {
+        PathBuf::from(run(&named, "import sys; print(sys.executable)", TIME_OUT)?)
+    } else {
+        named
+    };
     identity(&asked).map_err(|error| NoPickle::Failed(format!("`{}`: {error}", asked.display())))
 }
 
@@ -74,16 +78,16 @@ fn is_script(file: &Path) -> bool {
 }
 
 /// Runs a script and gives the last line that it printed. It sees no user site, no `PYTHON*` and no input.
-pub(super) fn run(python: &Path, script: &str) -> Result<String, NoPickle> {
+pub(super) fn run(python: &Path, script: &str, time_out: Duration) -> Result<String, NoPickle> {
     let failed = |what: String| NoPickle::Failed(format!("`{}` {what}", python.display()));
-    let deadline = Instant::now() + TIME_OUT;
+    let deadline = Instant::now() + time_out;
     let (child, output) = start(python, script).map_err(|error| failed(format!("cannot be started: {error}")))?;
     let (text, status) = finish(child, output, deadline);
     let last = text.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or("nothing");
     match status {
         Ok(Some(status)) if status.success() => Ok(last.to_owned()),
         Ok(Some(status)) => Err(failed(format!("failed ({status}) and said `{}`", last.escape_debug()))),
-        Ok(None) => Err(failed(format!("did not answer within {} s", TIME_OUT.as_secs()))),
+        Ok(None) => Err(failed(format!("did not answer within {} s", time_out.as_secs()))),
         Err(error) => Err(failed(format!("cannot be waited for: {error}"))),
     }
 }

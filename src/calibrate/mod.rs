@@ -1,7 +1,9 @@
-//! What it costs on this host to move a payload between two processes: measured in about a tenth of a second, cached.
+//! What it costs on this host to move a payload between two processes, measured in about a tenth of a second, and to hand
+//! tasks to an executor, measured in about a second and only when asked for. Both are cached.
 //! Must not decide anything with it, and must never fail: what could not be measured is a value that says why.
 
 mod cache;
+mod dispatch;
 mod host;
 mod interpreter;
 mod median;
@@ -9,6 +11,7 @@ mod pickle;
 mod pipe;
 
 pub use cache::store;
+pub use dispatch::{DispatchCost, DispatchModel, NoDispatch};
 pub use host::HostIdentity;
 pub use interpreter::InterpreterIdentity;
 pub use median::Median;
@@ -101,6 +104,64 @@ pub fn load_or_measure_for(python: Option<&Path>, cache_dir: Option<PathBuf>) ->
     let interpreter = interpreter::identify(python);
     let now = now();
     cache::load_or(cache_dir, host, interpreter, now, |host, interpreter| measure_on(host, interpreter, now))
+}
+
+/// Measures dispatch anew, in about a second. `python` is the interpreter; without one, the `python3` on `PATH`.
+///
+/// Starts processes and waits for them: not for a moment at which somebody else collects all children.
+pub fn measure_dispatch(python: Option<&Path>) -> DispatchModel {
+    dispatch::measure_on(HostIdentity::read(Path::new("/")), interpreter::identify(python), now())
+}
+
+/// The cached costs of dispatch on this host with this interpreter, or new ones, which are then cached. They have a file
+/// of their own, for they take a second that a run without Python need not spend.
+pub fn load_or_measure_dispatch_for(python: Option<&Path>, cache_dir: Option<PathBuf>) -> DispatchModel {
+    let host = HostIdentity::read(Path::new("/"));
+    let interpreter = interpreter::identify(python);
+    let now = now();
+    cache::load_or(cache_dir, host, interpreter, now, |host, interpreter| dispatch::measure_on(host, interpreter, now))
+}
+
+/// All that can be calibrated, and where it is from.
+#[derive(Debug)]
+pub struct Calibration {
+    /// Moving payloads.
+    pub payload: CostModel,
+    /// Handing out tasks.
+    pub dispatch: DispatchModel,
+    /// Whether payload and dispatch were cached.
+    pub cached: [bool; 2],
+    /// Their files; a reason where one could not be written, none where there is nothing worth keeping.
+    pub files: [Option<Result<PathBuf, String>>; 2],
+}
+
+/// Both models, cached or measured; with `refresh`, measured in any case and cached anew.
+pub fn calibrate(python: Option<&Path>, cache_dir: Option<PathBuf>, refresh: bool) -> Calibration {
+    let host = HostIdentity::read(Path::new("/"));
+    let interpreter = interpreter::identify(python);
+    let now = now();
+    let origin = (&host, &interpreter, now, refresh);
+    let (payload, payload_cached, payload_file) = kept(&cache_dir, origin, measure_on);
+    let (dispatch, dispatch_cached, dispatch_file) = kept(&cache_dir, origin, dispatch::measure_on);
+    Calibration { payload, dispatch, cached: [payload_cached, dispatch_cached], files: [payload_file, dispatch_file] }
+}
+
+type Identified = Result<InterpreterIdentity, NoPickle>;
+
+/// A model, whether it was cached, and its file.
+fn kept<M: cache::Kept>(
+    cache_dir: &Option<PathBuf>,
+    (host, interpreter, now, refresh): (&HostIdentity, &Identified, u64, bool),
+    measure: impl FnOnce(HostIdentity, Identified, u64) -> M,
+) -> (M, bool, Option<Result<PathBuf, String>>) {
+    let found = (!refresh).then(|| cache::load(cache_dir.clone(), host, interpreter.as_ref(), now)).flatten();
+    if let Some(model) = found {
+        let file = cache::file_of(&model, cache_dir.clone());
+        return (model, true, file.map(Ok));
+    }
+    let model = measure(host.clone(), interpreter.clone(), now);
+    let file = model.worth_keeping().then(|| cache::keep(&model, cache_dir.clone()).map_err(|error| error.to_string()));
+    (model, false, file)
 }
 
 fn measure_on(host: HostIdentity, interpreter: Result<InterpreterIdentity, NoPickle>, now: u64) -> CostModel {

@@ -54,7 +54,7 @@ impl PickleCost {
 
 /// Measures in about 60 ms and the start of an interpreter.
 pub(super) fn measure(interpreter: &InterpreterIdentity) -> Result<PickleCost, NoPickle> {
-    let line = interpreter::run(Path::new(&interpreter.path), SCRIPT)?;
+    let line = interpreter::run(Path::new(&interpreter.path), SCRIPT, interpreter::TIME_OUT)?;
     parse(&line).ok_or_else(|| NoPickle::Failed(format!("`{}` printed `{}`", interpreter.path, line.escape_debug())))
 }
 
