@@ -16,6 +16,7 @@ fn stage(is_python: bool, on_cpu: f64, wait: f64) -> Stage {
         id: "command:stage".to_owned(),
         name: "stage".to_owned(),
         kind: Kind::Command,
+        exe: None,
         is_python,
         is_pool: false,
         feeds_pool: false,

@@ -8,6 +8,7 @@ use crate::stages::{GilEvidence, PayloadSums, SeenTasks, Stage, Stages, Totals, 
 use crate::timeline::{Image, Records, Timeline};
 use crate::trace::{Footer, Header, Rung, Rusage};
 use crate::verdict::{Capacity, Executor, Payload, PayloadSource, Thresholds, judge};
+use std::path::Path;
 
 /// CPU beyond what readings saw, from which on some program was not seen at all.
 const UNSEEN_SECONDS: f64 = 0.02;
@@ -67,7 +68,7 @@ pub fn analyse(runs: &[Recorded<'_>], questions: &Questions, mut notes: Vec<Stri
     let capacity = Capacity { cores: cores(last), memory_bytes: host.memory_limit_bytes };
     let mut model: Option<CostModel> = None;
     let declared = questions.executor;
-    let costs: Option<Costs> = None;
+    let costs = dispatch_costs(&stages, questions, &mut notes);
     let mut judged = Vec::new();
     for stage in &stages.stages {
         let payload = payload(stage, questions, &mut model);
@@ -110,6 +111,28 @@ pub fn analyse(runs: &[Recorded<'_>], questions: &Questions, mut notes: Vec<Stri
         python: told_by(&stages),
         notes,
     }))
+}
+
+/// What dispatch costs on this host with the interpreter that runs the stages; measured only where there are some.
+fn dispatch_costs(stages: &Stages, questions: &Questions, notes: &mut Vec<String>) -> Option<Costs> {
+    let stage = stages.stages.iter().find(|stage| stage.tasks.is_some()).filter(|_| questions.calibrate)?;
+    let model = calibrate::load_or_measure_dispatch_for(stage.exe.as_deref().map(Path::new), None);
+    if model.noisy() {
+        notes.push("the machine was busy while the cost of dispatch was measured: `poolpick calibrate --refresh` measures it again".to_owned());
+    }
+    match &model.cost {
+        Ok(cost) => Some(Costs {
+            thread_dispatch: cost.thread_task_cpu.value,
+            process_parent: cost.process_task_parent.value,
+            process_worker: cost.process_task_worker.value,
+            asyncio_dispatch: cost.asyncio_step.value,
+            gil_handover: cost.gil_handover.map_or(0.0, |handover| handover.value),
+        }),
+        Err(why) => {
+            notes.push(format!("executors are not predicted: {why}"));
+            None
+        }
+    }
 }
 
 /// What told about Python: agents where there are stages of theirs, else the lock's readings.

@@ -13,8 +13,6 @@ use crate::units::ratio;
 const RECORDED_ENOUGH: f64 = 1.02;
 /// What lies outside of recorded tasks can be unrecorded ones, up to this share of it.
 const SPARE_SHARE: f64 = 0.95;
-/// Workers' time outside of tasks is told apart only from this share of the tasks' demand on.
-const WORKER_REST: f64 = 0.25;
 
 /// Where every program stands to the stages inside programs.
 #[derive(Debug, Clone)]
@@ -53,21 +51,12 @@ impl Places {
         places
     }
 
-    /// Whether it is a worker of a program whose stages are told by themselves, with little besides.
+    /// Whether it is a worker of a program whose stages are told by themselves: what it does besides is dispatch.
     pub fn is_worker_rest(&self, index: usize, timeline: &Timeline) -> bool {
         let program = &timeline.programs[index];
         let worker = program.tasks.is_none() && (program.image.forked || program.image.is_spawned_worker());
         let owner = self.owner[index];
-        if !worker || owner == index || !self.has_stages[owner] {
-            return false;
-        }
-        let of_owner = |other: &usize| self.owner[*other] == owner && timeline.programs[*other].tasks.is_some();
-        let demand = |index: usize| {
-            let demand = &timeline.programs[index].demand;
-            demand.on_cpu + demand.own.sum()
-        };
-        let tasks: f64 = (0..timeline.programs.len()).filter(of_owner).map(demand).sum();
-        demand(index) < WORKER_REST * tasks
+        worker && owner != index && self.has_stages[owner]
     }
 }
 
@@ -150,7 +139,7 @@ fn stage_of(index: usize, owner: usize, factor: f64, timeline: &Timeline, places
     let active = if kind == Kind::Coroutine { last.since(first) } else { program.present };
     let life = match (&tasks, kind) {
         (Some(tasks), Kind::Coroutine) => tasks.coroutines.wall.secs_f64(),
-        _ => program.demand.thread_seconds(),
+        _ => programs[index].demand.thread_seconds(),
     };
     let executor = tasks.as_ref().map_or(RunsUnder::Unknown, |tasks| tasks.executor);
     let peak = program.peak_processes.max(1);
@@ -158,6 +147,7 @@ fn stage_of(index: usize, owner: usize, factor: f64, timeline: &Timeline, places
         id: String::new(),
         name: tasks.as_ref().map_or_else(String::new, |tasks| tasks.name.clone()),
         kind,
+        exe: programs[owner].exe.clone(),
         is_python: true,
         is_pool: executor == RunsUnder::Process,
         feeds_pool: false,

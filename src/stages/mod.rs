@@ -42,6 +42,8 @@ pub struct Stage {
     pub name: String,
     /// What it is.
     pub kind: Kind,
+    /// Path of the executable, where it was told.
+    pub exe: Option<String>,
     /// Whether a Python interpreter runs it.
     pub is_python: bool,
     /// Whether it was forked by a program of the same image: workers of a pool.

@@ -150,6 +150,7 @@ fn stage_of(program: &Program, timeline: &Timeline, kind: Kind, sampled: bool) -
         id: name.clone(),
         name,
         kind,
+        exe: program.exe.clone(),
         is_python: program.image.is_python(),
         is_pool: is_pool(program),
         feeds_pool: false,

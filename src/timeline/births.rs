@@ -192,5 +192,9 @@ impl TimelineBuilder {
         }
         self.processes[process].execed = true;
         self.move_to(process, Image::from_argv(exe, argv), at);
+        let program = self.processes[process].program;
+        if let Some(exe) = exe {
+            self.programs[program.0].exe = Some(exe.to_owned());
+        }
     }
 }

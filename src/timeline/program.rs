@@ -23,6 +23,8 @@ pub struct ProgramId(pub usize);
 pub struct Program {
     /// What it runs.
     pub image: Image,
+    /// Path of its executable, where it was told.
+    pub exe: Option<String>,
     /// The program of its parents.
     pub parent: Option<ProgramId>,
     /// Demand of all its processes.
@@ -128,6 +130,7 @@ impl Program {
     pub(super) fn new(image: Image, parent: Option<ProgramId>, origin: Timestamp) -> Program {
         Program {
             image,
+            exe: None,
             parent,
             demand: Demand::default(),
             processes: 0,

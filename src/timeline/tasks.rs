@@ -9,6 +9,9 @@ use hdrhistogram::Histogram;
 /// Most notes that are kept of a stage.
 const MOST_NOTES: usize = 32;
 
+/// Durations are told apart up to an hour, nanoseconds.
+const LONGEST: u64 = 3_600_000_000_000;
+
 /// A distribution of durations, to within a hundredth.
 #[derive(Debug, Clone)]
 pub struct Durations(Option<Histogram<u32>>);
@@ -22,7 +25,7 @@ impl Default for Durations {
 impl Durations {
     fn histogram(&mut self) -> Option<&mut Histogram<u32>> {
         if self.0.is_none() {
-            self.0 = Histogram::new(2).ok();
+            self.0 = Histogram::new_with_bounds(1, LONGEST, 2).ok();
         }
         self.0.as_mut()
     }
@@ -30,10 +33,7 @@ impl Durations {
     /// Notes a duration, `times` times.
     pub fn note(&mut self, span: Span, times: u32) {
         if let Some(histogram) = self.histogram() {
-            histogram.saturating_record(span.0);
-            if times > 1 {
-                let _ = histogram.record_n(span.0, times - 1);
-            }
+            histogram.saturating_record_n(span.0, times.max(1));
         }
     }
 
