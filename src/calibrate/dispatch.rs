@@ -50,8 +50,9 @@ pub struct DispatchCost {
     pub process_result_byte_worker: Median,
     /// One coroutine run as a task that awaits `sleep(0)` once, gathered with 199 others: its making, two turns, its end.
     pub asyncio_step: Median,
-    /// What a release of the lock costs as soon as another thread wants it; `None` where there is no lock, or where it
-    /// could not be told. The script's `handover` tells how it is derived.
+    /// What a release of the lock costs as soon as another thread wants it: what a turn of two threads that each hold it
+    /// for some 10 µs and release it for 1 takes above the hold. `None` where there is no lock, or where it could not be
+    /// told. The script's `handover` tells how it is derived.
     pub gil_handover: Option<Median>,
     /// How long a thread waits for the lock before it asks for it.
     pub switch_interval: f64,
@@ -144,7 +145,7 @@ impl Row {
 }
 
 impl DispatchCost {
-    /// Whether others had a part of the CPUs while it was measured: the figures may be too high.
+    /// Whether others had a part of the CPUs while it was measured: they may be off either way.
     pub fn busy(&self) -> bool {
         let crowded = |others: f64| others > QUIET_CORES && self.machine_cores - others < WANTED_CORES;
         self.burn_cpu_share < LEAST_BURN || self.others_cores.is_some_and(crowded)
@@ -199,4 +200,94 @@ fn measure(interpreter: &InterpreterIdentity) -> Result<DispatchCost, NoDispatch
 fn parse(line: &str) -> Option<DispatchCost> {
     let cost: DispatchCost = serde_json::from_str(line).ok()?;
     cost.plausible().then_some(cost)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn answer() -> Value {
+        let median = |value: f64| json!({"value": value, "deviation": value / 10.0});
+        json!({
+            "thread_task": median(2e-5), "thread_task_cpu": median(2e-5),
+            "process_task_parent": median(1e-4), "process_task_worker": median(3e-5), "process_task_wall": median(1e-4),
+            "process_byte_parent": median(3e-10), "process_byte_worker": median(5e-10),
+            "process_result_byte_parent": median(9e-10), "process_result_byte_worker": median(3e-10),
+            "asyncio_step": median(8e-6), "gil_handover": median(3e-6), "switch_interval": 0.005,
+            "worker_start_fork": median(4e-3), "worker_start_spawn": median(0.1), "worker_start_forkserver": null,
+            "free_threaded": false, "unmeasured": {"worker_start_forkserver": "OSError: no sockets"},
+            "burn_cpu_share": 0.99, "others_cores": 0.02, "machine_cores": 2, "seconds": 1.0, "version": "CPython 3.11.7"
+        })
+    }
+
+    fn with(name: &str, value: Value) -> Option<DispatchCost> {
+        let mut answer = answer();
+        answer[name] = value;
+        parse(&answer.to_string())
+    }
+
+    #[test]
+    fn what_an_interpreter_prints_is_checked() {
+        let cost = parse(&answer().to_string()).expect("it is whole");
+        assert_eq!((cost.thread_task.value, cost.interpreter_task, cost.worker_start_forkserver), (2e-5, None, None));
+        for row in cost.rows() {
+            for (value, deviation) in
+                [("-1e-6", "0"), ("0", "0"), ("1e3", "0"), ("1e-6", "-1"), ("NaN", "0"), ("1e-6", "1e300")]
+            {
+                let mut answer = answer();
+                answer[row.name] = json!("here");
+                let text = answer.to_string();
+                let text = text.replace("\"here\"", &format!(r#"{{"value": {value}, "deviation": {deviation}}}"#));
+                assert_eq!(parse(&text), None, "{}: {value} {deviation}", row.name);
+            }
+            assert_eq!(with(row.name, json!("many")), None, "{}", row.name);
+        }
+        for (name, value) in
+            [("switch_interval", json!(0)), ("burn_cpu_share", json!(-1)), ("others_cores", json!(1e9))]
+        {
+            assert_eq!(with(name, value), None, "{name}");
+        }
+        assert_eq!(parse("{}"), None);
+        assert_eq!(parse("Traceback"), None);
+    }
+
+    #[test]
+    fn what_every_interpreter_has_must_not_be_missing() {
+        let whole = answer();
+        let names = whole.as_object().expect("it is one").keys();
+        for name in names.filter(|name| !name.starts_with("worker_start") && *name != "gil_handover") {
+            let mut answer = answer();
+            answer.as_object_mut().expect("it is one").remove(name);
+            let optional = name == "others_cores";
+            assert_eq!(parse(&answer.to_string()).is_some(), optional, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_machine_that_others_use_is_busy() {
+        let busy = |name, value| with(name, value).expect("it is plausible").busy();
+        assert!(!busy("others_cores", Value::Null) && !busy("others_cores", json!(0.1)));
+        assert!(busy("others_cores", json!(0.5)) && busy("burn_cpu_share", json!(0.6)));
+        let large =
+            DispatchCost { others_cores: Some(8.0), machine_cores: 64.0, ..with("seconds", json!(1)).expect("whole") };
+        assert!(!large.busy(), "enough is left");
+        let model = |cost| DispatchModel {
+            cost: Ok(cost),
+            measured_at_unix_seconds: 0,
+            host: HostIdentity::default(),
+            interpreter: None,
+        };
+        assert!(!model(large.clone()).noisy());
+        assert!(model(DispatchCost { burn_cpu_share: 0.5, ..large.clone() }).noisy());
+        let wide = Median { value: 1e-5, deviation: 1e-5 };
+        assert!(model(DispatchCost { thread_task: wide, ..large }).noisy());
+    }
+
+    #[test]
+    fn without_an_interpreter_it_says_so() {
+        let model = measure_on(HostIdentity::default(), Err(NoPickle::NoInterpreter), 7);
+        assert_eq!((model.cost.clone(), model.interpreter.clone()), (Err(NoDispatch::NoInterpreter), None));
+        assert!(!model.noisy());
+    }
 }

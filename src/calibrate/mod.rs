@@ -11,7 +11,7 @@ mod pickle;
 mod pipe;
 
 pub use cache::store;
-pub use dispatch::{DispatchCost, DispatchModel, NoDispatch};
+pub use dispatch::{DispatchCost, DispatchModel, NoDispatch, Row};
 pub use host::HostIdentity;
 pub use interpreter::InterpreterIdentity;
 pub use median::Median;

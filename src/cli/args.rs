@@ -29,6 +29,8 @@ pub enum Command {
     Report(ReportArgs),
     /// Show what this machine, user and container let poolpick see, and how to see more
     Doctor(DoctorArgs),
+    /// Measure what dispatch and payloads cost on this machine and interpreter
+    Calibrate(CalibrateArgs),
     /// Print the JSON Schema of the report
     Schema,
     /// Print shell completions
@@ -331,4 +333,18 @@ pub struct DoctorArgs {
     /// As JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// `poolpick calibrate`.
+#[derive(Debug, Clone, Args)]
+pub struct CalibrateArgs {
+    /// The interpreter to measure with [default: the python3 on PATH]
+    #[arg(long, value_name = "PATH")]
+    pub python: Option<PathBuf>,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Measure anew, whatever is cached
+    #[arg(long)]
+    pub refresh: bool,
 }

@@ -3,6 +3,7 @@
 
 mod analyse;
 mod args;
+mod calibrate;
 mod doctor;
 mod exit;
 mod explain;
@@ -24,8 +25,9 @@ use std::process::ExitCode;
 /// Runs poolpick with the process's arguments.
 pub fn main() -> ExitCode {
     let cpu_before = crate::sys::clock::process_cpu();
-    let wraps = std::env::args_os().nth(1).is_some_and(|command| command == "profile");
-    let failed = if wraps { exit::FAILED } else { exit::USAGE };
+    // These start programs, whose statuses are not to be mistaken for poolpick's.
+    let starts = std::env::args_os().nth(1).is_some_and(|command| command == "profile" || command == "calibrate");
+    let failed = if starts { exit::FAILED } else { exit::USAGE };
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -41,7 +43,7 @@ pub fn main() -> ExitCode {
         Ok(Err(error)) => {
             // A failure's message holds its cause already; other errors show their whole chain.
             let (status, message) = match error.downcast_ref::<Failure>() {
-                Some(failure) if wraps => (failure.status_as_wrapper(), failure.to_string()),
+                Some(failure) if starts => (failure.status_as_wrapper(), failure.to_string()),
                 Some(failure) => (failure.status(), failure.to_string()),
                 None => (exit::FAILED, format!("{error:#}")),
             };
@@ -60,6 +62,7 @@ fn run(cli: Cli, cpu_before: Span) -> Result<ExitCode> {
         Command::Profile(arguments) => profile::run(&arguments, cpu_before),
         Command::Report(arguments) => report::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Calibrate(arguments) => calibrate::run(&arguments),
         Command::Schema => print(|out| {
             serde_json::to_writer_pretty(&mut *out, &crate::report::schema::report_schema())?;
             writeln!(out)
