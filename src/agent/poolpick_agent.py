@@ -20,7 +20,7 @@ import _thread
 import _functools
 import _weakref
 from _collections import deque
-from itertools import accumulate, count, repeat
+from itertools import accumulate, chain, count, repeat
 from time import monotonic_ns as clock
 from _struct import Struct
 
@@ -1666,7 +1666,7 @@ STALL_TIME = 50_000_000
 
 
 class _Coroutine:
-    __slots__ = ("reference", "stage", "created", "own", "delay", "slices", "lane")
+    __slots__ = ("reference", "stage", "code", "created", "own", "delay", "slices", "lane")
 
 
 _task_types = {}
@@ -1713,6 +1713,7 @@ def _new_task(state, task, ready):
         return None
     known = state.tasks[id(task)] = _Coroutine()
     known.reference, known.stage, known.created = _weakref.ref(task), stage, ready
+    known.code = getattr(coroutine, "cr_code", None)
     known.own = known.delay = known.slices = 0
     known.lane = _lane_of(_me(), stage)
     if len(state.tasks) > 50_000:
@@ -1728,7 +1729,7 @@ def _hook_events(module):
     plain_run = handle._run
 
     def _run(self):
-        known = token = None
+        known = token = doer = outer = None
         try:
             state = _state
             callback = self._callback
@@ -1741,6 +1742,10 @@ def _hook_events(module):
                     known = _new_task(state, task, ready)
                 if known is not None:
                     known.delay += start - ready
+                    if _hooks:
+                        # A named coroutine that is a task is counted as one, here.
+                        doer = _me()
+                        outer, doer.direct = doer.direct, known.code
                     lane = known.lane
                     if lane.left > 0:
                         lane.left -= 1
@@ -1761,6 +1766,8 @@ def _hook_events(module):
         finally:
             try:
                 self = None
+                if doer is not None:
+                    doer.direct = outer
                 own = clock() - start
                 if token is not None:
                     _end(token, 0)
@@ -1774,7 +1781,7 @@ def _hook_events(module):
             except Exception as error:
                 if _foreign(error):
                     raise
-            task = callback = known = token = None
+            task = callback = known = token = doer = outer = None
 
     handle._run = _like(_run, plain_run)
 
@@ -2092,14 +2099,16 @@ class _Named:
         self.on = False
         self.epoch = 0
         self.since = self.cost = self.calls = 0
-        self.off_at = self.rate = self.gap = 0
+        self.off_at = self.rate = self.seen = self.gap = 0
         self.resumes = bool(code.co_flags & 0x2A0)
         self.caller = None
-        self.estimated = False
+        self.recursive = False
 
     def stage(self, me):
         pool = me.pool
         executor = pool[0] if pool is not None else SERIAL
+        if self.code.co_flags & 0x80:
+            executor = ASYNCIO
         stage = self.stages.get(executor)
         if stage is None or stage.state is not _state:
             function = self.function() if self.function is not None else None
@@ -2111,6 +2120,7 @@ class _Named:
                 file, line = self.code.co_filename, self.code.co_firstlineno
             stage = _stage(self.name, module, file, line, NAMED, executor, function)
             self.stages[executor] = stage
+            self.since, self.cost, self.calls = clock(), 0, 0  # What it took to get to know it is no part of a window.
         return stage
 
     def enter(self, frame, args, resumed):
@@ -2122,6 +2132,8 @@ class _Named:
             level = me.depth[self] = [0, self.epoch, None, False]
         level[0] += 1
         if level[0] > 1 or me.direct is self.code:
+            # Calls within a call are part of it.
+            self.recursive = self.recursive or level[0] > 1
             self.spend(entered, frame)
             return
         stage = self.stage(me)
@@ -2185,27 +2197,31 @@ class _Named:
                 self.since, self.cost, self.calls = now, 0, 0
 
     def pause(self, now, elapsed, frame):
-        """Takes the hooks off. The calls in the meantime are estimated if they went on as before and after."""
+        """Takes the hooks off. The calls in the meantime are estimated where that can be justified."""
         self.settle_gap(elapsed)
-        self.rate = self.calls / elapsed if elapsed > 0 else 0
+        self.rate = self.calls / max(elapsed - self.cost, elapsed / 20, 1)
+        self.seen = self.calls / max(elapsed, 1)
         self.off_at = now
         self.on = False
-        self.epoch += 1
         for stage in self.stages.values():
             if stage is not None and stage.state is _state:
                 _pack_signed(stage.state.memory, SLOT_AT + SLOT_SIZE * stage.number + 96, 1)
                 _note("calls-sampled", "calls are too short to be counted one by one", stage)
+                stage.state.cost_feed(self.cost)
+                stage.state.cost_step()
         self.uninstall(frame)
         _watch_garbage(True)
 
     def settle_gap(self, elapsed):
-        """A gap lies before the window that ends now. If calls came at a like rate before and after it, they came in it."""
+        """Before 3.12, a gap's calls are estimated only if they came at a like rate before it and after it."""
         gap, self.gap = self.gap, 0
-        rate = self.calls / elapsed if elapsed > 0 else 0
-        if gap and rate and self.rate / 3 < rate < self.rate * 3:
-            self.estimate(gap * (rate + self.rate) / 2)
+        seen = self.calls / max(elapsed, 1)
+        if gap and self.seen / 2 < seen < self.seen * 2:
+            self.estimate(gap * self.rate)
 
     def estimate(self, calls):
+        if self.recursive:
+            return  # What comes at this rate are not calls from outside.
         calls = int(calls)
         for stage in self.stages.values():
             if stage is not None and stage.state is _state and calls > 0:
@@ -2215,17 +2231,16 @@ class _Named:
                 return
 
     def resume(self, now, over):
-        """Puts the hooks back. `over`: the caller has left the loop from which it called, and this very moment."""
+        """Puts the hooks back. `over`: the caller leaves the loop from which it called, in this very moment."""
         if self.on:
             return
         gap = now - self.off_at
-        if over:
-            self.estimate(gap * self.rate)
-            gap = 0
-        elif gap < WINDOW_PAUSE:
+        if not over and gap < WINDOW_PAUSE:
             return
-        self.gap = gap
-        self.epoch += 1
+        if self.caller is not None:
+            self.estimate(gap * self.rate)  # Up to now the caller did not get any further.
+        else:
+            self.gap = gap
         self.since, self.cost, self.calls = now, 0, 0
         self.on = True
         self.install()
@@ -2261,11 +2276,19 @@ def _collected(phase, info):
 
 
 class _Monitored(_Named):
+    ticking = False
+    suspended = None
+
     def install(self):
         events = _monitoring.events
+        self.outermost_ended()
+        self.epoch += 1
         local = events.PY_START | events.PY_RETURN
         if self.resumes:
             local |= events.PY_RESUME | events.PY_YIELD
+        if self.ticking:
+            self.ticking = False
+            _monitoring.set_local_events(_second, self.code, 0)
         if self.caller is not None:
             if self.caller is not self.code:
                 _monitoring.set_local_events(_tool, self.caller, 0)
@@ -2273,16 +2296,107 @@ class _Monitored(_Named):
             self.caller = None
         _monitoring.set_local_events(_tool, self.code, local)
         _unwinding()
+        if not _main_found():
+            _monitoring.restart_events()  # The search has silenced the place where this one begins.
+
+    def outermost_ended(self):
+        if self.suspended is not None:
+            me, level = self.suspended
+            self.suspended = None
+            if me is _me() and level is not None and level[0] > 0 and level[1] == self.epoch:
+                level[0] = 1
+                self.leave(False, True, None)
 
     def uninstall(self, frame):
-        events = _monitoring.events
         _monitoring.set_local_events(_tool, self.code, 0)
-        caller = frame.f_back
+        _unwinding()
+        if self.recursive:
+            # The outermost call's end is seen by its caller's next line.
+            outer = frame
+            while frame is not None:
+                if frame.f_code is self.code:
+                    outer = frame
+                frame = frame.f_back
+            me = _me()
+            self.suspended = me, me.depth.get(self)
+            self.watch_caller(outer.f_back)
+            return
+        self.epoch += 1
+        if _second is None or any(getattr(named, "ticking", False) for named in _hooks.values()):
+            self.watch_caller(frame.f_back)
+            return
+        # How often it is called is told by a hook that runs in C for all but each 200th call.
+        self.ticking = True
+        bare = _hook_cost()
+        steps = chain.from_iterable(self.tick(bare))
+        _monitoring.register_callback(_second, _monitoring.events.PY_START, property(partial(next, steps)).__get__)
+        _monitoring.set_local_events(_second, self.code, _monitoring.events.PY_START)
+
+    def tick(self, bare):
+        shortest = None
+        try:
+            for _ in range(TICKS):
+                began = clock()
+                yield repeat(None, TICK_CALLS)
+                took = clock() - began
+                shortest = took if shortest is None else min(shortest, took)
+                self.estimate(TICK_CALLS)
+                if not self.ticking:
+                    break
+            if self.ticking:
+                self.ticking = False
+                _monitoring.set_local_events(_second, self.code, 0)
+                self.rate = 1 / max(shortest / TICK_CALLS - bare, 10)
+                self.off_at = clock()
+                frame = sys._getframe(1)
+                while frame is not None and frame.f_code is not self.code:
+                    frame = frame.f_back
+                self.watch_caller(frame.f_back if frame is not None else None)
+        except Exception as error:
+            if _foreign(error):
+                raise
+        while True:
+            yield repeat(None, 1 << 30)
+
+    def watch_caller(self, caller):
+        events = _monitoring.events
         if caller is not None and caller.f_code is not self.code and id(caller.f_code) not in _hooks:
             self.caller = caller.f_code
             _callers[id(self.caller)] = (self, self.caller, caller.f_lineno)
             _monitoring.set_local_events(_tool, self.caller, events.LINE | events.PY_RETURN)
-        _unwinding()
+
+
+TICKS, TICK_CALLS = 9, 200
+_second = None
+_bare = None
+
+
+def _hook_cost():
+    """What the hook in C costs each call, at the least: with and without, on a function of our own."""
+    global _bare
+    if _bare is None:
+
+        def nothing(argument):
+            return argument
+
+        def shortest():
+            best = None
+            for _ in range(TICKS):
+                began = clock()
+                for _ in range(TICK_CALLS):
+                    nothing(0)
+                took = clock() - began
+                best = took if best is None else min(best, took)
+            return best
+
+        without = shortest()
+        events = _monitoring.events
+        steps = repeat(None)
+        _monitoring.register_callback(_second, events.PY_START, property(partial(next, steps)).__get__)
+        _monitoring.set_local_events(_second, nothing.__code__, events.PY_START)
+        _bare = max(shortest() - without, 0) / TICK_CALLS
+        _monitoring.set_local_events(_second, nothing.__code__, 0)
+    return _bare
 
 
 _callers = {}
@@ -2292,7 +2406,8 @@ def _unwinding():
     """Exceptions can be watched in all code or in none: watched while a hook is on that was met at all."""
     wanted = any(named.on for named in _hooks.values())
     events = _monitoring.events
-    searching = len(_found) < len(_wanted)
+    # Functions of the script itself are found when they are first called; those of modules, when these are imported.
+    searching = not _main_found()
     _monitoring.set_events(_tool, (events.PY_UNWIND if wanted else 0) | (events.PY_START if searching else 0))
 
 
@@ -2303,9 +2418,12 @@ def _on_start(code, offset):
             if named.on:
                 frame = sys._getframe(1)
                 named.enter(frame, lambda: _frame_arguments(frame), False)
-            return None
+                return None
+            return _disable  # Met in passing, by the search for another one.
         if code.co_name in _names:
             _search(code, sys._getframe(1))
+            if id(code) in _hooks:
+                return None
     except Exception as error:
         if _foreign(error):
             raise
@@ -2362,7 +2480,11 @@ def _on_line(code, line):
             named = entry[0]
             now = clock()
             # A loop's first rounds go over lines that were not seen yet; they count as part of it.
-            if now - named.off_at > 2_000_000 or line > entry[2]:
+            if named.suspended is not None:
+                named.outermost_ended()
+                if now - named.since > 20 * WINDOW_COST:
+                    _left(code, now)
+            elif now - named.off_at > 2_000_000 or line > entry[2]:
                 _left(code, now)
     except Exception as error:
         if _foreign(error):
@@ -2397,7 +2519,7 @@ def _search(code, frame):
 
 
 def _start_monitoring():
-    global _tool, _monitoring, _disable
+    global _tool, _second, _monitoring, _disable
     monitoring = sys.monitoring
     for tool in (4, 3):
         if monitoring.get_tool(tool) is None:
@@ -2406,6 +2528,9 @@ def _start_monitoring():
         _note("stage-refused", "both of the interpreter's free monitoring tools are taken")
         return
     monitoring.use_tool_id(tool, "poolpick")
+    if tool == 4 and monitoring.get_tool(3) is None:
+        monitoring.use_tool_id(3, "poolpick")
+        _second = 3
     _tool, _monitoring, _disable = tool, monitoring, monitoring.DISABLE
     events = monitoring.events
     for event, callback in (
