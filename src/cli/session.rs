@@ -9,6 +9,8 @@ use crate::timeline::{Timeline, TimelineBuilder};
 use crate::trace::{Event, Footer, Header, Rung, Rusage, Writer};
 use crate::units::{Span, Timestamp};
 use crate::verdict::Thresholds;
+use procfs::FromRead;
+use procfs::process::StatM;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufWriter};
@@ -175,7 +177,5 @@ fn usage(usage: ResourceUse) -> Rusage {
 
 /// What the child starts its `peak_rss` with: our own.
 fn own_rss_bytes() -> u64 {
-    procfs::process::Process::myself()
-        .and_then(|myself| myself.statm())
-        .map_or(0, |statm| statm.resident.saturating_mul(procfs::page_size()))
+    StatM::from_file("/proc/self/statm").map_or(0, |statm| statm.resident.saturating_mul(procfs::page_size()))
 }

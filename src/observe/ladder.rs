@@ -21,12 +21,14 @@ pub struct Disabled {
     pub counters: bool,
     /// The agent inside Python processes.
     pub agent: bool,
+    /// Interpreter locks.
+    pub gil: bool,
 }
 
 /// A source that nobody knows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is not a source that `POOLPICK_DISABLE` can switch off; hint: it takes perf, schedstat, waits, counters, agent"
+    "`{0}` is not a source that `POOLPICK_DISABLE` can switch off; hint: it takes perf, schedstat, waits, counters, gil, agent"
 )]
 pub struct UnknownSource(String);
 
@@ -44,6 +46,7 @@ impl Disabled {
                 "waits" => disabled.waits = true,
                 "counters" => disabled.counters = true,
                 "agent" => disabled.agent = true,
+                "gil" => disabled.gil = true,
                 other => return Err(UnknownSource(other.to_owned())),
             }
         }

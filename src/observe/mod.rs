@@ -4,9 +4,13 @@
 pub mod agent;
 mod census;
 mod counters;
+mod files;
 mod host;
 mod ladder;
+mod pace;
 mod probe;
+mod python;
+mod readings;
 mod records;
 mod sampler;
 mod switches;
@@ -16,6 +20,7 @@ pub use agent::{Agent, AgentPresence};
 pub use host::{CgroupVersion, survey};
 pub use ladder::{DISABLE, Disabled, UnknownSource};
 pub use probe::{Finding, Findings, probe};
+pub use python::{Call, Stack, Stacks};
 pub use records::decode;
 pub use switches::FORK_COST_NANOS;
 
@@ -25,6 +30,7 @@ use crate::target::{News, RunningTarget, SuspendedTarget, descends_from};
 use crate::trace::{Counters, Coverage, Event, Refusal, Rung, WhyNot};
 use crate::units::{Span, Timestamp, ratio};
 use counters::RunningCounters;
+use python::Interpreters;
 use sampler::{Sampler, Scope};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -77,6 +83,7 @@ pub struct Instruments {
     records: Option<SwitchRecords>,
     counters: Option<RunningCounters>,
     sampler: Sampler,
+    interpreters: Interpreters,
     scope: Scope,
     refusals: Vec<Refusal>,
     timeout: Option<Span>,
@@ -141,6 +148,10 @@ impl Instruments {
         let waits = !disabled.waits && !hidden && (threads || records.is_some());
         // Totals alone are the last rung: what /proc shows besides would be a stage tree without times.
         let visible = !hidden && (threads || records.is_some());
+        if disabled.gil {
+            refuse("gil", WhyNot::Disabled);
+        }
+        let locks = visible && !disabled.gil && options.python != PythonMode::Off;
         let scope = Scope { records: records.is_some(), threads, waits, visible, interval: options.interval };
         let mut sampler = Sampler::new(root, target.pid(), scope);
         let mut waiting = Vec::new();
@@ -153,11 +164,12 @@ impl Instruments {
             records,
             counters,
             sampler,
+            interpreters: Interpreters::new(root, target.pid(), locks),
             scope,
             refusals,
             timeout: options.timeout,
-            jiffies: host::cpu_jiffies(),
-            throttled: host::throttled(),
+            jiffies: None,
+            throttled: None,
             waiting,
             agent,
             held: Vec::new(),
@@ -180,6 +192,8 @@ impl Instruments {
     /// Those of waiting for descriptors and signals.
     pub fn watch(mut self, target: &mut RunningTarget, sink: &mut dyn Sink) -> io::Result<Observation> {
         let started = target.started();
+        // Read when the target runs already: it should not wait for this, and a clock tick is longer than that takes.
+        (self.jiffies, self.throttled) = (host::cpu_jiffies(), host::throttled());
         for event in std::mem::take(&mut self.waiting) {
             sink.event(&event);
         }
@@ -204,10 +218,11 @@ impl Instruments {
             }
             let mut watched = vec![Watched::new(target.signal_fd().as_raw_fd())];
             if let Some(records) = &self.records {
+                pause = pause.min(records.patience());
                 // A ring whose tasks have all ended is always ready; it is drained at every round all the same.
                 watched.extend(records.descriptors().filter(|fd| !hung_up.contains(fd)).map(Watched::new));
             }
-            wait(&mut watched, pause)?;
+            self.pause(&mut watched, now + pause, sink)?;
             hung_up.extend(watched.iter().skip(1).filter(|ring| ring.hung_up).map(|ring| ring.fd));
             let news = if watched[0].readable { target.news()? } else { Vec::new() };
             let mut ended = None;
@@ -222,7 +237,7 @@ impl Instruments {
             let now = clock::monotonic();
             if ended.is_none() {
                 let mut readings = Vec::new();
-                if self.sampler.round(own_pid, &mut |event| readings.push(event))
+                if self.sampler.round(own_pid, &self.interpreters, &mut |event| readings.push(event))
                     && let Some(pid) = self.sampler.outlives_its_records()
                 {
                     lost += self.step_down(now, WhyNot::Privileges { pid }, sink);
@@ -265,6 +280,9 @@ impl Instruments {
         if let Some(why) = self.sampler.waits_refused.take() {
             self.refusals.push(Refusal { source: "waits".to_owned(), why });
         }
+        if let Some(why) = self.interpreters.take_refused() {
+            self.refusals.push(Refusal { source: "gil".to_owned(), why });
+        }
         let left_behind = if probe::proc_is_ours(Path::new("/proc")) {
             left_behind(Path::new("/proc"), own_pid, target.pid())
         } else {
@@ -280,11 +298,30 @@ impl Instruments {
         })
     }
 
+    /// Waits for a descriptor until `until`; meanwhile interpreter locks are read, and nothing else is done.
+    fn pause(&mut self, watched: &mut [Watched], until: Timestamp, sink: &mut dyn Sink) -> io::Result<()> {
+        let mut spent = None;
+        loop {
+            let due = self.interpreters.due().map_or(until, |due| due.min(until));
+            if due < until {
+                spent.get_or_insert_with(clock::process_cpu);
+            }
+            wait(watched, due.since(clock::monotonic()))?;
+            let ready = watched.iter().any(|watched| watched.readable || watched.hung_up);
+            let Some(before) = spent.filter(|_| !ready && clock::monotonic() < until) else { return Ok(()) };
+            let mut readings = Vec::new();
+            spent = Some(self.interpreters.round(before, &mut |event| readings.push(event)));
+            for event in readings {
+                self.emit(event, sink);
+            }
+        }
+    }
+
     /// Everybody below us: by a look at /proc where it is ours, else by the records.
     fn tree(&self, own_pid: u32) -> Vec<u32> {
         let root = Path::new("/proc");
         if probe::proc_is_ours(root) {
-            census::descendants(root, own_pid)
+            census::descendants(root, own_pid, None)
         } else {
             self.sampler.census().pids().collect()
         }
@@ -293,6 +330,7 @@ impl Instruments {
     /// Events of other instruments wait for the switch records of the same time, where there are some, and for the
     /// agent's.
     fn emit(&mut self, event: Event, sink: &mut dyn Sink) {
+        self.interpreters.follow(&event);
         match &mut self.records {
             Some(records) => records.insert(event),
             None if self.agent.is_some() => self.held.push(event),
@@ -336,9 +374,12 @@ impl Instruments {
             return 0;
         };
         let mut lost = 0;
-        let events = records.drain(now, last);
+        records.drain(now, last);
+        let records = &*records;
+        let events = records.settled();
         for (index, event) in events.iter().enumerate() {
             self.sampler.follow(event);
+            self.interpreters.follow(event);
             sink.event(event);
             match event {
                 Event::Lost { records, .. } => lost += records,
@@ -348,6 +389,7 @@ impl Instruments {
                         .iter()
                         .take(SOON)
                         .any(|later| matches!(later, Event::Exit { ids: ended, .. } if ended == ids));
+                    let gone = gone || records.is_ending(*ids);
                     if !gone && let Some(program) = self.sampler.program(ids.pid, *at) {
                         sink.event(&program);
                     }
@@ -389,8 +431,7 @@ fn is_ours(sampler: &Sampler, pid: u32) -> bool {
     !sampler.census().threads(pid).is_empty() || !probe::proc_is_ours(root) || descends_from(pid, std::process::id())
 }
 
-/// Living descendants of ours but the target itself, which is a zombie by now.
+/// Living descendants of ours but the target itself, which is a zombie by now and has no children any more.
 fn left_behind(root: &Path, own_pid: u32, target: u32) -> u32 {
-    let all = census::descendants(root, own_pid);
-    all.into_iter().filter(|&pid| pid != target && census::lives(root, pid)).count() as u32
+    census::descendants(root, own_pid, Some(target)).into_iter().filter(|&pid| census::lives(root, pid)).count() as u32
 }

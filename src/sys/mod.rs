@@ -6,6 +6,7 @@ pub mod environment;
 pub mod identity;
 pub mod inherited;
 pub mod launch;
+pub mod memory;
 pub mod memory_disk;
 pub mod poll;
 pub mod process;

@@ -81,6 +81,13 @@ pub enum WhyNot {
     NoPrivateFolder(i32),
     /// The `python3` on `PATH` runs and does not load the agent.
     AgentSilent,
+    /// The target's memory may not be read (ptrace scope, a set-uid target, a missing capability).
+    MemoryHidden {
+        /// `kernel.yama.ptrace_scope`, where the kernel has it.
+        ptrace_scope: Option<i64>,
+    },
+    /// A seccomp filter or a security module refuses to read any process's memory; the errno.
+    MemoryFiltered(i32),
 }
 
 impl fmt::Display for WhyNot {
@@ -125,6 +132,17 @@ impl fmt::Display for WhyNot {
                 out,
                 "the kernel ended the switch records of process {pid}, which runs on with privileges (set-uid, sudo)"
             ),
+            WhyNot::MemoryHidden { ptrace_scope: Some(scope) } if *scope > 1 => {
+                write!(out, "the target's memory may not be read: `kernel.yama.ptrace_scope` is {scope}")
+            }
+            WhyNot::MemoryHidden { .. } => {
+                write!(out, "the target's memory may not be read: it has privileges that poolpick does not")
+            }
+            WhyNot::MemoryFiltered(errno) => write!(
+                out,
+                "`process_vm_readv` is refused ({}) by a seccomp filter, as in a container without `SYS_PTRACE`, or a security module",
+                errno_name(*errno)
+            ),
             WhyNot::Errno(errno) => write!(out, "refused with {}", errno_name(*errno)),
             WhyNot::NoPrivateFolder(errno) => {
                 write!(out, "no private directory for it can be made where temporary files go ({})", errno_name(*errno))
@@ -144,11 +162,15 @@ impl WhyNot {
             WhyNot::LockedMemory { .. } => Some("sudo sysctl kernel.perf_event_mlock_kb=516"),
             WhyNot::OpenFiles => Some("ulimit -n 4096"),
             WhyNot::ProcHidden => Some("sudo mount -o remount,hidepid=0 /proc"),
-            WhyNot::SyscallHidden { ptrace_scope: Some(scope) } if *scope > 1 => {
+            WhyNot::SyscallHidden { ptrace_scope: Some(scope) }
+            | WhyNot::MemoryHidden { ptrace_scope: Some(scope) }
+                if *scope > 1 =>
+            {
                 Some("sudo sysctl kernel.yama.ptrace_scope=1")
             }
-            WhyNot::SyscallHidden { .. } => None,
             WhyNot::NoPrivateFolder(_) => Some("export TMPDIR=/var/tmp"),
+            WhyNot::SyscallHidden { .. } | WhyNot::MemoryHidden { .. } => None,
+            WhyNot::MemoryFiltered(_) => Some("docker run --cap-add SYS_PTRACE …"),
             WhyNot::Unsupported(_)
             | WhyNot::NoSchedstat
             | WhyNot::ForksTooFast { .. }

@@ -1,0 +1,79 @@
+//! The Python stacks of a process's threads, by py-spy, without stopping it. Dear beside a burst: the first look at a
+//! process parses its interpreter's file, so it is for low rates.
+
+use py_spy::config::LockingStrategy;
+use py_spy::{Config, PythonSpy};
+use rustc_hash::FxHashMap;
+
+/// Most processes that are kept open.
+const MOST_PROCESSES: usize = 64;
+
+/// A call on a stack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// The function's name.
+    pub function: String,
+    /// Its source file.
+    pub file: String,
+    /// The line that it is at.
+    pub line: Option<u32>,
+}
+
+/// What a thread that is not idle was doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stack {
+    /// Its native id, where the interpreter tells (3.11 and later).
+    pub tid: Option<u32>,
+    /// Whether it held the interpreter lock.
+    pub holds_gil: bool,
+    /// Calls, the innermost first.
+    pub calls: Vec<Call>,
+}
+
+/// Reads stacks.
+#[derive(Default)]
+pub struct Stacks {
+    spies: FxHashMap<u32, PythonSpy>,
+}
+
+impl std::fmt::Debug for Stacks {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Stacks").field("processes", &self.spies.len()).finish()
+    }
+}
+
+impl Stacks {
+    /// The stacks of all threads of a process that are not idle; `None` where they cannot be read, as in the middle of
+    /// a change.
+    pub fn of(&mut self, pid: u32) -> Option<Vec<Stack>> {
+        if !self.spies.contains_key(&pid) {
+            if self.spies.len() >= MOST_PROCESSES {
+                self.spies.clear();
+            }
+            let config =
+                Config { blocking: LockingStrategy::NonBlocking, collect_thread_names: false, ..Config::default() };
+            self.spies.insert(pid, PythonSpy::new(i32::try_from(pid).ok()?, &config).ok()?);
+        }
+        let traces = self.spies.get_mut(&pid)?.get_stack_traces().ok()?;
+        let call = |frame: py_spy::Frame| Call {
+            function: frame.name,
+            file: frame.filename,
+            line: u32::try_from(frame.line).ok().filter(|&line| line > 0),
+        };
+        let active = traces.into_iter().filter(|trace| trace.active);
+        Some(
+            active
+                .map(|trace| Stack {
+                    tid: trace.os_thread_id.and_then(|tid| u32::try_from(tid).ok()),
+                    holds_gil: trace.owns_gil,
+                    calls: trace.frames.into_iter().map(call).collect(),
+                })
+                .collect(),
+        )
+    }
+
+    /// A process ended or runs another program.
+    pub fn forget(&mut self, pid: u32) {
+        self.spies.remove(&pid);
+    }
+}
