@@ -14,6 +14,8 @@ pub mod timeline;
 
 pub mod stages;
 
+pub mod predict;
+
 pub mod verdict;
 
 pub mod report;

@@ -1,8 +1,9 @@
 //! The trace as a file: what is written is read back, and whatever else is read is an error that says what is wrong.
 
 use poolpick::trace::{
-    Blocking, Counters, Coverage, Event, Footer, Header, Host, Ids, ProcessReading, Reader, Refusal, Rung, Rusage,
-    SwitchOut, ThreadReading, Trace, TraceError, WhyNot, Writer,
+    AgentFact, Blocking, Counters, Coverage, Direction, Event, Footer, GilAccess, GilHolder, GilRun, GilSample, Header,
+    Host, Ids, PayloadReading, ProcessReading, Reader, Refusal, Rung, RunsUnder, Rusage, StageDefinition, SwitchOut,
+    TaskEnd, TaskKind, TaskTotals, ThreadReading, Trace, TraceError, WhyNot, Writer,
 };
 use poolpick::units::{Span, Timestamp};
 use proptest::collection::vec;
@@ -90,6 +91,37 @@ fn program(argv: Vec<String>) -> Event {
     Event::Program { at: Timestamp(1), pid: 2, parent: 1, exe: Some("/usr/bin/python3".into()), argv }
 }
 
+fn note(detail: String) -> Event {
+    let fact = AgentFact::Note { stage: None, code: "shared-state".into(), detail };
+    Event::Agent { at: Timestamp(1), pid: 2, fact }
+}
+
+/// A stage all of whose texts are this one.
+fn defined(text: String) -> Event {
+    let definition = StageDefinition {
+        stage: 3,
+        kind: TaskKind::Function,
+        executor: RunsUnder::Process,
+        workers: Some(2),
+        name: text.clone(),
+        module: text.clone(),
+        file: text.clone(),
+        line: Some(7),
+        pool: text.clone(),
+        start_method: Some(text),
+    };
+    Event::Agent { at: Timestamp(1), pid: 2, fact: AgentFact::Stage(Box::new(definition)) }
+}
+
+fn gil(runs: usize) -> Event {
+    let run = GilRun { holder: GilHolder::Nobody, reads: 1 };
+    Event::Gil { at: Timestamp(1), pid: 2, sample: GilSample { runs: vec![run; runs], length: Span(1) } }
+}
+
+fn refused(why: String) -> Event {
+    Event::Interpreter { at: Timestamp(1), pid: 2, version: (3, 11, 2), gil: GilAccess::Refused(why) }
+}
+
 prop_compose! {
     fn at()(nanos: u64) -> Timestamp { Timestamp(nanos) }
 }
@@ -129,6 +161,116 @@ prop_compose! {
     }
 }
 
+prop_compose! {
+    fn task_end()(
+        wall in span(), cpu in option::of(span()), tasks: u32, failed: bool, slice: bool, unbegun: bool,
+    ) -> TaskEnd {
+        TaskEnd { wall, cpu, tasks, failed, slice, unbegun }
+    }
+}
+
+prop_compose! {
+    fn totals()(
+        counts: (u64, u64, u64, u64, u64), spans in (span(), span(), span()),
+        others: (u64, u64, u64, u64), estimated: bool,
+    ) -> TaskTotals {
+        TaskTotals {
+            count: counts.0, failed: counts.1, timed: counts.2, cpu_timed: counts.3, queue_timed: counts.4,
+            wall: spans.0, cpu: spans.1, queue: spans.2,
+            queue_most: others.0, unretrieved: others.1, running: others.2, cancelled: others.3, estimated,
+        }
+    }
+}
+
+fn any_of<T: Copy + std::fmt::Debug, const N: usize>(all: [T; N]) -> impl Strategy<Value = T> {
+    (0..N).prop_map(move |index| all[index])
+}
+
+prop_compose! {
+    fn definition()(
+        stage: u16,
+        kind in any_of([TaskKind::Function, TaskKind::Coroutine, TaskKind::Mark, TaskKind::Named]),
+        executor in any_of([
+            RunsUnder::Unknown, RunsUnder::Serial, RunsUnder::Thread, RunsUnder::Process, RunsUnder::Interpreter,
+            RunsUnder::Asyncio,
+        ]),
+        numbers: (Option<u32>, Option<u32>),
+        texts in (".{0,20}", ".{0,20}", ".{0,20}", ".{0,20}", option::of(".{0,10}")),
+    ) -> StageDefinition {
+        let (workers, line) = numbers;
+        let (name, module, file, pool, start_method) = texts;
+        StageDefinition { stage, kind, executor, workers, name, module, file, line, pool, start_method }
+    }
+}
+
+fn gil_access() -> impl Strategy<Value = GilAccess> {
+    prop_oneof![
+        Just(GilAccess::Read),
+        Just(GilAccess::Absent),
+        Just(GilAccess::Several),
+        ".{0,20}".prop_map(GilAccess::Refused),
+    ]
+}
+
+fn gil_sample() -> impl Strategy<Value = GilSample> {
+    let holder =
+        prop_oneof![Just(GilHolder::Nobody), any::<u32>().prop_map(GilHolder::Thread), Just(GilHolder::Unknown)];
+    let run = (holder, any::<u16>()).prop_map(|(holder, reads)| GilRun { holder, reads });
+    (vec(run, 1..6), span()).prop_map(|(runs, length)| GilSample { runs, length })
+}
+
+/// Every variant of `AgentFact`; the match is here so that a new variant cannot be forgotten.
+fn fact() -> impl Strategy<Value = AgentFact> {
+    fn listed(fact: &AgentFact) {
+        match fact {
+            AgentFact::Began { .. } | AgentFact::Stage(_) | AgentFact::Totals { .. } => {}
+            AgentFact::Coroutine { .. } | AgentFact::Queue { .. } | AgentFact::Payload { .. } => {}
+            AgentFact::Stall { .. } | AgentFact::Note { .. } | AgentFact::Cost { .. } => {}
+        }
+    }
+    let coroutine = (any::<u16>(), span(), span(), span(), any::<u32>(), any::<bool>());
+    let direction = any_of([Direction::Argument, Direction::Result]);
+    let payload = (direction, any::<u64>(), span(), option::of(span()), any::<bool>());
+    let payload = payload.prop_map(|(direction, bytes, pickle, unpickle, extrapolated)| PayloadReading {
+        direction,
+        bytes,
+        pickle,
+        unpickle,
+        extrapolated,
+    });
+    let began = (any::<u32>(), any::<bool>(), any::<bool>());
+    prop_oneof![
+        began.prop_map(|(hexversion, free_threaded, forked)| AgentFact::Began { hexversion, free_threaded, forked }),
+        definition().prop_map(|definition| AgentFact::Stage(Box::new(definition))),
+        (any::<u16>(), totals()).prop_map(|(stage, totals)| AgentFact::Totals { stage, totals: Box::new(totals) }),
+        coroutine.prop_map(|(stage, wall, own, ready, slices, failed)| AgentFact::Coroutine {
+            stage,
+            wall,
+            own,
+            ready,
+            slices,
+            failed,
+        }),
+        (any::<u16>(), any::<u64>(), any::<u64>()).prop_map(|(stage, depth, workers)| AgentFact::Queue {
+            stage,
+            depth,
+            workers
+        }),
+        (any::<u16>(), payload).prop_map(|(stage, reading)| AgentFact::Payload { stage, reading }),
+        (any::<u16>(), span()).prop_map(|(stage, length)| AgentFact::Stall { stage, length }),
+        (any::<Option<u16>>(), ".{0,20}", ".{0,60}").prop_map(|(stage, code, detail)| AgentFact::Note {
+            stage,
+            code,
+            detail
+        }),
+        (span(), any::<u64>()).prop_map(|(spent, dropped)| AgentFact::Cost { spent, dropped }),
+    ]
+    .prop_map(|fact| {
+        listed(&fact);
+        fact
+    })
+}
+
 /// Every variant of `Event`; the match is here so that a new variant cannot be forgotten.
 fn event() -> impl Strategy<Value = Event> {
     fn listed(event: &Event) {
@@ -137,6 +279,8 @@ fn event() -> impl Strategy<Value = Event> {
             Event::Exec { .. } | Event::Program { .. } | Event::Lost { .. } | Event::SwitchesEnd { .. } => {}
             Event::Thread { .. } | Event::Process { .. } | Event::Waiting { .. } | Event::Gone { .. } => {}
             Event::Stopped { .. } | Event::Continued { .. } | Event::HostIdle { .. } => {}
+            Event::Interpreter { .. } | Event::Gil { .. } => {}
+            Event::TaskBegin { .. } | Event::TaskEnd { .. } | Event::Agent { .. } => {}
         }
     }
     let why = prop_oneof![Just(SwitchOut::Preempted), Just(SwitchOut::Blocked)];
@@ -144,6 +288,8 @@ fn event() -> impl Strategy<Value = Event> {
     let program = (at(), any::<u32>(), any::<u32>(), option::of(".{0,40}"), vec(".{0,40}", 0..8));
     let process = (at(), any::<u32>(), any::<Option<u32>>(), process_reading());
     let idle = (at(), 0.0..=1.0, option::of(span()));
+    let interpreter = (at(), any::<u32>(), any::<(u8, u8, u8)>(), gil_access());
+    let begin = (at(), ids(), any::<u16>(), option::of(span()), any::<bool>());
     prop_oneof![
         (at(), ids()).prop_map(|(at, ids)| Event::SwitchIn { at, ids }),
         (at(), ids(), why).prop_map(|(at, ids, why)| Event::SwitchOut { at, ids, why }),
@@ -160,6 +306,16 @@ fn event() -> impl Strategy<Value = Event> {
         at().prop_map(|at| Event::Stopped { at }),
         at().prop_map(|at| Event::Continued { at }),
         idle.prop_map(|(at, share, throttled)| Event::HostIdle { at, share, throttled }),
+        interpreter.prop_map(|(at, pid, version, gil)| Event::Interpreter { at, pid, version, gil }),
+        (at(), any::<u32>(), gil_sample()).prop_map(|(at, pid, sample)| Event::Gil { at, pid, sample }),
+        begin.prop_map(|(at, ids, stage, queued, slice)| Event::TaskBegin { at, ids, stage, queued, slice }),
+        (at(), ids(), any::<u16>(), task_end()).prop_map(|(at, ids, stage, end)| Event::TaskEnd {
+            at,
+            ids,
+            stage,
+            end
+        }),
+        (at(), any::<u32>(), fact()).prop_map(|(at, pid, fact)| Event::Agent { at, pid, fact }),
     ]
     .prop_map(|event| {
         listed(&event);
@@ -317,6 +473,10 @@ fn implausible_strings_and_lists_are_malformed() {
     let cases = [
         (program(vec!["x".repeat((64 << 10) + 1)]), "a string has `65537` bytes"),
         (program(vec![String::new(); 4097]), "a list has `4097` entries"),
+        (note("x".repeat((64 << 10) + 1)), "a string has `65537` bytes"),
+        (defined("x".repeat((64 << 10) + 1)), "a string has `65537` bytes"),
+        (gil(4097), "a list has `4097` entries"),
+        (refused("x".repeat((64 << 10) + 1)), "a string has `65537` bytes"),
     ];
     for (event, words) in cases {
         let payload = postcard::to_stdvec(&event).unwrap();
@@ -336,6 +496,10 @@ fn what_is_too_long_to_be_read_is_cut_when_written() {
         program(vec!["a".into(); 100_000]),
         Event::Program { at: Timestamp(1), pid: 2, parent: 1, exe: Some(long.clone()), argv: vec!["x".into(); 4096] },
         Event::Exec { at: Timestamp(1), ids, name: long.clone() },
+        defined(long.clone()),
+        note(long.clone()),
+        refused(long.clone()),
+        gil(100_000),
     ];
     let argv_header = Header { argv: vec![long.clone(); 3], version: long, ..header() };
     let mut writer = Writer::new(Vec::new(), &argv_header).unwrap();
@@ -347,6 +511,11 @@ fn what_is_too_long_to_be_read_is_cut_when_written() {
     assert!(argv[1].len() > 30_000 && argv[1].chars().all(|letter| letter == 'ü'));
     let Event::Program { argv, .. } = &trace.events[1] else { panic!("the order changed") };
     assert_eq!(argv.len(), 4096);
+    let Event::Agent { fact: AgentFact::Stage(stage), .. } = &trace.events[4] else { panic!("the order changed") };
+    assert!(stage.name.len() > 4096 && stage.start_method.as_ref().is_some_and(|method| method.len() > 4096));
+    assert_eq!((stage.stage, stage.workers, stage.line), (3, Some(2), Some(7)));
+    let Event::Gil { sample, .. } = &trace.events[7] else { panic!("the order changed") };
+    assert_eq!(sample.runs.len(), 4096);
 }
 
 /// A disk with this much room left.

@@ -2,8 +2,9 @@
 
 use super::args::JudgeArgs;
 use crate::calibrate::{self, CostModel};
-use crate::report::{Assembly, Judged, Report, assemble};
-use crate::stages::{Stage, Stages, Totals, average, segment};
+use crate::predict::Costs;
+use crate::report::{Assembly, Judged, Python, Report, assemble};
+use crate::stages::{GilEvidence, PayloadSums, SeenTasks, Stage, Stages, Totals, average, segment};
 use crate::timeline::{Image, Records, Timeline};
 use crate::trace::{Footer, Header, Rung, Rusage};
 use crate::verdict::{Capacity, Executor, Payload, PayloadSource, Thresholds, judge};
@@ -66,10 +67,11 @@ pub fn analyse(runs: &[Recorded<'_>], questions: &Questions, mut notes: Vec<Stri
     let capacity = Capacity { cores: cores(last), memory_bytes: host.memory_limit_bytes };
     let mut model: Option<CostModel> = None;
     let declared = questions.executor;
+    let costs: Option<Costs> = None;
     let mut judged = Vec::new();
     for stage in &stages.stages {
         let payload = payload(stage, questions, &mut model);
-        let judgement = judge(stage, declared, payload.as_ref(), &capacity, &questions.thresholds);
+        let judgement = judge(stage, declared, payload.as_ref(), &capacity, costs.as_ref(), &questions.thresholds);
         judged.push((stage, payload, judgement));
     }
     if let Some(model) = &model {
@@ -105,8 +107,21 @@ pub fn analyse(runs: &[Recorded<'_>], questions: &Questions, mut notes: Vec<Stri
         thresholds: questions.thresholds,
         shown_arguments: shown,
         runs: runs.len() as u32,
+        python: told_by(&stages),
         notes,
     }))
+}
+
+/// What told about Python: agents where there are stages of theirs, else the lock's readings.
+fn told_by(stages: &Stages) -> Python {
+    let any = |of: fn(&Stage) -> bool| stages.stages.iter().any(of);
+    if any(|stage| stage.tasks.is_some()) {
+        Python::Agent
+    } else if any(|stage| matches!(stage.gil, GilEvidence::Measured(_) | GilEvidence::Absent)) {
+        Python::Sample
+    } else {
+        Python::None
+    }
 }
 
 fn totals_of(footer: &Footer) -> Totals {
@@ -132,6 +147,12 @@ fn cores(run: &Recorded<'_>) -> f64 {
 
 /// What one task of the stage would have to move, with its price where that can matter.
 fn payload(stage: &Stage, questions: &Questions, model: &mut Option<CostModel>) -> Option<Payload> {
+    if let Some(tasks) = &stage.tasks
+        && questions.payload_in.is_none()
+        && questions.payload_out.is_none()
+    {
+        return measured_payload(tasks);
+    }
     let per_task = |bytes: Option<u64>| bytes.map(|bytes| bytes / stage.processes.max(1));
     let (argument_bytes, result_bytes, source) = if questions.payload_in.is_some() || questions.payload_out.is_some() {
         (questions.payload_in, questions.payload_out, PayloadSource::Declared)
@@ -145,10 +166,19 @@ fn payload(stage: &Stage, questions: &Questions, model: &mut Option<CostModel>) 
     if argument_bytes.is_none() && result_bytes.is_none() {
         return None;
     }
-    let mut payload = Payload { argument_bytes, result_bytes, source, seconds: None };
+    let mut payload = Payload {
+        argument_bytes,
+        result_bytes,
+        source,
+        seconds: None,
+        picklable: None,
+        parent_seconds: None,
+        worker_seconds: None,
+    };
     let total = argument_bytes.unwrap_or(0).saturating_add(result_bytes.unwrap_or(0));
     let matters = match source {
         PayloadSource::Declared => true,
+        PayloadSource::Measured | PayloadSource::Unknown => false,
         PayloadSource::Files => total > SMALL_PAYLOAD,
         PayloadSource::UpperBound => {
             total as f64 * DEAREST_BYTE > questions.thresholds.ipc * stage.process_seconds().unwrap_or(f64::INFINITY)
@@ -160,6 +190,35 @@ fn payload(stage: &Stage, questions: &Questions, model: &mut Option<CostModel>) 
         payload.seconds = price(argument_bytes).zip(price(result_bytes)).map(|(there, back)| there + back);
     }
     Some(payload)
+}
+
+/// What the agent pickled of a stage's tasks.
+fn measured_payload(tasks: &SeenTasks) -> Option<Payload> {
+    let refused = tasks.notes.iter().any(|note| note.code == "not-picklable");
+    let (arguments, results) = (&tasks.arguments, &tasks.results);
+    let bytes = |sums: &PayloadSums| sums.mean_bytes().map(|bytes| bytes.round() as u64);
+    if arguments.count + results.count == 0 {
+        return refused.then_some(Payload {
+            argument_bytes: None,
+            result_bytes: None,
+            source: PayloadSource::Unknown,
+            seconds: None,
+            picklable: Some(false),
+            parent_seconds: None,
+            worker_seconds: None,
+        });
+    }
+    // A call without arguments, or without a result, moves next to nothing that way.
+    let seconds = arguments.mean_seconds().unwrap_or(0.0) + results.mean_seconds().unwrap_or(0.0);
+    Some(Payload {
+        argument_bytes: bytes(arguments),
+        result_bytes: bytes(results),
+        source: PayloadSource::Measured,
+        seconds: Some(seconds),
+        picklable: Some(!refused),
+        parent_seconds: Some(arguments.pickle_seconds() + results.unpickle_seconds()),
+        worker_seconds: Some(arguments.unpickle_seconds() + results.pickle_seconds()),
+    })
 }
 
 /// What the price of payloads rests on.

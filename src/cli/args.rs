@@ -6,6 +6,7 @@ use bytesize::ByteSize;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -140,6 +141,59 @@ fn parse_size(text: &str) -> Result<u64, String> {
     }
 }
 
+/// A function that is a stage: `NAME=MODULE:FUNCTION`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedStage {
+    /// What the report calls it.
+    pub name: String,
+    /// Where the function is imported from.
+    pub module: String,
+    /// Its path in there, as `Class.method`.
+    pub function: String,
+}
+
+impl fmt::Display for NamedStage {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}={}:{}", self.name, self.module, self.function)
+    }
+}
+
+/// Longest part of a `--stage`: what is longer fits no channel.
+const LONGEST_STAGE: usize = 512;
+
+fn parse_stage(text: &str) -> Result<NamedStage, String> {
+    let (name, path) = text.split_once('=').ok_or("it is NAME=MODULE:FUNCTION, as `parse=etl.steps:parse`")?;
+    let (module, function) = path
+        .split_once(':')
+        .or_else(|| path.rsplit_once('.'))
+        .ok_or_else(|| format!("`{path}` names no function; it is MODULE:FUNCTION, as `etl.steps:parse`"))?;
+    if name.trim().is_empty() {
+        return Err("the name is missing".to_owned());
+    }
+    if text.contains(|letter: char| letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}')) {
+        return Err("it holds a line break or another control character".to_owned());
+    }
+    let plain = |word: &str| !word.is_empty() && !word.contains(|letter: char| letter.is_whitespace() || letter == ':');
+    if !module.split('.').all(plain) {
+        return Err(format!("`{module}` is no module; it is MODULE:FUNCTION, as `etl.steps:parse`"));
+    }
+    if !function.split('.').all(is_identifier) {
+        return Err(format!("`{function}` is no function; it is its name in the module, as `parse` or `Parser.parse`"));
+    }
+    if [name, module, function].iter().any(|part| part.len() > LONGEST_STAGE) {
+        return Err(format!("a part of it has more than {LONGEST_STAGE} bytes"));
+    }
+    let own = str::to_owned;
+    Ok(NamedStage { name: own(name), module: own(module), function: own(function) })
+}
+
+/// Whether Python would take it for a name, or almost: its rules for letters differ in rare scripts.
+fn is_identifier(word: &str) -> bool {
+    let mut letters = word.chars();
+    letters.next().is_some_and(|first| first.is_alphabetic() || first == '_')
+        && letters.all(|letter| letter.is_alphanumeric() || letter == '_')
+}
+
 fn parse_share(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
@@ -159,6 +213,17 @@ pub struct ThresholdArgs {
     /// Above this share of its latency a payload is too dear for processes
     #[arg(long, value_name = "SHARE", default_value = "0.15", value_parser = parse_share)]
     pub ipc_threshold: f64,
+}
+
+/// How Python programs are looked into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PythonArg {
+    /// By a small agent that the interpreter loads, and from outside
+    Agent,
+    /// From outside alone: nothing is added to the environment
+    Sample,
+    /// Not at all: a Python program is like any other
+    Off,
 }
 
 /// Where the report goes and how it looks.
@@ -212,6 +277,12 @@ pub struct ProfileArgs {
     /// Time between two rounds of sampling [default: 10ms, and longer where that would cost over 0.6 % of a core]
     #[arg(long, value_name = "TIME", value_parser = parse_interval)]
     pub interval: Option<Duration>,
+    /// How to look into Python programs
+    #[arg(long, value_name = "HOW", default_value = "agent")]
+    pub python: PythonArg,
+    /// A Python function whose direct calls are a stage of this name (may be given several times)
+    #[arg(long, value_name = "NAME=MODULE:FUNCTION", value_parser = parse_stage)]
+    pub stage: Vec<NamedStage>,
     /// Thresholds.
     #[command(flatten)]
     pub thresholds: ThresholdArgs,

@@ -1,12 +1,12 @@
 //! `poolpick profile`: open the outputs, run the command, judge it, write the report, end as the command did.
 
 use super::analyse::{Questions, Recorded, analyse};
-use super::args::ProfileArgs;
+use super::args::{ProfileArgs, PythonArg};
 use super::exit::{Failure, TIMED_OUT};
 use super::output::{Outputs, Stream};
 use super::say;
 use super::session::{self, Plan, Run};
-use crate::observe::{DISABLE, Disabled, Options};
+use crate::observe::{DISABLE, Disabled, Options, PythonMode};
 use crate::units::Span;
 use crate::verdict::Thresholds;
 use anyhow::Result;
@@ -15,6 +15,9 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
+/// More named functions than this leave the agent no room for stages that it finds.
+const MOST_STAGES: usize = 100;
+
 /// Runs the command and reports on it.
 ///
 /// # Errors
@@ -22,6 +25,7 @@ use std::time::Duration;
 pub fn run(arguments: &ProfileArgs, cpu_before: Span) -> Result<ExitCode> {
     let thresholds = thresholds(arguments)?;
     let disabled = Disabled::parse(&std::env::var(DISABLE).unwrap_or_default()).map_err(Failure::from)?;
+    let stages = stages(arguments)?;
     let outputs = Outputs::open(&arguments.output, arguments.quiet, Stream::Stderr)?;
     if let Some(path) = &arguments.record {
         outputs.refuse(path)?;
@@ -32,7 +36,16 @@ pub fn run(arguments: &ProfileArgs, cpu_before: Span) -> Result<ExitCode> {
         .map(|path| File::create(path).map_err(|source| Failure::Output { path: path.clone(), source }));
     let mut record = record.transpose()?;
     let span = |duration: Duration| Span(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
-    let options = Options { disabled, interval: arguments.interval.map(span), timeout: arguments.timeout.map(span) };
+    let options = Options {
+        disabled,
+        interval: arguments.interval.map(span),
+        timeout: arguments.timeout.map(span),
+        python: match arguments.python {
+            PythonArg::Agent => PythonMode::Agent,
+            PythonArg::Sample => PythonMode::Sample,
+            PythonArg::Off => PythonMode::Off,
+        },
+    };
     let mut runs: Vec<Run> = Vec::new();
     for number in 0..arguments.warmup + arguments.runs {
         let warmup = number < arguments.warmup;
@@ -41,6 +54,7 @@ pub fn run(arguments: &ProfileArgs, cpu_before: Span) -> Result<ExitCode> {
             command: &arguments.command,
             stdout_to_stderr: outputs.takes_stdout(),
             options,
+            stages: &stages,
             live: !arguments.quiet && std::io::stderr().is_terminal(),
             thresholds,
             record: if last { record.take() } else { None },
@@ -82,6 +96,27 @@ pub fn run(arguments: &ProfileArgs, cpu_before: Span) -> Result<ExitCode> {
         return Ok(ExitCode::from(TIMED_OUT));
     }
     Ok(last.exit.pass_on())
+}
+
+/// The named functions as the agent reads them.
+fn stages(arguments: &ProfileArgs) -> Result<Vec<String>, Failure> {
+    let named = &arguments.stage;
+    if !named.is_empty() && arguments.python != PythonArg::Agent {
+        let message =
+            "`--stage` needs `--python agent`: only the agent sees calls of a function; hint: leave out `--python`";
+        return Err(Failure::Misuse(message.to_owned()));
+    }
+    if named.len() > MOST_STAGES {
+        let message = format!("`--stage` is given `{}` times; hint: it can be given {MOST_STAGES} times", named.len());
+        return Err(Failure::Misuse(message));
+    }
+    for (index, stage) in named.iter().enumerate() {
+        if named[..index].iter().any(|before| before.name == stage.name) {
+            let message = format!("`--stage` has two functions called `{}`; hint: give each its own name", stage.name);
+            return Err(Failure::Misuse(message));
+        }
+    }
+    Ok(named.iter().map(ToString::to_string).collect())
 }
 
 fn thresholds(arguments: &ProfileArgs) -> Result<Thresholds, Failure> {

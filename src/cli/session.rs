@@ -2,13 +2,15 @@
 
 use super::exit::Failure;
 use super::live::Live;
-use crate::observe::{Instruments, Options, Sink, survey};
+use crate::observe::{Agent, Instruments, Options, Sink, survey};
 use crate::sys::clock;
 use crate::target::{ExitKind, ResourceUse, TargetExit, TargetSpec};
 use crate::timeline::{Timeline, TimelineBuilder};
 use crate::trace::{Event, Footer, Header, Rung, Rusage, Writer};
 use crate::units::{Span, Timestamp};
 use crate::verdict::Thresholds;
+use procfs::FromRead;
+use procfs::process::StatM;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufWriter};
@@ -41,6 +43,8 @@ pub struct Plan<'a> {
     pub stdout_to_stderr: bool,
     /// What to measure with.
     pub options: Options,
+    /// Functions that are stages, as the agent is told of them.
+    pub stages: &'a [String],
     /// Show the live line.
     pub live: bool,
     /// For the live line.
@@ -91,10 +95,16 @@ impl Sink for Recorder {
 /// Where the target cannot be started, or the system refuses to wait for it.
 pub fn run(plan: Plan<'_>) -> Result<Run, Failure> {
     let fork_rss_bytes = own_rss_bytes();
-    let spec = TargetSpec { argv: plan.command.to_vec(), stdout_to_stderr: plan.stdout_to_stderr };
+    let agent = Agent::prepare(&plan.options);
+    let environment = agent.as_ref().and_then(|agent| agent.as_ref().ok()).map(|agent| agent.environment(plan.stages));
+    let spec = TargetSpec {
+        argv: plan.command.to_vec(),
+        stdout_to_stderr: plan.stdout_to_stderr,
+        environment: environment.unwrap_or_default(),
+    };
     let started_at = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
     let suspended = spec.suspend()?;
-    let instruments = Instruments::attach(&suspended, &plan.options);
+    let instruments = Instruments::attach(&suspended, &plan.options, agent);
     let rung = instruments.rung();
     let mut target = suspended.resume()?;
     let header = Header {
@@ -167,7 +177,5 @@ fn usage(usage: ResourceUse) -> Rusage {
 
 /// What the child starts its `peak_rss` with: our own.
 fn own_rss_bytes() -> u64 {
-    procfs::process::Process::myself()
-        .and_then(|myself| myself.statm())
-        .map_or(0, |statm| statm.resident.saturating_mul(procfs::page_size()))
+    StatM::from_file("/proc/self/statm").map_or(0, |statm| statm.resident.saturating_mul(procfs::page_size()))
 }

@@ -3,9 +3,13 @@
 mod asymptotic;
 mod batch_means;
 mod change_point;
+mod closed_network;
 mod student;
+mod wilson;
 
 pub use asymptotic::{saturation_point, thread_of_children_bound};
 pub use batch_means::{BatchRatio, ratio_of_batches, spread_of_runs};
 pub use change_point::{Segment, change_points};
+pub use closed_network::closed_throughput;
 pub use student::two_sided_95;
+pub use wilson::wilson;

@@ -1,5 +1,6 @@
 //! Who lives: the processes and threads of the tree, from switch records where there are some, else by walking /proc.
 
+use super::files::{Files, LARGEST, Which};
 use crate::trace::{Event, Ids, SwitchOut};
 use procfs::process::Process;
 use rustc_hash::FxHashMap;
@@ -17,6 +18,8 @@ pub struct Member {
     pub threads: Vec<u32>,
     /// The kernel's name of its program when it was last looked at (the rung without records).
     pub comm: Option<String>,
+    /// Threads that had children when it was last walked.
+    forkers: Vec<u32>,
     handle: Option<Process>,
     /// Seen in the current walk.
     seen: bool,
@@ -34,10 +37,18 @@ pub struct Census {
     /// Threads that blocked lately, written round and round.
     recent: [Option<Ids>; RECENT],
     recent_next: usize,
+    /// Counts walks.
+    turn: usize,
 }
 
 /// How many of the threads that blocked last are remembered.
 const RECENT: usize = 32;
+
+/// Of a process with more threads than this not all are asked for children in one walk.
+const MOST_ASKED: usize = 64;
+
+/// Bytes that the number of a process may take, with its space.
+const ROOM_FOR_A_NUMBER: usize = 16;
 
 /// Most ended processes that are checked at once.
 const MOST_CHECKED: usize = 16;
@@ -53,6 +64,7 @@ impl Census {
             ended: Vec::new(),
             recent: [None; RECENT],
             recent_next: 0,
+            turn: 0,
         };
         census.add(Ids { pid: target, tid: target });
         census
@@ -80,6 +92,7 @@ impl Census {
         let member = self.members.entry(ids.pid).or_insert_with(|| Member {
             threads: Vec::new(),
             comm: None,
+            forkers: Vec::new(),
             handle: None,
             seen: true,
         });
@@ -151,38 +164,47 @@ impl Census {
     /// Walks the tree in /proc from the target and from our own children (orphans come to us as sub-reaper). Returns
     /// `Gone`, and `Exec` with the process's new name, for those whose program changed; who is new is told by `Fork`
     /// without a time of birth, so the caller reads them at once.
-    pub fn walk(&mut self, own_pid: u32, found: &mut Walk) {
+    pub fn walk(&mut self, own_pid: u32, files: &mut Files, found: &mut Walk) {
+        self.turn = self.turn.wrapping_add(1);
         for member in self.members.values_mut() {
             member.seen = false;
         }
         let mut stack = vec![(self.target, own_pid)];
-        stack.extend(
-            children(&self.root, own_pid).into_iter().filter(|&pid| pid != self.target).map(|pid| (pid, own_pid)),
-        );
+        let own = own_children(own_pid, files);
+        stack.extend(own.into_iter().filter(|&pid| pid != self.target).map(|pid| (pid, own_pid)));
         while let Some((pid, parent)) = stack.pop() {
             let new = !self.members.contains_key(&pid);
             self.add(Ids { pid, tid: pid });
-            let Some(handle) = self.handle(pid) else {
+            if self.handle(pid).is_none() {
                 self.forget(pid);
                 found.gone.push(Ids { pid, tid: pid });
                 continue;
-            };
-            let Ok(tasks) = handle.tasks() else { continue };
-            let tids: Vec<u32> = tasks.flatten().filter_map(|task| u32::try_from(task.tid).ok()).collect();
-            let root = self.root.clone();
-            for &tid in &tids {
-                for child in children_of_task(&root, pid, tid) {
-                    stack.push((child, pid));
-                }
             }
-            let comm = std::fs::read_to_string(root.join(format!("{pid}/comm"))).unwrap_or_default();
-            let comm = comm.trim_end().to_owned();
+            let Some(tids) = tasks(&self.root, pid) else { continue };
+            let before = self.members.get(&pid).map_or(&[][..], |member| &member.forkers);
+            let mut forkers = Vec::new();
+            // Of very many threads, those that never forked take turns. The children of one that ended are another's now.
+            let turns =
+                if before.iter().all(|forker| tids.contains(forker)) { tids.len().div_ceil(MOST_ASKED) } else { 1 };
+            for (index, &tid) in tids.iter().enumerate() {
+                if !(index + self.turn).is_multiple_of(turns) && !before.contains(&tid) {
+                    continue;
+                }
+                let children = children_of_task(Ids { pid, tid }, files);
+                if !children.is_empty() {
+                    forkers.push(tid);
+                }
+                stack.extend(children.into_iter().map(|child| (child, pid)));
+            }
+            let comm = files.read(Ids { pid, tid: pid }, Which::Comm).unwrap_or_default();
+            let comm = String::from_utf8_lossy(comm).trim_end().to_owned();
             if let Some(member) = self.members.get_mut(&pid) {
                 member.seen = true;
                 for gone in member.threads.iter().filter(|tid| !tids.contains(tid)) {
                     found.gone.push(Ids { pid, tid: *gone });
                 }
                 member.threads = tids;
+                member.forkers = forkers;
                 let changed = member.comm.as_deref().is_some_and(|before| before != comm);
                 if new || member.comm.is_none() {
                     found.new.push((pid, parent));
@@ -220,31 +242,42 @@ pub fn lives(root: &Path, pid: u32) -> bool {
         .is_ok_and(|stat| !matches!(stat.state, 'Z' | 'X') && stat.flags & PF_EXITING == 0)
 }
 
-/// All processes below one, in no order.
-pub fn descendants(root: &Path, pid: u32) -> Vec<u32> {
+/// All processes below ourselves but `skipped` and what is only below that, in no order.
+pub fn descendants(root: &Path, own_pid: u32, skipped: Option<u32>) -> Vec<u32> {
+    let mut files = Files::new(root);
     let mut found = Vec::new();
-    let mut stack = children(root, pid);
+    let mut stack = own_children(own_pid, &mut files);
+    stack.retain(|&pid| Some(pid) != skipped);
     while let Some(pid) = stack.pop() {
         found.push(pid);
-        stack.extend(children(root, pid));
+        stack.extend(children(root, pid, &mut files));
     }
     found
 }
 
-/// Children of all threads of a process.
-pub fn children(root: &Path, pid: u32) -> Vec<u32> {
-    let Ok(tasks) = std::fs::read_dir(root.join(format!("{pid}/task"))) else { return Vec::new() };
-    tasks
-        .flatten()
-        .filter_map(|task| task.file_name().to_str()?.parse::<u32>().ok())
-        .flat_map(|tid| children_of_task(root, pid, tid))
-        .collect()
+/// Our first thread forked the target, and orphans come to it too: it always lives.
+fn own_children(own_pid: u32, files: &mut Files) -> Vec<u32> {
+    children_of_task(Ids { pid: own_pid, tid: own_pid }, files)
 }
 
-fn children_of_task(root: &Path, pid: u32, tid: u32) -> Vec<u32> {
-    std::fs::read_to_string(root.join(format!("{pid}/task/{tid}/children")))
-        .unwrap_or_default()
-        .split_whitespace()
-        .filter_map(|child| child.parse().ok())
-        .collect()
+/// Children of all threads of a process.
+fn children(root: &Path, pid: u32, files: &mut Files) -> Vec<u32> {
+    let tids = tasks(root, pid).unwrap_or_default();
+    tids.into_iter().flat_map(|tid| children_of_task(Ids { pid, tid }, files)).collect()
+}
+
+/// The threads of a process; `None` where it is gone or hidden.
+fn tasks(root: &Path, pid: u32) -> Option<Vec<u32>> {
+    let tasks = std::fs::read_dir(root.join(format!("{pid}/task"))).ok()?;
+    Some(tasks.flatten().filter_map(|task| task.file_name().to_str()?.parse().ok()).collect())
+}
+
+fn children_of_task(ids: Ids, files: &mut Files) -> Vec<u32> {
+    let Ok(text) = files.read(ids, Which::Children) else { return Vec::new() };
+    let parse = |text: &str| text.split_whitespace().filter_map(|child| child.parse().ok()).collect();
+    // The kernel leaves out a number that does not fit any more.
+    if text.len() + ROOM_FOR_A_NUMBER < LARGEST {
+        return parse(&String::from_utf8_lossy(text));
+    }
+    parse(&String::from_utf8_lossy(&files.read_whole(ids, Which::Children).unwrap_or_default()))
 }

@@ -3,9 +3,11 @@
 use crate::sys::identity;
 use crate::trace::Host;
 use crate::units::{Span, ratio};
-use procfs::ProcessCGroups;
 use procfs::process::MountInfos;
+use procfs::{FromRead, ProcessCGroups};
 use std::fs;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
@@ -25,6 +27,9 @@ pub enum CgroupVersion {
     /// One hierarchy a controller.
     V1,
 }
+
+/// Most bytes that are read of a small file.
+const SMALL: usize = 4096;
 
 /// Surveys the machine.
 pub fn survey() -> Host {
@@ -60,12 +65,19 @@ pub fn cpuset() -> Vec<usize> {
     effective.or_else(online_cpus).filter(|cpus| !cpus.is_empty()).unwrap_or_else(|| vec![0])
 }
 
+/// The beginning of a small file of the kernel's, which gives it in one piece.
+fn read_small(file: &Path) -> Option<String> {
+    let mut text = [0; SMALL];
+    let count = File::open(file).ok()?.read_at(&mut text, 0).ok()?;
+    Some(String::from_utf8_lossy(&text[..count]).into_owned())
+}
+
 fn online_cpus() -> Option<Vec<usize>> {
     read_list(Path::new("/sys/devices/system/cpu/online"))
 }
 
 fn read_list(file: &Path) -> Option<Vec<usize>> {
-    parse_cpu_list(fs::read_to_string(file).ok()?.trim())
+    parse_cpu_list(read_small(file)?.trim())
 }
 
 /// The kernel's list format, `0-3,8`; `None` where it is empty or malformed.
@@ -86,8 +98,10 @@ fn parse_cpu_list(text: &str) -> Option<Vec<usize>> {
 fn cgroups() -> Option<&'static (ProcessCGroups, MountInfos)> {
     static READ: OnceLock<Option<(ProcessCGroups, MountInfos)>> = OnceLock::new();
     READ.get_or_init(|| {
-        let myself = procfs::process::Process::myself().ok()?;
-        Some((myself.cgroups().ok()?, myself.mountinfo().ok()?))
+        Some((
+            ProcessCGroups::from_file("/proc/self/cgroup").ok()?,
+            MountInfos::from_file("/proc/self/mountinfo").ok()?,
+        ))
     })
     .as_ref()
 }
@@ -123,9 +137,9 @@ fn cgroup_files(controller: &str) -> Vec<PathBuf> {
 pub fn cpu_quota() -> Option<Quota> {
     let mut tightest: Option<f64> = None;
     for directory in cgroup_files("cpu") {
-        let v2 = fs::read_to_string(directory.join("cpu.max")).ok().and_then(|text| parse_cpu_max(&text));
+        let v2 = read_small(&directory.join("cpu.max")).and_then(|text| parse_cpu_max(&text));
         let v1 = || {
-            let read = |name: &str| fs::read_to_string(directory.join(name)).ok()?.trim().parse::<f64>().ok();
+            let read = |name: &str| read_small(&directory.join(name))?.trim().parse::<f64>().ok();
             ratio(read("cpu.cfs_quota_us").filter(|&quota| quota > 0.0)?, read("cpu.cfs_period_us")?)
         };
         if let Some(cores) = v2.or_else(v1) {
@@ -144,7 +158,7 @@ fn parse_cpu_max(text: &str) -> Option<f64> {
 pub fn throttled() -> Option<Span> {
     let mut found = None;
     for directory in cgroup_files("cpu") {
-        let Ok(text) = fs::read_to_string(directory.join("cpu.stat")) else { continue };
+        let Some(text) = read_small(&directory.join("cpu.stat")) else { continue };
         for line in text.lines() {
             let nanos = match line.split_once(' ') {
                 Some(("throttled_time", value)) => value.trim().parse::<u64>().ok(),
@@ -166,7 +180,8 @@ pub fn cgroup_version() -> Option<CgroupVersion> {
 
 /// Jiffies of the whole machine: (idle, stolen, all).
 pub fn cpu_jiffies() -> Option<(u64, u64, u64)> {
-    let text = fs::read_to_string("/proc/stat").ok()?;
+    // Its first line is all of them; what comes behind may be long.
+    let text = read_small(Path::new("/proc/stat"))?;
     let fields: Vec<u64> =
         text.lines().next()?.strip_prefix("cpu ")?.split_whitespace().filter_map(|field| field.parse().ok()).collect();
     let idle = fields.get(3)? + fields.get(4)?;

@@ -19,6 +19,8 @@ pub struct Disabled {
     pub waits: bool,
     /// perf counters.
     pub counters: bool,
+    /// The agent inside Python processes.
+    pub agent: bool,
     /// Interpreter locks.
     pub gil: bool,
 }
@@ -26,7 +28,7 @@ pub struct Disabled {
 /// A source that nobody knows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is not a source that `POOLPICK_DISABLE` can switch off; hint: it takes perf, schedstat, waits, counters, gil"
+    "`{0}` is not a source that `POOLPICK_DISABLE` can switch off; hint: it takes perf, schedstat, waits, counters, gil, agent"
 )]
 pub struct UnknownSource(String);
 
@@ -43,6 +45,7 @@ impl Disabled {
                 "schedstat" => disabled.schedstat = true,
                 "waits" => disabled.waits = true,
                 "counters" => disabled.counters = true,
+                "agent" => disabled.agent = true,
                 "gil" => disabled.gil = true,
                 other => return Err(UnknownSource(other.to_owned())),
             }

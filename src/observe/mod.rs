@@ -1,17 +1,22 @@
-//! The instruments: switch records, /proc, counters. They report facts as trace events, adapt to their own cost, and
+//! The instruments: switch records, /proc, counters, the agent inside Python. They report facts as trace events, adapt to their own cost, and
 //! keep the reason for everything that was refused. Must not judge.
 
+pub mod agent;
 mod census;
 mod counters;
+mod files;
 mod host;
 mod ladder;
+mod pace;
 mod probe;
 mod python;
+mod readings;
 mod records;
 mod sampler;
 mod switches;
 mod waits;
 
+pub use agent::{Agent, AgentPresence};
 pub use host::{CgroupVersion, survey};
 pub use ladder::{DISABLE, Disabled, UnknownSource};
 pub use probe::{Finding, Findings, probe};
@@ -21,7 +26,7 @@ pub use switches::FORK_COST_NANOS;
 
 use crate::sys::clock;
 use crate::sys::poll::{Watched, wait};
-use crate::target::{News, RunningTarget, SuspendedTarget};
+use crate::target::{News, RunningTarget, SuspendedTarget, descends_from};
 use crate::trace::{Counters, Coverage, Event, Refusal, Rung, WhyNot};
 use crate::units::{Span, Timestamp, ratio};
 use counters::RunningCounters;
@@ -30,7 +35,7 @@ use sampler::{Sampler, Scope};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::Path;
-use switches::SwitchRecords;
+use switches::{SETTLE_NANOS, SwitchRecords};
 
 /// After the time limit's TERM, the target has this long before KILL.
 const KILL_AFTER: Span = Span::from_millis(5_000);
@@ -38,6 +43,18 @@ const KILL_AFTER: Span = Span::from_millis(5_000);
 const SOON: usize = 64;
 /// How often a quiet run is looked at: rings are drained so that a live display and a recording keep up.
 const IDLE_TICK: Span = Span::from_millis(200);
+
+/// How Python programs are looked into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PythonMode {
+    /// By the agent inside them, and from outside.
+    #[default]
+    Agent,
+    /// From outside alone.
+    Sample,
+    /// Not at all.
+    Off,
+}
 
 /// What to measure with.
 #[derive(Debug, Clone, Copy, Default)]
@@ -48,6 +65,8 @@ pub struct Options {
     pub interval: Option<Span>,
     /// When to end the target.
     pub timeout: Option<Span>,
+    /// How Python programs are looked into.
+    pub python: PythonMode,
 }
 
 /// Takes the facts as they come.
@@ -71,6 +90,11 @@ pub struct Instruments {
     jiffies: Option<(u64, u64, u64)>,
     throttled: Option<Span>,
     waiting: Vec<Event>,
+    agent: Option<Agent>,
+    /// Events that wait for the agent's of the same time, where no switch records do.
+    held: Vec<Event>,
+    /// Events before this have been passed on.
+    passed: Timestamp,
 }
 
 /// How the run was seen.
@@ -86,11 +110,14 @@ pub struct Observation {
     pub left_behind: u32,
     /// Share of CPU time that the hypervisor took.
     pub steal_ratio: Option<f64>,
+    /// Where the agent told something, if the target was given it.
+    pub agent: Option<AgentPresence>,
 }
 
 impl Instruments {
-    /// Attaches to a target that waits for its exec, on the best rung that can be had.
-    pub fn attach(target: &SuspendedTarget, options: &Options) -> Instruments {
+    /// Attaches to a target that waits for its exec, on the best rung that can be had. `agent` is what the target was
+    /// given, or why it was given none.
+    pub fn attach(target: &SuspendedTarget, options: &Options, agent: Option<Result<Agent, WhyNot>>) -> Instruments {
         let mut refusals = Vec::new();
         let mut refuse = |source: &str, why: WhyNot| refusals.push(Refusal { source: source.to_owned(), why });
         let disabled = options.disabled;
@@ -131,6 +158,7 @@ impl Instruments {
             // The base line: what the child had used before its exec.
             sampler.base_line(target.pid(), &mut |event| waiting.push(event));
         }
+        let agent = agent.and_then(|agent| agent.map_err(|why| refuse("agent", why)).ok());
         Instruments {
             records,
             counters,
@@ -139,9 +167,12 @@ impl Instruments {
             scope,
             refusals,
             timeout: options.timeout,
-            jiffies: host::cpu_jiffies(),
-            throttled: host::throttled(),
+            jiffies: None,
+            throttled: None,
             waiting,
+            agent,
+            held: Vec::new(),
+            passed: Timestamp(0),
         }
     }
 
@@ -160,6 +191,8 @@ impl Instruments {
     /// Those of waiting for descriptors and signals.
     pub fn watch(mut self, target: &mut RunningTarget, sink: &mut dyn Sink) -> io::Result<Observation> {
         let started = target.started();
+        // Read when the target runs already: it should not wait for this, and a clock tick is longer than that takes.
+        (self.jiffies, self.throttled) = (host::cpu_jiffies(), host::throttled());
         for event in std::mem::take(&mut self.waiting) {
             sink.event(&event);
         }
@@ -179,8 +212,12 @@ impl Instruments {
             if let Some(deadline) = deadline {
                 pause = pause.min(deadline.since(now));
             }
+            if let Some(due) = self.agent.as_ref().and_then(Agent::due) {
+                pause = pause.min(due.since(now));
+            }
             let mut watched = vec![Watched::new(target.signal_fd().as_raw_fd())];
             if let Some(records) = &self.records {
+                pause = pause.min(records.patience());
                 // A ring whose tasks have all ended is always ready; it is drained at every round all the same.
                 watched.extend(records.descriptors().filter(|fd| !hung_up.contains(fd)).map(Watched::new));
             }
@@ -209,6 +246,7 @@ impl Instruments {
                     self.emit(event, sink);
                 }
             }
+            self.ask_agent();
             lost += self.drain(now, false, sink);
             let too_dear = self.records.as_mut().and_then(|records| {
                 let switches = records.switches_too_fast(now).map(|per_second| WhyNot::SwitchesTooFast { per_second });
@@ -235,6 +273,7 @@ impl Instruments {
         for event in readings {
             self.emit(event, sink);
         }
+        let presence = self.ask_agent_last();
         lost += self.drain(ended, true, sink);
         let steal_ratio = self.host_idle(ended, sink);
         if let Some(why) = self.sampler.waits_refused.take() {
@@ -254,6 +293,7 @@ impl Instruments {
             timed_out,
             left_behind,
             steal_ratio,
+            agent: presence,
         })
     }
 
@@ -287,26 +327,62 @@ impl Instruments {
     fn tree(&self, own_pid: u32) -> Vec<u32> {
         let root = Path::new("/proc");
         if probe::proc_is_ours(root) {
-            census::descendants(root, own_pid)
+            census::descendants(root, own_pid, None)
         } else {
             self.sampler.census().pids().collect()
         }
     }
 
-    /// Events of other instruments wait for the switch records of the same time, where there are some.
+    /// Events of other instruments wait for the switch records of the same time, where there are some, and for the
+    /// agent's.
     fn emit(&mut self, event: Event, sink: &mut dyn Sink) {
         self.interpreters.follow(&event);
         match &mut self.records {
             Some(records) => records.insert(event),
+            None if self.agent.is_some() => self.held.push(event),
             None => sink.event(&event),
         }
     }
 
-    /// Drains the rings; returns the records lost.
+    /// Reads the agent's channels, if it is time.
+    fn ask_agent(&mut self) {
+        let Some(agent) = &mut self.agent else { return };
+        let (records, held, sampler) = (&mut self.records, &mut self.held, &self.sampler);
+        agent.round(self.passed, &mut |pid| is_ours(sampler, pid), &mut |event| match records {
+            Some(records) => records.insert(event),
+            None => held.push(event),
+        });
+    }
+
+    /// Reads them for the last time.
+    fn ask_agent_last(&mut self) -> Option<AgentPresence> {
+        let agent = self.agent.as_mut()?;
+        let (records, held, sampler) = (&mut self.records, &mut self.held, &self.sampler);
+        let presence = agent.finish(self.passed, &mut |pid| is_ours(sampler, pid), &mut |event| match records {
+            Some(records) => records.insert(event),
+            None => held.push(event),
+        });
+        // Takes the directory away.
+        self.agent = None;
+        Some(presence)
+    }
+
+    /// Passes on what is in order up to `now`, or all; returns the records lost.
     fn drain(&mut self, now: Timestamp, last: bool, sink: &mut dyn Sink) -> u64 {
-        let Some(records) = &mut self.records else { return 0 };
+        // What the agent has not been asked for yet may come before what the rings hold already.
+        let now = self.agent.as_ref().filter(|_| !last).map_or(now, |agent| agent.settled(now).min(now));
+        self.passed = if last { now } else { Timestamp(now.0.saturating_sub(SETTLE_NANOS)) }.max(self.passed);
+        let Some(records) = &mut self.records else {
+            self.held.sort_by_key(Event::at);
+            let count =
+                if last { self.held.len() } else { self.held.partition_point(|event| event.at() < self.passed) };
+            self.held.drain(..count).for_each(|event| sink.event(&event));
+            return 0;
+        };
         let mut lost = 0;
-        let events = records.drain(now, last);
+        records.drain(now, last);
+        let records = &*records;
+        let events = records.settled();
         for (index, event) in events.iter().enumerate() {
             self.sampler.follow(event);
             self.interpreters.follow(event);
@@ -319,6 +395,7 @@ impl Instruments {
                         .iter()
                         .take(SOON)
                         .any(|later| matches!(later, Event::Exit { ids: ended, .. } if ended == ids));
+                    let gone = gone || records.is_ending(*ids);
                     if !gone && let Some(program) = self.sampler.program(ids.pid, *at) {
                         sink.event(&program);
                     }
@@ -331,6 +408,7 @@ impl Instruments {
 
     /// Gives switch records up and goes on with readings alone.
     fn step_down(&mut self, now: Timestamp, why: WhyNot, sink: &mut dyn Sink) -> u64 {
+        self.ask_agent();
         let lost = self.drain(now, true, sink);
         self.records = None;
         self.sampler.take_over();
@@ -353,8 +431,13 @@ impl Instruments {
     }
 }
 
-/// Living descendants of ours but the target itself, which is a zombie by now.
+/// Whether a living process is the target's: by the census, or where that does not know it, by its parents.
+fn is_ours(sampler: &Sampler, pid: u32) -> bool {
+    let root = Path::new("/proc");
+    !sampler.census().threads(pid).is_empty() || !probe::proc_is_ours(root) || descends_from(pid, std::process::id())
+}
+
+/// Living descendants of ours but the target itself, which is a zombie by now and has no children any more.
 fn left_behind(root: &Path, own_pid: u32, target: u32) -> u32 {
-    let all = census::descendants(root, own_pid);
-    all.into_iter().filter(|&pid| pid != target && census::lives(root, pid)).count() as u32
+    census::descendants(root, own_pid, Some(target)).into_iter().filter(|&pid| census::lives(root, pid)).count() as u32
 }

@@ -1,5 +1,6 @@
 //! What this machine, user and container would give: the same questions that a run asks, asked without one.
 
+use super::agent;
 use super::host;
 use super::ladder;
 use super::switches::SwitchRecords;
@@ -61,6 +62,11 @@ pub fn probe(disabled: ladder::Disabled) -> Findings {
             source: "counters",
             gives: "instructions and cycles",
             result: off(disabled.counters, instructions()),
+        },
+        Finding {
+            source: "agent",
+            gives: "stages and tasks inside Python programs",
+            result: if disabled.agent { Err(WhyNot::Disabled) } else { agent::try_out() },
         },
     ];
     Findings { findings, facts: facts() }

@@ -1,23 +1,20 @@
-//! Readings from /proc: counters of threads, memory and bytes of processes, and what blocked threads wait for.
+//! Readings from /proc in rounds: counters of threads, memory and bytes of processes, and what blocked threads wait for.
 //!
-//! Rate adapts: after each round it rests so long that its own cost stays within a share of one core, whatever the
-//! number of threads; a round reads a bounded number of threads, chosen at random, at a jittered instant.
+//! A round reads a bounded number of threads, chosen at random, at a jittered instant; `pace` tells when.
 
 use super::census::{Census, Walk};
+use super::files::Files;
+use super::pace::Pace;
 use super::python::Interpreters;
-use super::waits::{Sockets, classify};
+use super::readings;
+use super::waits::{Sockets, classify, may_change};
 use crate::sys::clock;
-use crate::trace::{Event, Ids, ProcessReading, ThreadReading, WhyNot};
+use crate::trace::{Blocking, Event, Ids, ProcessReading, ThreadReading, WhyNot};
 use crate::units::{Span, Timestamp};
-use procfs::process::{Process, Task};
+use procfs::process::{Process, Syscall};
+use rustc_hash::FxHashMap;
 use std::path::{Path, PathBuf};
 
-/// Share of one core that sampling may cost.
-const BUDGET: f64 = 0.006;
-/// Time between rounds where nothing else is asked for.
-const INTERVAL: Span = Span::from_millis(10);
-/// Rounds at the beginning come this much faster, so that a short run is seen too.
-const EAGER_ROUNDS: u32 = 20;
 /// Most threads that one round reads.
 const THREADS_A_ROUND: usize = 24;
 /// The same where readings are all there is: every thread should be read often.
@@ -28,10 +25,16 @@ const PROCESS_INTERVAL: Span = Span::from_millis(100);
 const PROCESSES_A_ROUND: usize = 8;
 /// A reading that took longer than this is not of one moment.
 const PROMPT: Span = Span(150_000);
-/// Longest argument vector that is kept of a program.
-const MOST_ARGUMENTS: usize = 64;
-/// Longest argument that is kept.
-const LONGEST_ARGUMENT: usize = 4096;
+/// One in so many readings of a thread has its switch counts, which are dear; records tell them too.
+const SWITCHES_READ_BESIDE: u8 = 32;
+/// The same where there are no records.
+const SWITCHES_READ_ALONE: u8 = 8;
+/// What an event loop waits for is looked into anew after this time.
+const SAME_LOOP: Span = Span::from_millis(1_000);
+/// Most waits that are remembered.
+const MOST_WAITS: usize = 2048;
+/// A thread's birth is told with so many of its readings: the first may come before its process is known.
+const BIRTHS_TOLD: u8 = 3;
 
 /// Reads /proc in rounds.
 #[derive(Debug)]
@@ -47,15 +50,29 @@ pub struct Sampler {
     /// Why waits cannot be told, once that turned out.
     pub waits_refused: Option<WhyNot>,
     waits_told: bool,
-    interval: Span,
-    next: Timestamp,
-    rounds: u32,
+    pace: Pace,
     random: fastrand::Rng,
+    files: Files,
     sockets: Sockets,
+    /// What threads waited for when they were last looked at.
+    known: FxHashMap<Ids, Wait>,
+    /// How often a thread's birth was told, where records do not.
+    births: FxHashMap<Ids, u8>,
     process_next: Timestamp,
-    /// Boot-based clock minus monotonic clock.
-    boot_offset: Option<Span>,
+    /// Whether records told of anything since the last round.
+    stirred: bool,
     ticks_per_second: u64,
+}
+
+/// A wait that was looked into. Whoever has had no time slice since is in it still. Beside records slices are read before
+/// the call, alone behind it, and always before it is found what the call waits for: with as many slices and the same call
+/// it is the same wait.
+#[derive(Debug)]
+struct Wait {
+    slices: u64,
+    call: Syscall,
+    on: Blocking,
+    at: Timestamp,
 }
 
 /// What a sampler is asked to do.
@@ -76,8 +93,6 @@ pub struct Scope {
 impl Sampler {
     /// A sampler of the tree under `target`, reading below `root` (`/proc`).
     pub fn new(root: &Path, target: u32, scope: Scope) -> Sampler {
-        let uptime = std::fs::read_to_string(root.join("uptime")).ok();
-        let uptime = uptime.and_then(|text| text.split_whitespace().next()?.parse::<f64>().ok());
         Sampler {
             root: root.to_owned(),
             census: Census::new(root, target),
@@ -87,20 +102,21 @@ impl Sampler {
             visible: scope.visible,
             waits_refused: None,
             waits_told: false,
-            interval: scope.interval.unwrap_or(INTERVAL),
-            next: Timestamp(0),
-            rounds: 0,
+            pace: Pace::new(scope.interval),
             random: fastrand::Rng::new(),
+            files: Files::new(root),
             sockets: Sockets::default(),
+            known: FxHashMap::default(),
+            births: FxHashMap::default(),
             process_next: Timestamp(0),
-            boot_offset: uptime.map(|uptime| Span::from_secs_f64(uptime) - Span(clock::monotonic().0)),
+            stirred: true,
             ticks_per_second: procfs::ticks_per_second(),
         }
     }
 
     /// When the next round is due.
     pub fn due(&self) -> Timestamp {
-        self.next
+        self.pace.due()
     }
 
     /// Who lives.
@@ -120,6 +136,17 @@ impl Sampler {
 
     /// Takes part in what switch records tell.
     pub fn follow(&mut self, event: &Event) {
+        match event {
+            Event::Exit { ids, .. } => {
+                self.stirred = true;
+                self.known.remove(ids);
+            }
+            Event::SwitchIn { .. } | Event::SwitchOut { .. } | Event::Fork { .. } | Event::Exec { .. } => {
+                self.stirred = true;
+            }
+            // Our own readings come by here too.
+            _ => {}
+        }
         self.census.follow(event);
     }
 
@@ -129,34 +156,30 @@ impl Sampler {
             return None;
         }
         let process = Process::new_with_root(self.root.join(pid.to_string())).ok()?;
-        program_of(&process, pid, 0, at)
+        readings::program(&process, pid, 0, at)
     }
 
     /// What the target had used before its exec: not its own doing.
     pub fn base_line(&mut self, target: u32, emit: &mut dyn FnMut(Event)) {
         let ids = Ids { pid: target, tid: target };
         let at = clock::monotonic();
-        if let Some(reading) =
-            self.census.handle(target).and_then(leader).and_then(|task| thread_reading(&task, false, None))
-        {
+        if let Some(reading) = readings::thread(&mut self.files, ids, false) {
             emit(Event::Thread { at, ids, reading });
         }
         // Where its stdin and stdout files stood before it touched them.
-        let root = self.root.clone();
-        if let Some(process) = self.census.handle(target) {
-            let (stdin_bytes, stdout_bytes) = (position(process, &root, 0), position(process, &root, 1));
-            let reading = ProcessReading { stdin_bytes, stdout_bytes, ..ProcessReading::default() };
-            emit(Event::Process { at, pid: target, parent: None, reading });
-        }
+        let [stdin_bytes, stdout_bytes] = [0, 1].map(|fd| readings::position(&self.root, target, fd));
+        let reading = ProcessReading { stdin_bytes, stdout_bytes, ..ProcessReading::default() };
+        emit(Event::Process { at, pid: target, parent: None, reading });
     }
 
     /// One round of readings, if it is due; whether it was.
     pub fn round(&mut self, own_pid: u32, python: &Interpreters, emit: &mut dyn FnMut(Event)) -> bool {
         let began = clock::monotonic();
-        if !self.visible || began < self.next {
+        if !self.visible || began < self.pace.due() {
             return false;
         }
-        let cpu_before = clock::process_cpu();
+        self.pace.begin();
+        self.files.begin_round();
         if !self.records {
             self.walk(own_pid, emit);
         }
@@ -166,13 +189,7 @@ impl Sampler {
         if began >= self.process_next || !self.records {
             self.read_processes(began, emit);
         }
-        self.rounds = self.rounds.saturating_add(1);
-        let cost = clock::process_cpu() - cpu_before;
-        let wanted = if self.rounds < EAGER_ROUNDS { Span(self.interval.0 / 2) } else { self.interval };
-        let rest = wanted.max(Span::from_secs_f64(cost.secs_f64() / BUDGET));
-        // Jittered by half either way, so that no rhythm of the target is met always at the same beat.
-        let jitter = 0.5 + self.random.f64();
-        self.next = clock::monotonic() + Span((rest.0 as f64 * jitter) as u64);
+        self.pace.end(std::mem::take(&mut self.stirred) || !self.records);
         true
     }
 
@@ -182,14 +199,14 @@ impl Sampler {
             return;
         }
         let at = clock::monotonic();
-        let Ok(process) = Process::new_with_root(self.root.join(target.to_string())) else { return };
         if self.threads {
             let ids = Ids { pid: target, tid: target };
-            if let Some(reading) = leader(&process).and_then(|task| thread_reading(&task, true, None)) {
+            if let Some(reading) = readings::thread(&mut self.files, ids, true) {
                 emit(Event::Thread { at, ids, reading });
             }
         }
-        if let Some(reading) = process_reading(&process, &self.root, self.ticks_per_second, false) {
+        let ticks = self.ticks_per_second;
+        if let Some(reading) = readings::process(&mut self.files, &self.root, target, ticks, false) {
             emit(Event::Process { at, pid: target, parent: None, reading });
         }
     }
@@ -197,8 +214,10 @@ impl Sampler {
     fn walk(&mut self, own_pid: u32, emit: &mut dyn FnMut(Event)) {
         let mut found = Walk::default();
         let at = clock::monotonic();
-        self.census.walk(own_pid, &mut found);
+        self.census.walk(own_pid, &mut self.files, &mut found);
         for ids in found.gone {
+            self.births.remove(&ids);
+            self.known.remove(&ids);
             emit(Event::Gone { at, ids });
         }
         for (pid, parent, name) in found.changed {
@@ -211,12 +230,13 @@ impl Sampler {
     }
 
     fn tell_program(&mut self, pid: u32, parent: u32, at: Timestamp, emit: &mut dyn FnMut(Event)) {
-        if let Some(event) = self.census.handle(pid).and_then(|process| program_of(process, pid, parent, at)) {
+        if let Some(event) = self.census.handle(pid).and_then(|process| readings::program(process, pid, parent, at)) {
             emit(event);
         }
     }
 
-    fn read_threads(&mut self, python: &Interpreters, emit: &mut dyn FnMut(Event)) {
+    /// The threads to read in this round, in order.
+    fn choose_threads(&mut self) -> Vec<Ids> {
         let mut all: Vec<Ids> = Vec::new();
         for pid in self.census.pids() {
             all.extend(self.census.threads(pid).iter().map(|&tid| Ids { pid, tid }));
@@ -227,53 +247,144 @@ impl Sampler {
             let mut recent = self.census.take_recent();
             self.random.shuffle(&mut recent);
             recent.truncate(most / 2);
-            all = self.random.choose_multiple(all, most - recent.len());
+            self.truncate_at_random(&mut all, most - recent.len());
             all.extend(recent);
         }
         all.sort_by_key(|ids| (ids.pid, ids.tid));
         all.dedup();
-        let boot = self.boot_offset.map(|offset| (offset, self.ticks_per_second));
-        let mut waits_refused = None;
-        for ids in all {
-            let with_switches = self.random.u8(..8) == 0;
-            let started = if self.records { None } else { boot };
-            let (wanted, waits) = (self.threads, self.waits);
-            let Some(process) = self.census.handle(ids.pid) else { continue };
-            let Some(task) = i32::try_from(ids.tid).ok().and_then(|tid| process.task_from_tid(tid).ok()) else {
-                continue;
-            };
-            let at = clock::monotonic();
-            let mut active = None;
-            if waits {
-                match syscall(&task) {
-                    Ok(Some(call)) => {
-                        self.waits_told = true;
-                        active = Some(matches!(call, procfs::process::Syscall::Running));
-                        let is_gil = |address| python.is_gil_futex(ids.pid, address);
-                        if let Some(on) = classify(process, call, &mut self.sockets, is_gil) {
-                            emit(Event::Waiting { at, ids, on });
-                        }
-                    }
-                    Ok(None) => {}
-                    Err(why) => waits_refused = Some(why),
-                }
-            }
-            if wanted {
-                let at = clock::monotonic();
-                if let Some(mut reading) = thread_reading(&task, with_switches, started)
-                    // Where we lost the CPU in between, the reading is of a later moment than it says.
-                    && clock::monotonic().since(at) < PROMPT
-                {
-                    reading.active = active.or(reading.active);
-                    emit(Event::Thread { at, ids, reading });
-                }
-            }
+        all
+    }
+
+    /// Leaves `most` of them, each as likely as any other.
+    fn truncate_at_random<T>(&mut self, all: &mut Vec<T>, most: usize) {
+        for index in 0..most.min(all.len()) {
+            let other = self.random.usize(index..all.len());
+            all.swap(index, other);
         }
-        if let Some(why) = waits_refused
+        all.truncate(most);
+    }
+
+    fn read_threads(&mut self, python: &Interpreters, emit: &mut dyn FnMut(Event)) {
+        let mut refused = None;
+        for ids in self.choose_threads() {
+            let read = if self.records {
+                self.read_beside_records(ids, python, emit)
+            } else {
+                self.read_alone(ids, python, emit)
+            };
+            refused = read.err().or(refused);
+        }
+        if let Some(why) = refused
             && !self.waits_told
         {
             self.waits_refused.get_or_insert(why);
         }
+    }
+
+    /// Records tell whether the thread runs: its system call, which is dear to read, is read only if the thread has run
+    /// since it was last looked at. An error tells why waits are hidden.
+    fn read_beside_records(
+        &mut self,
+        ids: Ids,
+        python: &Interpreters,
+        emit: &mut dyn FnMut(Event),
+    ) -> Result<(), WhyNot> {
+        let at = clock::monotonic();
+        let reading = self.counters(ids, at, SWITCHES_READ_BESIDE);
+        let slices = reading.as_ref().and_then(|reading| reading.slices);
+        let mut looked = Ok(());
+        if let Some(known) = self.known_wait(ids, slices, at) {
+            emit(Event::Waiting { at, ids, on: known.on });
+        } else if self.waits {
+            let at = clock::monotonic();
+            looked = readings::syscall(&mut self.files, ids).map(|call| {
+                self.waits_told |= call.is_some();
+                if let Some(on) = call.and_then(|call| self.look_into(ids, call, slices, at, python)) {
+                    emit(Event::Waiting { at, ids, on });
+                }
+            });
+        }
+        if let Some(reading) = reading {
+            emit(Event::Thread { at, ids, reading });
+        }
+        looked
+    }
+
+    /// The system call tells whether the thread runs, and is read before the counters: those of a running thread lag.
+    fn read_alone(&mut self, ids: Ids, python: &Interpreters, emit: &mut dyn FnMut(Event)) -> Result<(), WhyNot> {
+        let called = clock::monotonic();
+        let call = if self.waits { readings::syscall(&mut self.files, ids) } else { Ok(None) };
+        let at = clock::monotonic();
+        let mut reading = self.counters(ids, at, SWITCHES_READ_ALONE);
+        let slices = reading.as_ref().and_then(|reading| reading.slices);
+        if let Some(reading) = &mut reading {
+            self.tell_birth(ids, !matches!(call, Ok(Some(_))), reading);
+        }
+        let looked = call.map(|call| {
+            let Some(call) = call else { return };
+            self.waits_told = true;
+            let known = self.known_wait(ids, slices, called).filter(|known| known.call == call).map(|known| known.on);
+            if let Some(on) = known.or_else(|| self.look_into(ids, call, slices, called, python)) {
+                emit(Event::Waiting { at: called, ids, on });
+            }
+            if let Some(reading) = &mut reading {
+                reading.active = Some(matches!(call, Syscall::Running));
+            }
+        });
+        if let Some(reading) = reading {
+            emit(Event::Thread { at, ids, reading });
+        }
+        looked
+    }
+
+    /// Counters of a thread at `at`, its switch counts with a chance of one in `switches_read`.
+    fn counters(&mut self, ids: Ids, at: Timestamp, switches_read: u8) -> Option<ThreadReading> {
+        if !self.threads {
+            return None;
+        }
+        let with_switches = self.random.u8(..switches_read) == 0;
+        // Where we lost the CPU in between, the reading is of a later moment than it says.
+        readings::thread(&mut self.files, ids, with_switches).filter(|_| clock::monotonic().since(at) < PROMPT)
+    }
+
+    /// When a new thread was born, and its state where its system call was not told.
+    fn tell_birth(&mut self, ids: Ids, untold: bool, reading: &mut ThreadReading) {
+        let told = self.births.entry(ids).or_insert(0);
+        if *told >= BIRTHS_TOLD && !untold {
+            return;
+        }
+        *told = told.saturating_add(1);
+        if let Some((born, active)) = readings::birth_and_state(&mut self.files, ids, self.ticks_per_second) {
+            reading.started = Some(Timestamp(born.0.saturating_sub(clock::boot_offset().0)));
+            reading.active = Some(active);
+        }
+    }
+
+    /// The wait that a thread was in when it had as many slices: it is in it still.
+    fn known_wait(&self, ids: Ids, slices: Option<u64>, at: Timestamp) -> Option<&Wait> {
+        let known = self.known.get(&ids).filter(|known| Some(known.slices) == slices)?;
+        (!may_change(known.call) || at.since(known.at) < SAME_LOOP).then_some(known)
+    }
+
+    /// What a thread in `call` waits for; remembered with its slices.
+    fn look_into(
+        &mut self,
+        ids: Ids,
+        call: Syscall,
+        slices: Option<u64>,
+        at: Timestamp,
+        python: &Interpreters,
+    ) -> Option<Blocking> {
+        let on = classify(self.census.handle(ids.pid)?, call, &mut self.sockets, |address| {
+            python.is_gil_futex(ids.pid, address)
+        })?;
+        if let Some(slices) = slices {
+            if self.known.len() >= MOST_WAITS {
+                self.known.clear();
+            }
+            self.known.insert(ids, Wait { slices, call, on, at });
+        }
+        Some(on)
     }
 
     fn read_processes(&mut self, now: Timestamp, emit: &mut dyn FnMut(Event)) {
@@ -283,110 +394,17 @@ impl Sampler {
         }
         let mut pids: Vec<u32> = self.census.pids().collect();
         if self.records && pids.len() > PROCESSES_A_ROUND {
-            pids = self.random.choose_multiple(pids, PROCESSES_A_ROUND);
+            self.truncate_at_random(&mut pids, PROCESSES_A_ROUND);
         }
-        let (root, ticks) = (self.root.clone(), self.ticks_per_second);
         for (index, pid) in pids.into_iter().enumerate() {
             let at = clock::monotonic();
-            let reading = if full && index < 4 * PROCESSES_A_ROUND {
-                let Some(process) = self.census.handle(pid) else { continue };
-                process_reading(process, &root, ticks, true)
-            } else {
-                None
-            };
+            let wanted = full && index < 4 * PROCESSES_A_ROUND;
+            let (files, root, ticks) = (&mut self.files, &self.root, self.ticks_per_second);
+            let reading = if wanted { readings::process(files, root, pid, ticks, true) } else { None };
             // Without records even an empty reading closes the round of the process's threads.
             if reading.is_some() || !self.records {
                 emit(Event::Process { at, pid, parent: None, reading: reading.unwrap_or_default() });
             }
         }
     }
-}
-
-fn leader(process: &Process) -> Option<Task> {
-    process.task_main_thread().ok()
-}
-
-fn syscall(task: &Task) -> Result<Option<procfs::process::Syscall>, WhyNot> {
-    match task.syscall() {
-        Ok(call) => Ok(Some(call)),
-        Err(procfs::ProcError::PermissionDenied(_)) => {
-            Err(WhyNot::SyscallHidden { ptrace_scope: super::host::ptrace_scope() })
-        }
-        Err(_) => Ok(None),
-    }
-}
-
-fn thread_reading(task: &Task, with_switches: bool, started: Option<(Span, u64)>) -> Option<ThreadReading> {
-    let schedstat = task.schedstat().ok();
-    let status = if with_switches { task.status().ok() } else { None };
-    let stat = started.and_then(|_| task.stat().ok());
-    let active = stat.as_ref().map(|stat| stat.state == 'R');
-    let started = started.zip(stat).map(|((boot_offset, ticks), stat)| {
-        // The middle of its clock tick, on the monotonic clock.
-        let nanos = (stat.starttime as f64 + 0.5) / ticks as f64 * 1e9;
-        Timestamp((nanos as u64).saturating_sub(boot_offset.0))
-    });
-    (schedstat.is_some() || status.is_some()).then(|| ThreadReading {
-        on_cpu: schedstat.as_ref().map(|stat| Span(stat.sum_exec_runtime)),
-        run_delay: schedstat.as_ref().map(|stat| Span(stat.run_delay)),
-        slices: schedstat.as_ref().map(|stat| stat.pcount),
-        voluntary: status.as_ref().and_then(|status| status.voluntary_ctxt_switches),
-        involuntary: status.as_ref().and_then(|status| status.nonvoluntary_ctxt_switches),
-        started,
-        active,
-    })
-}
-
-fn process_reading(process: &Process, root: &Path, ticks: u64, alive: bool) -> Option<ProcessReading> {
-    let stat = process.stat().ok()?;
-    let in_ticks = |count: u64| Some(Span::from_secs_f64(count as f64 / ticks as f64));
-    let mut reading = ProcessReading {
-        cpu_user: in_ticks(stat.utime),
-        cpu_system: in_ticks(stat.stime),
-        threads: u32::try_from(stat.num_threads).ok(),
-        ..ProcessReading::default()
-    };
-    if alive {
-        reading.rss_bytes = Some(stat.rss.saturating_mul(procfs::page_size())).filter(|&bytes| bytes > 0);
-        reading.rss_peak_bytes =
-            process.status().ok().and_then(|status| status.vmhwm).map(|kib| kib.saturating_mul(1024));
-        reading.stdin_bytes = position(process, root, 0);
-        reading.stdout_bytes = position(process, root, 1);
-    }
-    if let Ok(io) = process.io() {
-        reading.read_chars = Some(io.rchar);
-        reading.written_chars = Some(io.wchar);
-        reading.disk_read_bytes = Some(io.read_bytes);
-        reading.disk_written_bytes = Some(io.write_bytes);
-    }
-    Some(reading)
-}
-
-/// How far a regular file on this descriptor has been read or written.
-fn position(process: &Process, root: &Path, fd: i32) -> Option<u64> {
-    let directory = root.join(process.pid.to_string());
-    let target = std::fs::read_link(directory.join(format!("fd/{fd}"))).ok()?;
-    if !target.is_absolute() || target.starts_with("/dev") || target.starts_with("/proc") {
-        return None;
-    }
-    let text = std::fs::read_to_string(directory.join(format!("fdinfo/{fd}"))).ok()?;
-    text.lines().find_map(|line| line.strip_prefix("pos:"))?.trim().parse().ok()
-}
-
-fn program_of(process: &Process, pid: u32, parent: u32, at: Timestamp) -> Option<Event> {
-    let argv = process.cmdline().ok()?;
-    let exe = process.exe().ok().map(|path| path.to_string_lossy().into_owned());
-    if argv.is_empty() && exe.is_none() {
-        return None;
-    }
-    let argv = argv.into_iter().take(MOST_ARGUMENTS).map(|argument| shorten(argument, LONGEST_ARGUMENT)).collect();
-    Some(Event::Program { at, pid, parent, exe, argv })
-}
-
-fn shorten(mut text: String, most: usize) -> String {
-    if text.len() > most {
-        let end = (0..=most).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
-        text.truncate(end);
-    }
-    text
 }

@@ -5,7 +5,7 @@
 
 use super::records::{SAMPLE_TYPE, decode};
 use crate::sys::ring::{Ring, close_on_exec, page_size};
-use crate::trace::{Event, WhyNot};
+use crate::trace::{Event, Ids, WhyNot};
 use crate::units::{Span, Timestamp};
 use perf_event::events::Software;
 use perf_event::{Builder, Clock, Counter};
@@ -19,7 +19,7 @@ const LARGEST_RING: usize = 512 << 10;
 /// Fewer pages hold too few records to last from one drain to the next.
 const FEWEST_PAGES: usize = 4;
 /// Records younger than this wait for the next drain: another CPU may still be writing an older one.
-const SETTLE_NANOS: u64 = 1_000_000;
+pub(super) const SETTLE_NANOS: u64 = 1_000_000;
 /// What one inherited event costs a fork and exit, nanoseconds (`cargo bench --bench fork` measures it).
 pub const FORK_COST_NANOS: u64 = 1_500;
 /// What the two records of a context switch cost the target, nanoseconds (the same benchmark).
@@ -30,6 +30,12 @@ const SWITCH_BUDGET: f64 = 0.05;
 const SWITCH_WINDOW: Span = Span::from_millis(50);
 /// Share of one core that this may cost before the instrument gives itself up.
 const FORK_BUDGET: f64 = 0.10;
+/// Threads that end in a second, counted over a switch window, above which nobody waits for rings: the kernel wakes whoever
+/// does at each end of an inherited event, whether there is anything to read or not.
+const ENDS_A_SECOND: f64 = 100.0;
+/// Rings that nobody waits for are drained at least so often. A ring of 512 KiB holds what half a million switches a second
+/// write in 20 ms.
+const UNWATCHED_PAUSE: Span = Span::from_millis(10);
 
 /// The rings of one target.
 #[derive(Debug)]
@@ -38,6 +44,9 @@ pub struct SwitchRecords {
     /// Records of each ring since the window began.
     counts: Vec<u64>,
     counted_from: Timestamp,
+    /// Threads that ended since the window began.
+    ends: u64,
+    ends_often: bool,
     settled: Vec<Event>,
     pending: Vec<Event>,
     forks: u64,
@@ -61,6 +70,9 @@ impl SwitchRecords {
                         counts: vec![0; rings.len()],
                         counted_from: Timestamp(0),
                         rings,
+                        ends: 0,
+                        // Who knows at the beginning.
+                        ends_often: true,
                         settled: Vec::new(),
                         pending: Vec::new(),
                         forks: 0,
@@ -92,9 +104,20 @@ impl SwitchRecords {
         Ok(rings)
     }
 
-    /// Descriptors that become readable when a ring is a quarter full.
+    /// Descriptors that become readable when a ring is a quarter full. None while threads end so often that waiting for
+    /// them would be waking up in vain.
     pub fn descriptors(&self) -> impl Iterator<Item = RawFd> + '_ {
-        self.rings.iter().map(|(event, _)| event.as_raw_fd())
+        self.rings.iter().filter(|_| !self.ends_often).map(|(event, _)| event.as_raw_fd())
+    }
+
+    /// How long one may wait for [`SwitchRecords::descriptors`].
+    pub fn patience(&self) -> Span {
+        if self.ends_often { UNWATCHED_PAUSE } else { Span(u64::MAX) }
+    }
+
+    /// Whether a thread ends among the records that are still to settle.
+    pub fn is_ending(&self, ids: Ids) -> bool {
+        self.pending.iter().any(|event| matches!(event, Event::Exit { ids: ended, .. } if *ended == ids))
     }
 
     /// How many rings, and the bytes of one.
@@ -102,15 +125,16 @@ impl SwitchRecords {
         (self.rings.len(), self.rings.first().map_or(0, |(_, ring)| ring.capacity()))
     }
 
-    /// Reads all rings and returns the events that are old enough to be in order; with `last`, all of them.
-    pub fn drain(&mut self, now: Timestamp, last: bool) -> &[Event] {
+    /// Reads all rings. Those events settle that are old enough to be in order; with `last`, all of them.
+    pub fn drain(&mut self, now: Timestamp, last: bool) {
         self.settled.clear();
-        let (pending, forks) = (&mut self.pending, &mut self.forks);
+        let (pending, forks, ends) = (&mut self.pending, &mut self.forks, &mut self.ends);
         for ((_, ring), count) in self.rings.iter_mut().zip(&mut self.counts) {
             ring.drain(|record| {
                 *count += 1;
                 if let Some(event) = decode(record) {
                     *forks += u64::from(matches!(event, Event::Fork { .. }));
+                    *ends += u64::from(matches!(event, Event::Exit { .. }));
                     pending.push(event);
                 }
             });
@@ -120,6 +144,10 @@ impl SwitchRecords {
         let horizon = if last { Timestamp(u64::MAX) } else { Timestamp(now.0.saturating_sub(SETTLE_NANOS)) };
         let count = pending.partition_point(|event| event.at() < horizon);
         self.settled.extend(pending.drain(..count));
+    }
+
+    /// The events that settled in the last drain, in order.
+    pub fn settled(&self) -> &[Event] {
         &self.settled
     }
 
@@ -138,6 +166,10 @@ impl SwitchRecords {
         let first = self.counted_from.0 == 0;
         self.counts.fill(0);
         self.counted_from = now;
+        let ends = std::mem::take(&mut self.ends);
+        if !first {
+            self.ends_often = ends as f64 / seconds > ENDS_A_SECOND;
+        }
         let rate = busiest / seconds;
         (!first && rate * SWITCH_COST_NANOS as f64 / 1e9 > SWITCH_BUDGET).then_some(rate as u64)
     }

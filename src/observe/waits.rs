@@ -17,6 +17,17 @@ pub struct Sockets {
     local: FxHashMap<u64, Blocking>,
 }
 
+/// Whether what the thread waits for may change while it waits: another can add to an event loop's descriptors.
+pub fn may_change(syscall: Syscall) -> bool {
+    let Syscall::Blocked { syscall_number, .. } = syscall else { return true };
+    match syscall_number {
+        libc::SYS_epoll_pwait | libc::SYS_epoll_pwait2 => true,
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_epoll_wait => true,
+        _ => false,
+    }
+}
+
 /// What a thread in `syscall` waits for; `None` if it is not blocked. `is_gil`: whether a futex at an address is part
 /// of the interpreter lock.
 pub fn classify(
@@ -115,10 +126,11 @@ fn futex(number: i64, arguments: &[u64; 6]) -> Blocking {
 
 fn descriptor(process: &Process, fd: u64, sockets: &mut Sockets) -> Blocking {
     let Ok(fd) = i32::try_from(fd) else { return Blocking::Other };
-    match process.fd_from_fd(fd).map(|info| info.target) {
-        Ok(FDTarget::Path(_)) => by_path(process, fd),
-        Ok(target) => by_target(process, &target, sockets),
-        Err(_) => Blocking::Other,
+    let link = std::fs::read_link(format!("/proc/{}/fd/{fd}", process.pid));
+    match link.ok().and_then(|link| link.to_string_lossy().parse().ok()) {
+        Some(FDTarget::Path(_)) => by_path(process, fd),
+        Some(target) => by_target(process, &target, sockets),
+        None => Blocking::Other,
     }
 }
 

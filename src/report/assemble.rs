@@ -2,7 +2,8 @@
 
 use super::types::{self, *};
 use super::wording;
-use crate::stages::{Folded, Kind as StageOf, Stage as Measured};
+use crate::predict;
+use crate::stages::{Durations, Folded, GilEvidence, Kind as StageOf, SeenTasks, Stage as Measured};
 use crate::trace::{Footer, Header, Rung};
 use crate::units::{Span, ratio};
 use crate::verdict::{self, Judgement, Outcome, Payload, PayloadSource};
@@ -51,6 +52,8 @@ pub struct Assembly<'a> {
     pub shown_arguments: usize,
     /// Runs that it is of.
     pub runs: u32,
+    /// What told about Python interpreters.
+    pub python: Python,
     /// Further notes.
     pub notes: Vec<String>,
 }
@@ -110,7 +113,7 @@ fn sources(assembly: &Assembly<'_>) -> Sources {
             Rung::Schedstat => Scheduler::Schedstat,
             Rung::Rusage => Scheduler::Rusage,
         },
-        python: Python::None,
+        python: assembly.python,
         lost_records: coverage.lost_records,
         overhead_cpu_seconds: footer.overhead_cpu_seconds,
         accounted_ratio: waited.filter(|_| whole).and_then(|total| ratio(assembly.seen_cpu_seconds, total)),
@@ -177,6 +180,9 @@ fn stage(judged: &Judged<'_>, assembly: &Assembly<'_>) -> Stage {
         kind: match stage.kind {
             StageOf::Command => StageKind::Command,
             StageOf::Process => StageKind::Process,
+            StageOf::Function => StageKind::Function,
+            StageOf::Coroutine => StageKind::Coroutine,
+            StageOf::Mark => StageKind::Mark,
         },
         language: if stage.is_python { Language::Python } else { Language::Other },
         runs_as: judgement.found.map(|found| RunsAs {
@@ -185,7 +191,7 @@ fn stage(judged: &Judged<'_>, assembly: &Assembly<'_>) -> Stage {
             workers_active: stage.workers_active(),
         }),
         declared_executor: declared.map(executor),
-        tasks: None,
+        tasks: stage.tasks.as_deref().and_then(tasks),
         time: StageTime {
             wall_seconds: Some(wall),
             thread_seconds: (!totals_only).then(|| demand.thread_seconds()),
@@ -193,12 +199,12 @@ fn stage(judged: &Judged<'_>, assembly: &Assembly<'_>) -> Stage {
             cpu_system_seconds: system,
             cpu_seconds: Some(demand.on_cpu),
             run_queue_seconds: (!totals_only).then_some(demand.run_queue),
-            gil_wait_seconds: None,
+            gil_wait_seconds: gil_told(stage).then_some(demand.gil_wait),
             starved_seconds: stage.waits_told.then_some(demand.starved),
             wait_seconds: stage.waits_told.then_some(Waits {
                 network: demand.own.network,
                 disk: demand.own.disk,
-                pipe: None,
+                pipe: stage.tasks.is_some().then_some(demand.own.pipe),
                 lock: demand.own.lock,
                 sleep: demand.own.sleep,
                 child: demand.child,
@@ -216,7 +222,7 @@ fn stage(judged: &Judged<'_>, assembly: &Assembly<'_>) -> Stage {
             voluntary_per_second: per_second(voluntary),
             involuntary_per_second: per_second(involuntary),
         },
-        gil: None,
+        gil: gil(stage),
         memory: Memory {
             rss_start_bytes: stage.memory.start_bytes,
             rss_peak_bytes: stage.memory.peak_sum_bytes.max(stage.memory.peak_one_bytes),
@@ -233,14 +239,16 @@ fn stage(judged: &Judged<'_>, assembly: &Assembly<'_>) -> Stage {
             argument_bytes: payload.argument_bytes,
             result_bytes: payload.result_bytes,
             seconds_per_task: payload.seconds,
-            share_of_latency: payload.share_of_latency(stage.process_seconds()),
+            share_of_latency: payload.share_of_latency(stage.task_seconds()),
             limit: assembly.thresholds.ipc,
             source: match payload.source {
                 PayloadSource::Declared => IpcSource::Declared,
                 PayloadSource::Files => IpcSource::Estimated,
                 PayloadSource::UpperBound => IpcSource::UpperBound,
+                PayloadSource::Measured => IpcSource::Measured,
+                PayloadSource::Unknown => IpcSource::Unknown,
             },
-            picklable: None,
+            picklable: payload.picklable,
         }),
         phases: judgement
             .phases
@@ -252,12 +260,68 @@ fn stage(judged: &Judged<'_>, assembly: &Assembly<'_>) -> Stage {
                 class: class(*of),
             })
             .collect(),
-        predictions: Vec::new(),
+        predictions: judgement.predictions.iter().map(prediction).collect(),
         rule: judgement.rule.map(|rule| Rule { executor: executor(rule) }),
         recommendation: judgement.recommendation.as_ref().map(recommendation),
         verdict,
         verdict_reason: reason,
         misrouting_cost: cost,
+    }
+}
+
+/// Whether the interpreter lock was told from other locks.
+fn gil_told(stage: &Measured) -> bool {
+    matches!(stage.gil, GilEvidence::Measured(_) | GilEvidence::Absent)
+}
+
+fn gil(stage: &Measured) -> Option<Gil> {
+    match &stage.gil {
+        GilEvidence::Measured(measured) => Some(Gil {
+            share_of_cpu: measured.share.point,
+            interval: [measured.share.low, measured.share.high],
+            released_run_seconds: measured.released_run,
+            samples: measured.samples,
+        }),
+        GilEvidence::NotPython | GilEvidence::Unknown(_) | GilEvidence::Absent => None,
+    }
+}
+
+fn tasks(tasks: &SeenTasks) -> Option<Tasks> {
+    let quantiles = |times: &Durations| {
+        Some(Quantiles {
+            mean: times.mean()?,
+            p50: times.quantile(0.5)?,
+            p95: times.quantile(0.95)?,
+            p99: times.quantile(0.99)?,
+        })
+    };
+    Some(Tasks {
+        count: tasks.totals.count,
+        count_estimated: tasks.totals.estimated,
+        failed: tasks.totals.failed,
+        unretrieved_exceptions: tasks.totals.unretrieved,
+        wall_seconds: quantiles(&tasks.wall),
+        queue_seconds: quantiles(&tasks.queued),
+        queue_depth: tasks
+            .queue_depth(0.95)
+            .map(|p95| Depth { p95: p95 as f64, max: tasks.totals.queue_most.max(p95) }),
+    })
+}
+
+fn prediction(one: &predict::Prediction) -> Prediction {
+    Prediction {
+        executor: executor(one.executor.into()),
+        workers: one.workers,
+        speedup: one.speedup.point,
+        interval: [one.speedup.low, one.speedup.high],
+        limited_by: match one.limited_by {
+            predict::Bottleneck::Cores => Bottleneck::Cores,
+            predict::Bottleneck::Gil => Bottleneck::Gil,
+            predict::Bottleneck::Workers => Bottleneck::Workers,
+            predict::Bottleneck::Ipc => Bottleneck::Ipc,
+            predict::Bottleneck::Parent => Bottleneck::Parent,
+            predict::Bottleneck::Memory => Bottleneck::Memory,
+        },
     }
 }
 
@@ -270,7 +334,7 @@ fn recommendation(found: &verdict::Recommendation) -> Recommendation {
             .map(|(phase, of)| Part { start_seconds: phase.start, end_seconds: phase.end, executor: executor(*of) })
             .collect(),
         workers: found.workers,
-        chunksize: None,
+        chunksize: found.chunksize,
         speedup: found.speedup,
         confidence: match found.confidence {
             verdict::Confidence::Low => Confidence::Low,

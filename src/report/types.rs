@@ -279,12 +279,14 @@ pub struct RunsAs {
 pub struct Tasks {
     /// How many.
     pub count: u64,
+    /// Whether `count` is an estimate: calls were too short to be counted one by one.
+    pub count_estimated: bool,
     /// How many failed.
     pub failed: u64,
     /// Exceptions that nobody retrieved.
     pub unretrieved_exceptions: u64,
     /// Time of one task.
-    pub wall_seconds: Quantiles,
+    pub wall_seconds: Option<Quantiles>,
     /// Time in the queue.
     pub queue_seconds: Option<Quantiles>,
     /// Length of the queue.

@@ -42,6 +42,38 @@ pub fn reason(reason: &Reason) -> String {
             percent(share),
             percent(limit)
         ),
+        Reason::GilBound { share } => {
+            format!("it holds the interpreter lock (GIL) for {} of its CPU time: threads would take turns", percent(share))
+        }
+        Reason::GilReleased { share } => {
+            format!("it holds the interpreter lock (GIL) for only {} of its CPU time: threads compute side by side", percent(share))
+        }
+        Reason::GilPartly { share } => {
+            format!("it holds the interpreter lock (GIL) for {} of its CPU time: threads compute side by side in part", percent(share))
+        }
+        Reason::GilChurn { share, run, handover } => format!(
+            "it holds the interpreter lock (GIL) for {} of its CPU time, but lets go for only {} at a time; handing it over \
+             takes {}: threads would be slower than none",
+            percent(share),
+            seconds_of(run),
+            seconds_of(handover)
+        ),
+        Reason::GilAbsent => "its interpreter runs without a lock (free threading): threads compute side by side".to_owned(),
+        Reason::SaturatesGil { workers } => {
+            format!("{workers} threads already keep the interpreter lock (GIL) busy: more of them only wait for it")
+        }
+        Reason::TaskTooSmall { seconds, dispatch } => format!(
+            "a task takes {}, handing one to a pool {}: hand over many at once, or use no pool",
+            seconds_of(seconds),
+            seconds_of(dispatch)
+        ),
+        Reason::NotPicklable => "its function, an argument or its result cannot be pickled: no other process can run it".to_owned(),
+        Reason::PayloadUnknown => {
+            "what a process pool would have to move for it was not measured".to_owned()
+        }
+        Reason::SharedState => {
+            "its tasks write module state, which processes would not share: results could change silently".to_owned()
+        }
         Reason::GilUnknown => {
             "how much of its CPU time holds the interpreter lock (GIL) was not measured; it decides between threads and \
              processes"
@@ -66,6 +98,8 @@ pub fn why(why: Why) -> &'static str {
         Why::NoExecutor => "one run does not show which executor production runs it under; `--executor` tells",
         Why::ThinEvidence => "the run shows too little CPU time and wait of it to judge",
         Why::FeedsPool => "it feeds a pool of its own workers, which are judged instead",
+        Why::OutsideStages => "its stages are judged; this is what it did besides",
+        Why::NoPrediction => "what the executor that it runs under would do with it is not predicted",
         Why::GilUnknown => "how much of its CPU time holds the interpreter lock (GIL) was not measured",
         Why::TooClose => "the difference is within what this run leaves open; a longer run would decide it",
         Why::AlreadyParallel => "it uses the cores by itself: a pool of it makes it no faster",

@@ -2,7 +2,7 @@
 
 use super::{Stage, Stages};
 use crate::laws::spread_of_runs;
-use crate::timeline::{Demand, OwnWait};
+use crate::timeline::Demand;
 use crate::units::{Estimate, Span};
 
 /// Joins runs. Demands and wall times become means; everything that is not a demand is the last run's. `None` for no run.
@@ -17,6 +17,11 @@ pub fn average(mut runs: Vec<Stages>) -> Option<Stages> {
         same.push(stage.clone());
         stage.demand = mean(&same);
         stage.score = joined_score(&same);
+        for other in &same[..same.len() - 1] {
+            if let (Some(tasks), Some(more)) = (&mut stage.tasks, &other.tasks) {
+                tasks.merge(more);
+            }
+        }
         let walls: f64 = same.iter().map(|stage| stage.wall.secs_f64()).sum();
         stage.wall = Span::from_secs_f64(walls / same.len() as f64);
     }
@@ -28,25 +33,7 @@ fn mean(stages: &[Stage]) -> Demand {
     for stage in stages {
         sum.add(&stage.demand);
     }
-    let count = stages.len() as f64;
-    Demand {
-        on_cpu: sum.on_cpu / count,
-        run_queue: sum.run_queue / count,
-        own: OwnWait {
-            network: sum.own.network / count,
-            disk: sum.own.disk / count,
-            sleep: sum.own.sleep / count,
-            lock: sum.own.lock / count,
-            other: sum.own.other / count,
-        },
-        starved: sum.starved / count,
-        child: sum.child / count,
-        unknown: sum.unknown / count,
-        assumed_own: sum.assumed_own / count,
-        extrapolated_delay: sum.extrapolated_delay / count,
-        extrapolated_cost: sum.extrapolated_cost / count,
-        undelayed_wakeups: sum.undelayed_wakeups / stages.len() as u64,
-    }
+    sum.scaled(1.0 / stages.len().max(1) as f64)
 }
 
 /// The mean of the runs' scores. Its interval is the narrower of two honest ones: the spread between the runs, and the

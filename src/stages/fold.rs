@@ -1,10 +1,13 @@
 //! Which programs are no stages: shells and launchers that only wait for what they started, and helpers that do next to
 //! nothing.
 
+use super::function::Places;
 use crate::timeline::{Program, ProgramId, Timeline};
 
 /// A program whose own demand is below this share of its descendants' only launched them.
 const LAUNCHER_SHARE: f64 = 0.05;
+/// A program whose stages are told by themselves and that did less than this share of theirs besides.
+const FEEDER_SHARE: f64 = 0.25;
 /// A shell, `env` or `nice` that did less than this is a launcher, whatever its children did.
 const LAUNCHER_SECONDS: f64 = 0.02;
 
@@ -24,7 +27,7 @@ fn has_parent_stage(program: &Program) -> bool {
 }
 
 /// Whether each program is folded away.
-pub fn folded(timeline: &Timeline) -> Vec<bool> {
+pub fn folded(timeline: &Timeline, places: &Places) -> Vec<bool> {
     let programs = &timeline.programs;
     let mut below = vec![0.0; programs.len()];
     let mut has_children = vec![false; programs.len()];
@@ -39,6 +42,9 @@ pub fn folded(timeline: &Timeline) -> Vec<bool> {
         .iter()
         .enumerate()
         .map(|(index, program)| {
+            if program.tasks.is_some() {
+                return false;
+            }
             let own = own_demand(program);
             let launched = has_children[index] && own < LAUNCHER_SHARE * below[index];
             let small = own < LAUNCHER_SECONDS;
@@ -46,12 +52,17 @@ pub fn folded(timeline: &Timeline) -> Vec<bool> {
             let subshell = small && program.image.is_shell() && program.image.forked;
             let helper = has_parent_stage(program) && program.image.is_helper();
             let replaced = small && program.replaced > 0 && program.replaced == program.processes;
-            program.processes == 0 || launched || shell || subshell || replaced || helper
+            let absorbed = places.absorbed_by[index].is_some() || places.is_worker_rest(index, timeline);
+            let feeder = places.has_stages[index] && own < FEEDER_SHARE * below[index];
+            program.processes == 0 || launched || shell || subshell || replaced || helper || absorbed || feeder
         })
         .collect();
     let total: f64 = programs.iter().map(own_demand).sum();
-    let negligible =
-        |program: &Program| own_demand(program) < NEGLIGIBLE_SECONDS && own_demand(program) < NEGLIGIBLE_SHARE * total;
+    let negligible = |program: &Program| {
+        program.tasks.is_none()
+            && own_demand(program) < NEGLIGIBLE_SECONDS
+            && own_demand(program) < NEGLIGIBLE_SHARE * total
+    };
     if programs.iter().zip(&folded).any(|(program, folded)| !folded && !negligible(program)) {
         for (program, folded) in programs.iter().zip(&mut folded) {
             *folded |= negligible(program);
@@ -59,6 +70,7 @@ pub fn folded(timeline: &Timeline) -> Vec<bool> {
     }
     // Never everything: the one that did most stays.
     if folded.iter().all(|&folded| folded)
+        && !places.has_stages.contains(&true)
         && let Some((index, _)) = programs
             .iter()
             .enumerate()

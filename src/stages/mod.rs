@@ -2,16 +2,20 @@
 
 mod average;
 mod fold;
+mod function;
+mod gil;
 mod phases;
 mod score;
 mod segment;
 
+pub use crate::timeline::{Durations, PayloadSums, Tasks as SeenTasks};
 pub use average::average;
+pub use gil::{GilEvidence, GilShare};
 pub use phases::Phase;
 pub use score::score_of;
 pub use segment::{Totals, segment};
 
-use crate::timeline::{Demand, ProgramBytes, ProgramMemory};
+use crate::timeline::{Demand, ProgramBytes, ProgramMemory, TaskNote, Tasks};
 use crate::units::{Estimate, Span};
 
 /// What a stage is.
@@ -21,6 +25,12 @@ pub enum Kind {
     Command,
     /// One program of a tree.
     Process,
+    /// A function handed to an executor, or named.
+    Function,
+    /// A coroutine run as tasks.
+    Coroutine,
+    /// A marked region.
+    Mark,
 }
 
 /// A stage: one program's processes under one parent.
@@ -70,6 +80,18 @@ pub struct Stage {
     pub bytes: ProgramBytes,
     /// Stretches of different scores; one where there is no change.
     pub phases: Vec<Phase>,
+    /// The interpreter lock.
+    pub gil: GilEvidence,
+    /// Its tasks, where it is a stage inside a program.
+    pub tasks: Option<Box<Tasks>>,
+    /// CPU of children that its tasks ran, in `demand`, seconds.
+    pub children_cpu: f64,
+    /// How many of its workers had something to do, on average, where tasks tell.
+    pub active: Option<f64>,
+    /// Whether it is what a program did outside of its stages.
+    pub outside_stages: bool,
+    /// What agents found worth saying of the program as a whole.
+    pub notes: Vec<TaskNote>,
 }
 
 /// What was left out of the stages, told in the notes.
@@ -95,6 +117,22 @@ pub struct Stages {
 }
 
 impl Stage {
+    /// How long one task takes, seconds: of an opaque program, the mean life of a process.
+    pub fn task_seconds(&self) -> Option<f64> {
+        match &self.tasks {
+            Some(tasks) => function::task_seconds(tasks),
+            None => self.process_seconds(),
+        }
+    }
+
+    /// Tasks that its demand is of: of an opaque program, its processes.
+    pub fn task_count(&self) -> u64 {
+        match &self.tasks {
+            Some(tasks) => tasks.totals.count.max(tasks.recorded),
+            None => self.processes,
+        }
+    }
+
     /// Mean life of one of its processes, seconds.
     pub fn process_seconds(&self) -> Option<f64> {
         crate::units::ratio(self.demand.thread_seconds(), self.threads as f64)
@@ -103,6 +141,9 @@ impl Stage {
 
     /// How many of its workers had something to do, on average.
     pub fn workers_active(&self) -> Option<f64> {
+        if self.tasks.is_some() {
+            return self.active;
+        }
         crate::units::ratio(self.demand.on_cpu + self.demand.run_queue + self.demand.own.sum(), self.wall.secs_f64())
     }
 }

@@ -1,6 +1,8 @@
 //! From a timeline to stages: each program under one parent is one, workers of one pool are one together.
 
 use super::fold::{folded, own_demand};
+use super::function::{Places, task_stages};
+use super::gil::gil_of;
 use super::phases::{Phase, phases_of};
 use super::score::{pairs_of, score_of};
 use super::{Folded, Kind, Stage, Stages};
@@ -18,7 +20,7 @@ const FEWEST_JOINED: usize = 4;
 /// Processes of one program that live at once on average, from which on it is a pool.
 const POOL_CONCURRENCY: f64 = 1.2;
 /// Waits are told apart where at most this share of all thread time is blocked on nothing that was ever seen.
-const TOLD_SHARE: f64 = 0.05;
+pub const TOLD_SHARE: f64 = 0.05;
 /// Where fewer voluntary switches a second come from a whole tree, no thread of it waits for anything beside another.
 const ALONE_SWITCHES: f64 = 20.0;
 /// Fewest readings that make a slope.
@@ -37,10 +39,14 @@ pub struct Totals {
 
 /// The stages of a timeline.
 pub fn segment(timeline: &Timeline, totals: &Totals) -> Stages {
-    let away = folded(timeline);
+    let places = Places::of(timeline);
+    let away = folded(timeline, &places);
     let mut kept: Vec<&Program> = Vec::new();
     let mut left_out: Vec<Folded> = Vec::new();
-    for (program, away) in timeline.programs.iter().zip(&away) {
+    for (index, (program, away)) in timeline.programs.iter().zip(&away).enumerate() {
+        if program.tasks.is_some() || places.absorbed_by[index].is_some() {
+            continue;
+        }
         if !away {
             kept.push(program);
         } else if program.processes > 0 {
@@ -56,9 +62,15 @@ pub fn segment(timeline: &Timeline, totals: &Totals) -> Stages {
     kept.sort_by(|one, other| {
         own_demand(other).total_cmp(&own_demand(one)).then_with(|| one.image.name().cmp(&other.image.name()))
     });
-    let kind = if kept.len() == 1 { Kind::Command } else { Kind::Process };
     let sampled = timeline.records != Records::Whole;
+    let (inside, shrink) = task_stages(timeline, &places, sampled);
+    let kind = if kept.len() == 1 && inside.is_empty() { Kind::Command } else { Kind::Process };
     let mut stages: Vec<Stage> = kept.iter().map(|program| stage_of(program, timeline, kind, sampled)).collect();
+    for (stage, program) in stages.iter_mut().zip(&kept) {
+        let Some(index) = timeline.programs.iter().position(|other| std::ptr::eq(other, *program)) else { continue };
+        stage.outside_stages = places.has_stages[places.owner[index]];
+        stage.demand.on_cpu *= shrink[index];
+    }
     if let Some(total) =
         total.filter(|_| totals.whole && timeline.records == Records::Whole && timeline.lost_records == 0)
     {
@@ -66,6 +78,7 @@ pub fn segment(timeline: &Timeline, totals: &Totals) -> Stages {
         add_exits(&mut stages, &mut left_out, &kept, total - seen);
     }
     name_apart(&mut stages, &kept, timeline);
+    name_inside(&inside, &mut stages);
     for (stage, program) in stages.iter_mut().zip(&kept) {
         stage.feeds_pool = kept.iter().any(|other| {
             (other.image.forked || other.image.is_spawned_worker())
@@ -74,8 +87,12 @@ pub fn segment(timeline: &Timeline, totals: &Totals) -> Stages {
                 && own_demand(other) > own_demand(program)
         });
     }
+    for stage in stages.iter_mut().filter(|stage| stage.outside_stages) {
+        stage.name = format!("{} outside its stages", stage.name);
+    }
     if let [only] = stages.as_mut_slice()
         && left_out.is_empty()
+        && only.tasks.is_none()
     {
         only.wall = timeline.wall();
     }
@@ -83,12 +100,41 @@ pub fn segment(timeline: &Timeline, totals: &Totals) -> Stages {
     if let ([only], Some(total)) = (stages.as_mut_slice(), total)
         && left_out.is_empty()
         && sampled
+        && only.tasks.is_none()
     {
         only.voluntary = only.voluntary.or(totals.rusage.map(|rusage| rusage.voluntary));
         complete(only, timeline, totals.rung, total);
         unseen = Some(0.0);
     }
+    let weight = |stage: &Stage| stage.demand.on_cpu + stage.demand.own.sum();
+    stages.sort_by(|one, other| weight(other).total_cmp(&weight(one)).then_with(|| one.id.cmp(&other.id)));
     Stages { stages, folded: left_out, unseen_cpu_seconds: unseen }
+}
+
+/// Adds the stages inside programs; where two share a name, the executor tells them apart.
+fn name_inside(inside: &[Stage], stages: &mut Vec<Stage>) {
+    let mut used: HashMap<String, usize> = HashMap::new();
+    for stage in inside {
+        let mut stage = stage.clone();
+        let shared = inside.iter().filter(|other| other.name == stage.name).count() > 1;
+        let under = stage.tasks.as_ref().map_or("", |tasks| tasks.executor.word());
+        let prefix = match stage.kind {
+            Kind::Coroutine => "coroutine",
+            Kind::Mark => "mark",
+            _ => "function",
+        };
+        stage.id = format!("{prefix}:{}:{under}", stage.name);
+        if shared && !under.is_empty() {
+            stage.name = format!("{} ({under})", stage.name);
+        }
+        let number = used.entry(stage.id.clone()).or_default();
+        *number += 1;
+        if *number > 1 {
+            stage.id = format!("{} #{number}", stage.id);
+            stage.name = format!("{} #{number}", stage.name);
+        }
+        stages.push(stage);
+    }
 }
 
 fn stage_of(program: &Program, timeline: &Timeline, kind: Kind, sampled: bool) -> Stage {
@@ -127,6 +173,12 @@ fn stage_of(program: &Program, timeline: &Timeline, kind: Kind, sampled: bool) -
         growth: growth(program),
         bytes: program.bytes,
         phases,
+        gil: gil_of(program, sampled),
+        tasks: None,
+        children_cpu: 0.0,
+        active: None,
+        outside_stages: false,
+        notes: program.notes.clone(),
     }
 }
 
@@ -253,7 +305,7 @@ fn name_apart(stages: &mut [Stage], programs: &[&Program], timeline: &Timeline) 
 }
 
 /// Slope of resident memory over the later part of the program's life, bytes a second, by least squares.
-fn growth(program: &Program) -> Option<f64> {
+pub fn growth(program: &Program) -> Option<f64> {
     let width = program.series.width().secs_f64();
     let readings: Vec<(f64, f64)> = program
         .series

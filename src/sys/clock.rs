@@ -7,6 +7,12 @@ pub fn monotonic() -> Timestamp {
     Timestamp(nanoseconds(libc::CLOCK_MONOTONIC))
 }
 
+/// How far the clock that goes on while the machine is suspended is ahead of [`monotonic`].
+pub fn boot_offset() -> Span {
+    let monotonic = monotonic();
+    Timestamp(nanoseconds(libc::CLOCK_BOOTTIME)).since(monotonic)
+}
+
 /// CPU time that this process has used so far, all threads together.
 pub fn process_cpu() -> Span {
     Span(nanoseconds(libc::CLOCK_PROCESS_CPUTIME_ID))
@@ -15,7 +21,7 @@ pub fn process_cpu() -> Span {
 /// One reading of `clock`. Async-signal-safe: it is called between fork and exec.
 fn nanoseconds(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is a valid timespec to write to. Both clocks exist on every Linux, so the call cannot fail; if it
+    // SAFETY: `time` is a valid timespec to write to. These clocks exist on every Linux, so the call cannot fail; if it
     // did, the zero that `time` holds would stay.
     unsafe { libc::clock_gettime(clock, &mut time) };
     (time.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(time.tv_nsec as u64)

@@ -17,6 +17,14 @@ pub fn rlimit_memlock_kib() -> Option<u64> {
     (limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur / 1024)
 }
 
+/// The soft limit on open files (`RLIMIT_NOFILE`); `None` where it cannot be read.
+pub fn rlimit_open_files() -> Option<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is a valid rlimit to write to.
+    checked(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) }).ok()?;
+    Some(limit.rlim_cur)
+}
+
 /// On how many CPUs this thread may run. The mask grows until the kernel's fits, so that hosts of more than 1024 CPUs
 /// are counted too.
 pub fn affinity_count() -> io::Result<usize> {

@@ -8,6 +8,7 @@
 //! Between fork and exec the child may only make async-signal-safe calls, so all that it needs is prepared before.
 //! Must not search for reasons why an exec failed, and must not wait for the program's end.
 
+use super::environment;
 use super::inherited::{Inherited, inherited};
 use super::process::{ResourceUse, own_use, retried};
 use super::signals::SavedSignals;
@@ -28,6 +29,8 @@ pub struct Program {
     /// The paths to try, in this order.
     paths: Vec<CString>,
     argv: Vec<CString>,
+    /// Its environment where it is not ours.
+    environment: Option<Vec<CString>>,
     searched: bool,
     /// Whether its stdout is to go where its stderr goes.
     pub stdout_to_stderr: bool,
@@ -39,7 +42,19 @@ impl Program {
         let name = argv.first().map_or(OsStr::new(""), OsString::as_os_str);
         let searched = !name.as_bytes().contains(&b'/');
         let paths = if searched { candidates(name, path) } else { vec![name.to_owned()] };
-        Ok(Program { paths: c_strings(&paths)?, argv: c_strings(argv)?, searched, stdout_to_stderr: false })
+        Ok(Program {
+            paths: c_strings(&paths)?,
+            argv: c_strings(argv)?,
+            environment: None,
+            searched,
+            stdout_to_stderr: false,
+        })
+    }
+
+    /// Gives it these entries for an environment instead of ours. Fails where one holds a zero byte.
+    pub fn set_environment(&mut self, entries: &[OsString]) -> io::Result<()> {
+        self.environment = Some(c_strings(entries)?);
+        Ok(())
     }
 
     /// The paths that are tried, in order.
@@ -106,6 +121,9 @@ impl Forked {
         let (report, tell) = pipe()?;
         let mut argv: Vec<*const libc::c_char> = program.argv.iter().map(|argument| argument.as_ptr()).collect();
         argv.push(std::ptr::null());
+        let entries = program.environment.as_ref();
+        let entries: Option<Vec<*const libc::c_char>> =
+            entries.map(|entries| entries.iter().map(|entry| entry.as_ptr()).chain([std::ptr::null()]).collect());
         // What `execvp` runs for a file without a known format: `/bin/sh PATH ARGUMENTS`.
         let mut shell = vec![c"/bin/sh".as_ptr(), std::ptr::null()];
         shell.extend(&argv[1.min(argv.len() - 1)..]);
@@ -113,6 +131,7 @@ impl Forked {
             program,
             argv: &argv,
             shell: &mut shell,
+            environment: entries.as_ref().map_or_else(environment::block, |entries| entries.as_ptr()),
             signals,
             inherited: inherited(),
             go: go.as_raw_fd(),
@@ -203,6 +222,7 @@ struct Plan<'a> {
     program: &'a Program,
     argv: &'a [*const libc::c_char],
     shell: &'a mut [*const libc::c_char],
+    environment: *const *const libc::c_char,
     signals: &'a SavedSignals,
     inherited: Inherited,
     go: RawFd,
@@ -257,12 +277,12 @@ impl Plan<'_> {
     fn exec(&mut self) -> i32 {
         let mut denied = false;
         for path in &self.program.paths {
-            // SAFETY: path and argv are zero-terminated and outlive the call.
-            unsafe { libc::execv(path.as_ptr(), self.argv.as_ptr()) };
+            // SAFETY: path, argv and environment are zero-terminated and outlive the call.
+            unsafe { libc::execve(path.as_ptr(), self.argv.as_ptr(), self.environment) };
             if errno() == libc::ENOEXEC {
                 self.shell[1] = path.as_ptr();
                 // SAFETY: the same; the vector begins with the shell's own path.
-                unsafe { libc::execv(self.shell[0], self.shell.as_ptr()) };
+                unsafe { libc::execve(self.shell[0], self.shell.as_ptr(), self.environment) };
             }
             match errno() {
                 failed if !self.program.searched => return failed,

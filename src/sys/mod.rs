@@ -2,6 +2,7 @@
 //! Must know nothing of poolpick but `units`, and decide nothing: what to do with a signal or a status is `target`'s.
 
 pub mod clock;
+pub mod environment;
 pub mod identity;
 pub mod inherited;
 pub mod launch;

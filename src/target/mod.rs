@@ -6,10 +6,11 @@
 //!                         instruments to attach       relays and follows      what it used
 //! ```
 //!
-//! Same process group, session, terminal, descriptors, signal mask and dispositions, environment. Must not measure
-//! (`observe` does), and must not decide poolpick's own exit codes (`cli` does). While a target runs, poolpick may
-//! have no other children: it reaps all of them.
+//! Same process group, session, terminal, descriptors, signal mask and dispositions, and environment but for changes
+//! that the specification names. Must not measure (`observe` does), and must not decide poolpick's own exit codes (`cli`
+//! does). While a target runs, poolpick may have no other children: it reaps all of them.
 
+mod environment;
 mod error;
 mod exit;
 mod lineage;
@@ -18,8 +19,10 @@ mod stops;
 mod suspended;
 
 pub use crate::sys::process::{ExitKind, ResourceUse};
+pub use environment::EnvironmentChange;
 pub use error::StartError;
 pub use exit::TargetExit;
+pub use lineage::descends_from;
 pub use running::{News, RunningTarget};
 pub use suspended::SuspendedTarget;
 
@@ -32,4 +35,6 @@ pub struct TargetSpec {
     pub argv: Vec<OsString>,
     /// Whether its stdout goes to its stderr, because poolpick's report has stdout for itself.
     pub stdout_to_stderr: bool,
+    /// What its environment has that the caller's has not; `PATH` is not among it.
+    pub environment: Vec<EnvironmentChange>,
 }

@@ -1,9 +1,11 @@
 //! From a specification to a running program, by way of a child that waits. Must not relay: `running` does.
 
 use super::TargetSpec;
+use super::environment::changed;
 use super::error::StartError;
 use super::running::{News, RunningTarget, is_owed, watched};
 use crate::sys::clock;
+use crate::sys::environment;
 use crate::sys::launch::{ForkError, Forked, Program, Report};
 use crate::sys::process;
 use crate::sys::signals::SignalWatch;
@@ -41,6 +43,10 @@ impl TargetSpec {
         let path = std::env::var_os("PATH");
         let mut program = Program::new(&self.argv, path.as_deref()).map_err(StartError::Setup)?;
         program.stdout_to_stderr = self.stdout_to_stderr;
+        if !self.environment.is_empty() {
+            let entries = changed(environment::entries(), &self.environment);
+            program.set_environment(&entries).map_err(StartError::Setup)?;
+        }
         process::become_subreaper().map_err(StartError::Setup)?;
         let watch = SignalWatch::start(&watched()).map_err(StartError::Setup)?;
         // The child is not born yet, so whatever arrived until now has missed it.

@@ -1,6 +1,7 @@
 //! Where time went, added up: one ledger a thread, folded into its process and then its program.
 //! Sums only; what counts as what is decided in `reconcile`.
 
+use super::gil::GilCounts;
 use crate::trace::Blocking;
 use crate::units::Span;
 
@@ -52,6 +53,20 @@ impl BlockedTime {
         (0..KINDS).map(|kind| self.total(kind)).sum()
     }
 
+    /// An event loop's thread: what it waits for is what its coroutines wait for, and is counted there.
+    /// Gives back what was given away: nanoseconds of network, sleep, disk and other.
+    pub fn give_away(&mut self) -> [u64; 4] {
+        let given =
+            [Blocking::Network, Blocking::Sleep, Blocking::Disk, Blocking::Other].map(|kind| self.total(kind as usize));
+        for kind in [Blocking::Network, Blocking::Sleep, Blocking::Disk, Blocking::Other] {
+            let (kind, idle) = (kind as usize, Blocking::Idle as usize);
+            self.beside[idle] += std::mem::take(&mut self.beside[kind]);
+            self.alone[idle] += std::mem::take(&mut self.alone[kind]);
+            self.count[idle] += std::mem::take(&mut self.count[kind]);
+        }
+        given
+    }
+
     fn fold(&mut self, other: &BlockedTime) {
         for kind in 0..KINDS {
             self.beside[kind] = self.beside[kind].saturating_add(other.beside[kind]);
@@ -90,6 +105,8 @@ pub struct Ledger {
     pub life: Span,
     /// Threads in it.
     pub threads: u64,
+    /// Readings of the interpreter lock.
+    pub gil: GilCounts,
 }
 
 impl Ledger {
@@ -108,6 +125,7 @@ impl Ledger {
         self.switch_cost += other.switch_cost;
         self.life += other.life;
         self.threads += other.threads;
+        self.gil.fold(&other.gil);
     }
 }
 

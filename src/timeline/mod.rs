@@ -2,19 +2,28 @@
 //! trace and a drawn one. Memory is bounded by the living and by the number of programs, never by the length of the run.
 //! Pure: touches no clock, file, environment, process or thread.
 
+mod attribution;
+mod births;
+mod deaths;
 mod fold;
+mod gil;
 mod image;
 mod ledger;
 mod process;
 mod program;
+mod readings;
 mod reconcile;
+mod records;
 mod series;
+mod tasks;
 mod thread;
 
+pub use gil::GilCounts;
 pub use image::Image;
 pub use program::{Program, ProgramBytes, ProgramId, ProgramMemory};
 pub use reconcile::{Demand, OwnWait};
 pub use series::{Bin, Lane, Series};
+pub use tasks::{CoroutineSums, Durations, PayloadSums, TaskNote, Tasks};
 pub use thread::{Activity, Interval, Step, ThreadClock, ThreadState};
 
 use crate::trace::Event;

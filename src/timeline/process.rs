@@ -1,12 +1,15 @@
 //! The living: threads and processes with what they have used so far. Forgotten when they end, so that memory stays
 //! bounded by how many live at once.
 
+use super::attribution::Tasked;
+use super::gil::Interpreter;
 use super::ledger::Ledger;
 use super::program::ProgramId;
 use super::reconcile::{ProcessSums, QUIET_SHARE_OF_LIFE};
 use super::thread::ThreadClock;
-use crate::trace::{Blocking, Ids, ProcessReading};
+use crate::trace::{Blocking, Ids, ProcessReading, TaskTotals};
 use crate::units::{Span, Timestamp};
+use rustc_hash::FxHashMap;
 
 /// Index of a living process in its slab.
 pub type ProcessSlot = usize;
@@ -53,6 +56,12 @@ pub struct Thread {
     pub on_cpu_base: Span,
     /// On-CPU time that the last reading showed beyond the records.
     pub missing_on_cpu: Span,
+    /// Its tasks, once it has had one.
+    pub tasked: Option<Box<Tasked>>,
+    /// Readings and bursts of its process's lock when it last came to have or want a CPU.
+    pub gil_base: (u64, u64),
+    /// Without records: when its counters had last caught up.
+    pub settled_at: Timestamp,
 }
 
 /// A reading of a thread's counters.
@@ -97,6 +106,9 @@ impl Thread {
             delay_base: Span::ZERO,
             on_cpu_base: Span::ZERO,
             missing_on_cpu: Span::ZERO,
+            tasked: None,
+            gil_base: (0, 0),
+            settled_at: began,
         }
     }
 
@@ -158,6 +170,20 @@ pub struct Process {
     pub unsettled: i64,
     /// Whether one of them was seen to have or want a CPU in this round.
     pub round_running: bool,
+    /// Its Python interpreter.
+    pub interpreter: Interpreter,
+    /// Whether an agent tells of it.
+    pub has_agent: bool,
+    /// What its agent cost, and what it dropped.
+    pub agent_cost: (Span, u64),
+    /// What its event loops waited for: network, sleep, disk, other; nanoseconds.
+    pub loop_waits: [u64; 4],
+    /// Its stages, by its agent's numbers.
+    pub stages: FxHashMap<u16, ProgramId>,
+    /// Its agent's sums.
+    pub task_totals: FxHashMap<u16, TaskTotals>,
+    /// Where the time of its tasks went.
+    pub task_ledgers: FxHashMap<ProgramId, Ledger>,
 }
 
 impl Process {
@@ -186,7 +212,19 @@ impl Process {
             round_stopped: Span::ZERO,
             unsettled: 0,
             round_running: false,
+            interpreter: Interpreter::default(),
+            has_agent: false,
+            agent_cost: (Span::ZERO, 0),
+            loop_waits: [0; 4],
+            stages: FxHashMap::default(),
+            task_totals: FxHashMap::default(),
+            task_ledgers: FxHashMap::default(),
         }
+    }
+
+    /// Where the time of a stage's tasks in this process goes.
+    pub fn task_ledger(&mut self, stage: ProgramId) -> &mut Ledger {
+        self.task_ledgers.entry(stage).or_default()
     }
 
     /// A thread came to have or want a CPU.
@@ -235,5 +273,8 @@ impl Process {
         self.file_base =
             (self.reading.stdin_bytes.or(self.file_base.0), self.reading.stdout_bytes.or(self.file_base.1));
         self.reading = ProcessReading::default();
+        // The readings go on counting: threads hold what they stood at.
+        self.interpreter.version = None;
+        self.interpreter.access = None;
     }
 }

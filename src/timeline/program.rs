@@ -1,10 +1,18 @@
 //! All processes of one program under one parent: a stage in the making. Sums of closed processes, and who is alive.
 
+use super::gil::{GilCounts, Interpreter};
 use super::image::Image;
-use super::ledger::{KINDS, KindsByDuration, UNATTRIBUTED};
-use super::reconcile::{Demand, ENOUGH_SWITCHES, Neighbours, ProcessSums, quiet_is_idle, reconcile};
+use super::ledger::{KINDS, KindsByDuration, Ledger, UNATTRIBUTED};
+use super::reconcile::{Demand, ENOUGH_SWITCHES, Neighbours, ProcessSums, quiet_is_idle, reconcile, reconcile_tasks};
 use super::series::Series;
+use super::tasks::{TaskNote, Tasks};
+use crate::trace::GilAccess;
 use crate::units::{Span, Timestamp};
+
+/// Most different accesses to the lock that are told apart.
+const MOST_ACCESSES: usize = 8;
+/// Most notes that are kept of a program.
+const MOST_NOTES: usize = 32;
 
 /// Index of a program in its timeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -53,6 +61,26 @@ pub struct Program {
     pub series: Series,
     /// Readings of its threads' counters.
     pub readings: u64,
+    /// The stage inside a program that this is, if it is one.
+    pub tasks: Option<Box<Tasks>>,
+    /// Readings of the interpreter lock.
+    pub gil: GilCounts,
+    /// Whether the lock could be read, by processes.
+    pub gil_access: Vec<(GilAccess, u64)>,
+    /// Version of the interpreter.
+    pub python: Option<(u8, u8, u8)>,
+    /// Bursts' lengths, and the gaps between their readings.
+    pub gil_bursts: (Span, u64),
+    /// What its event loops waited for: network, sleep, disk, other; nanoseconds.
+    pub loop_waits: [u64; 4],
+    /// Processes that an agent told of.
+    pub agents: u64,
+    /// What the agents cost.
+    pub agent_cost: Span,
+    /// What they dropped.
+    pub agent_dropped: u64,
+    /// What agents found worth saying of the program as a whole.
+    pub notes: Vec<TaskNote>,
     /// Whether the quiet threads counted as idle, by the seconds that they waited.
     pub quiet_idle: bool,
 
@@ -119,6 +147,16 @@ impl Program {
             bytes: ProgramBytes::default(),
             series: Series::new(origin),
             readings: 0,
+            tasks: None,
+            gil: GilCounts::default(),
+            gil_access: Vec::new(),
+            python: None,
+            gil_bursts: (Span::ZERO, 0),
+            loop_waits: [0; 4],
+            agents: 0,
+            agent_cost: Span::ZERO,
+            agent_dropped: 0,
+            notes: Vec::new(),
             quiet_idle: false,
             kinds: KindsByDuration::default(),
             live: 0,
@@ -154,13 +192,7 @@ impl Program {
     /// Books a process that stopped running it.
     pub(super) fn book(&mut self, sums: &ProcessSums) {
         for ledger in sums.ledgers() {
-            for kind in 0..UNATTRIBUTED {
-                self.told[kind] += ledger.blocked.total(kind) as f64 / 1e9;
-            }
-            self.delay_read.0 += ledger.wakeup_delay.secs_f64();
-            self.delay_read.1 += ledger.wakeups_read;
-            self.switches_read.0 += ledger.switch_cost.secs_f64();
-            self.switches_read.1 += ledger.switches_read;
+            self.note_evidence(ledger);
             self.threads += ledger.threads;
         }
         let (quiet, idle) = (sums.quiet.blocked.sum(), sums.idle.blocked.sum());
@@ -172,6 +204,52 @@ impl Program {
             self.demand.add(&reconcile(sums, &Neighbours::default()));
         } else {
             self.unresolved.fold(sums);
+        }
+    }
+
+    fn note_evidence(&mut self, ledger: &Ledger) {
+        for kind in 0..UNATTRIBUTED {
+            self.told[kind] += ledger.blocked.total(kind) as f64 / 1e9;
+        }
+        self.delay_read.0 += ledger.wakeup_delay.secs_f64();
+        self.delay_read.1 += ledger.wakeups_read;
+        self.switches_read.0 += ledger.switch_cost.secs_f64();
+        self.switches_read.1 += ledger.switches_read;
+        self.gil.fold(&ledger.gil);
+    }
+
+    /// Books what a process's tasks did; `locks_told`: the interpreter lock was told from other locks.
+    pub(super) fn book_tasks(&mut self, ledger: &Ledger, locks_told: bool) {
+        self.note_evidence(ledger);
+        self.voluntary = Some(self.voluntary.unwrap_or(0) + ledger.voluntary);
+        self.involuntary = Some(self.involuntary.unwrap_or(0) + ledger.involuntary);
+        if let Some(tasks) = &mut self.tasks {
+            tasks.unresolved.fold(ledger);
+            tasks.locks_told &= locks_told;
+        }
+    }
+
+    /// Adds what is known of a process's interpreter.
+    pub(super) fn add_interpreter(&mut self, interpreter: &Interpreter) {
+        self.python = interpreter.version.or(self.python);
+        self.gil_bursts.0 += interpreter.length;
+        self.gil_bursts.1 += interpreter.gaps;
+        if let Some(access) = &interpreter.access {
+            match self.gil_access.iter_mut().find(|known| known.0 == *access) {
+                Some(known) => known.1 += 1,
+                None => {
+                    self.gil_access.push((access.clone(), 1));
+                    self.gil_access.truncate(MOST_ACCESSES);
+                }
+            }
+        }
+    }
+
+    /// Notes something worth saying of the program as a whole, once.
+    pub(super) fn note(&mut self, code: &str, detail: &str) {
+        let known = self.notes.iter().any(|note| note.code == code && note.detail == detail);
+        if !known && self.notes.len() < MOST_NOTES {
+            self.notes.push(TaskNote { code: code.to_owned(), detail: detail.to_owned() });
         }
     }
 
@@ -190,6 +268,11 @@ impl Program {
             switch_cost: own.switch_cost.or(tree.switch_cost),
             kinds: own.kinds,
         };
+        if let Some(tasks) = &mut self.tasks {
+            let ledger = std::mem::take(&mut tasks.unresolved);
+            self.demand = reconcile_tasks(&ledger, &neighbours, tasks.locks_told);
+            return;
+        }
         let sums = std::mem::take(&mut self.unresolved);
         self.demand.add(&reconcile(&sums, &neighbours));
         self.quiet_idle = self.quiet_votes.0 > self.quiet_votes.1;

@@ -42,6 +42,8 @@ pub struct Demand {
     pub own: OwnWait,
     /// Blocked for want of work, or on what another thread does.
     pub starved: f64,
+    /// Blocked on the interpreter lock.
+    pub gil_wait: f64,
     /// Blocked on a child.
     pub child: f64,
     /// Not known: records were lost.
@@ -67,6 +69,8 @@ pub struct OwnWait {
     pub sleep: f64,
     /// Locks, while the whole process was blocked.
     pub lock: f64,
+    /// Pipes, of tasks: a pipe between programs of the tree is starvation.
+    pub pipe: f64,
     /// Anything else, or never told apart.
     pub other: f64,
 }
@@ -74,7 +78,7 @@ pub struct OwnWait {
 impl OwnWait {
     /// All kinds together.
     pub fn sum(&self) -> f64 {
-        self.network + self.disk + self.sleep + self.lock + self.other
+        self.network + self.disk + self.sleep + self.lock + self.pipe + self.other
     }
 
     fn add(&mut self, other: &OwnWait) {
@@ -82,6 +86,7 @@ impl OwnWait {
         self.disk += other.disk;
         self.sleep += other.sleep;
         self.lock += other.lock;
+        self.pipe += other.pipe;
         self.other += other.other;
     }
 }
@@ -93,6 +98,7 @@ impl Demand {
         self.run_queue += other.run_queue;
         self.own.add(&other.own);
         self.starved += other.starved;
+        self.gil_wait += other.gil_wait;
         self.child += other.child;
         self.unknown += other.unknown;
         self.assumed_own += other.assumed_own;
@@ -101,9 +107,33 @@ impl Demand {
         self.undelayed_wakeups += other.undelayed_wakeups;
     }
 
+    /// The same, `factor` times.
+    pub fn scaled(&self, factor: f64) -> Demand {
+        Demand {
+            on_cpu: self.on_cpu * factor,
+            run_queue: self.run_queue * factor,
+            own: OwnWait {
+                network: self.own.network * factor,
+                disk: self.own.disk * factor,
+                sleep: self.own.sleep * factor,
+                lock: self.own.lock * factor,
+                pipe: self.own.pipe * factor,
+                other: self.own.other * factor,
+            },
+            starved: self.starved * factor,
+            gil_wait: self.gil_wait * factor,
+            child: self.child * factor,
+            unknown: self.unknown * factor,
+            assumed_own: self.assumed_own * factor,
+            extrapolated_delay: self.extrapolated_delay * factor,
+            extrapolated_cost: self.extrapolated_cost * factor,
+            undelayed_wakeups: (self.undelayed_wakeups as f64 * factor) as u64,
+        }
+    }
+
     /// Lives of its threads: all of the above added up.
     pub fn thread_seconds(&self) -> f64 {
-        self.on_cpu + self.run_queue + self.own.sum() + self.starved + self.child + self.unknown
+        self.on_cpu + self.run_queue + self.own.sum() + self.starved + self.gil_wait + self.child + self.unknown
     }
 }
 
@@ -202,6 +232,7 @@ pub fn reconcile(sums: &ProcessSums, neighbours: &Neighbours) -> Demand {
         match Blocking::ALL.get(kind) {
             Some(Blocking::Lock) => demand.starved += beside,
             Some(Blocking::Child) => demand.child += beside + alone,
+            Some(Blocking::Gil) => demand.gil_wait += beside + alone,
             Some(Blocking::Pipe | Blocking::SharedLock | Blocking::Idle) => demand.starved += beside + alone,
             _ => own_lane(&mut demand.own, kind, beside + alone),
         }
@@ -224,6 +255,7 @@ pub fn reconcile(sums: &ProcessSums, neighbours: &Neighbours) -> Demand {
         let (beside, alone) = (idle_waits.beside[kind], idle_waits.alone[kind]);
         match Blocking::ALL.get(kind) {
             Some(Blocking::Child) => demand.child += beside + alone,
+            Some(Blocking::Gil) => demand.gil_wait += beside + alone,
             Some(Blocking::Lock | Blocking::Pipe | Blocking::SharedLock | Blocking::Idle) => {
                 demand.starved += beside + alone;
             }
@@ -239,6 +271,32 @@ pub fn reconcile(sums: &ProcessSums, neighbours: &Neighbours) -> Demand {
     let own_lock = locked.min(unexplained.max(0.0));
     demand.own.lock += own_lock;
     demand.starved += locked - own_lock;
+    demand
+}
+
+/// What the tasks of a stage demanded. Inside a task every wait is its own, a lock and a pipe too, but for the
+/// interpreter lock and its children; where the interpreter lock is not told from others, a lock counts only while the
+/// whole process was blocked.
+pub fn reconcile_tasks(ledger: &Ledger, neighbours: &Neighbours, locks_told: bool) -> Demand {
+    let mut demand = Demand::default();
+    let waits = settle(ledger, neighbours, &mut demand);
+    for kind in 0..KINDS {
+        let (beside, alone) = (waits.beside[kind], waits.alone[kind]);
+        match Blocking::ALL.get(kind) {
+            Some(Blocking::Gil) => demand.gil_wait += beside + alone,
+            Some(Blocking::Child) => demand.child += beside + alone,
+            Some(Blocking::Lock) if !locks_told => {
+                demand.own.lock += alone;
+                demand.starved += beside;
+            }
+            Some(Blocking::Lock | Blocking::SharedLock) => demand.own.lock += beside + alone,
+            Some(Blocking::Pipe) => demand.own.pipe += beside + alone,
+            _ => own_lane(&mut demand.own, kind, beside + alone),
+        }
+        if kind == UNATTRIBUTED {
+            demand.assumed_own += beside + alone;
+        }
+    }
     demand
 }
 
@@ -404,11 +462,11 @@ mod tests {
     proptest! {
         #[test]
         fn demands_add_up_to_thread_time(
-            busy in prop::array::uniform20(0u64..10 * SECOND),
-            quiet in prop::array::uniform20(0u64..10 * SECOND),
+            busy in prop::array::uniform22(0u64..10 * SECOND),
+            quiet in prop::array::uniform22(0u64..10 * SECOND),
             on_cpu in 0u64..10 * SECOND, alone in 0u64..40 * SECOND, delay in 0u64..SECOND, wakeups in 0u64..100,
         ) {
-            let build = |amounts: [u64; 20], on_cpu| {
+            let build = |amounts: [u64; 22], on_cpu| {
                 let mut ledger = Ledger { on_cpu: Span(on_cpu), threads: 1, ..Ledger::default() };
                 for kind in 0..KINDS {
                     ledger.blocked.beside[kind] = amounts[2 * kind];

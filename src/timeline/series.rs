@@ -95,6 +95,18 @@ impl Series {
         }
     }
 
+    /// Lays another series of the same origin over this one.
+    pub fn add_all(&mut self, other: &Series) {
+        let lanes = [Lane::OnCpu, Lane::OwnWait, Lane::QuietWait, Lane::Unattributed];
+        for (index, bin) in other.bins.iter().enumerate() {
+            let start = Timestamp(other.origin.0.saturating_add((index as u64) << other.shift));
+            let end = start + Span(other.width().0 - 1);
+            for lane in lanes {
+                self.add(lane, start, end, Span(f64::from(bin.lanes[lane as usize]) as u64));
+            }
+        }
+    }
+
     /// Notes resident memory at a point in time.
     pub fn note_rss(&mut self, at: Timestamp, bytes: u64) {
         let bin = self.index(at);

@@ -77,6 +77,10 @@ pub enum WhyNot {
     },
     /// An errno that none of the above explains.
     Errno(i32),
+    /// No private directory can be made for the agent; the errno.
+    NoPrivateFolder(i32),
+    /// The `python3` on `PATH` runs and does not load the agent.
+    AgentSilent,
     /// The target's memory may not be read (ptrace scope, a set-uid target, a missing capability).
     MemoryHidden {
         /// `kernel.yama.ptrace_scope`, where the kernel has it.
@@ -140,6 +144,10 @@ impl fmt::Display for WhyNot {
                 errno_name(*errno)
             ),
             WhyNot::Errno(errno) => write!(out, "refused with {}", errno_name(*errno)),
+            WhyNot::NoPrivateFolder(errno) => {
+                write!(out, "no private directory for it can be made where temporary files go ({})", errno_name(*errno))
+            }
+            WhyNot::AgentSilent => write!(out, "the `python3` on PATH does not load it"),
         }
     }
 }
@@ -160,6 +168,7 @@ impl WhyNot {
             {
                 Some("sudo sysctl kernel.yama.ptrace_scope=1")
             }
+            WhyNot::NoPrivateFolder(_) => Some("export TMPDIR=/var/tmp"),
             WhyNot::SyscallHidden { .. } | WhyNot::MemoryHidden { .. } => None,
             WhyNot::MemoryFiltered(_) => Some("docker run --cap-add SYS_PTRACE …"),
             WhyNot::Unsupported(_)
@@ -167,6 +176,7 @@ impl WhyNot {
             | WhyNot::ForksTooFast { .. }
             | WhyNot::SwitchesTooFast { .. }
             | WhyNot::Privileges { .. }
+            | WhyNot::AgentSilent
             | WhyNot::Errno(_) => None,
         }
     }
@@ -181,7 +191,11 @@ fn errno_name(errno: i32) -> String {
         13 => "EACCES",
         19 => "ENODEV",
         22 => "EINVAL",
+        20 => "ENOTDIR",
         24 => "EMFILE",
+        28 => "ENOSPC",
+        30 => "EROFS",
+        122 => "EDQUOT",
         38 => "ENOSYS",
         95 => "EOPNOTSUPP",
         other => return format!("errno {other}"),

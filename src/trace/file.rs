@@ -11,7 +11,7 @@
 //! What is read may come from anyone: no length is believed before it is checked. Must not open files, and must not
 //! judge what the events say.
 
-use super::{Event, Footer, Header};
+use super::{AgentFact, Event, Footer, GilAccess, GilSample, Header, StageDefinition};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::borrow::Cow;
@@ -28,11 +28,11 @@ const WRITE_LIMIT: usize = 64 << 10;
 const READ_LIMIT: u32 = 1 << 20;
 /// The longest string that is believed.
 const STRING_LIMIT: usize = 64 << 10;
-/// The longest argument vector, or list of refusals, that is believed.
+/// The longest argument vector, list of refusals or burst of readings that is believed.
 const LIST_LIMIT: usize = 4096;
 /// What of an argument vector is kept: with a path and 4096 length fields it still fits one block.
 const ARGV_BUDGET: usize = 32 << 10;
-/// What of any other string is kept; paths have at most 4 KiB.
+/// What of any other string is kept; paths have at most 4 KiB, and a stage has five of them.
 const TEXT_BUDGET: usize = 8 << 10;
 
 const HEADER: u8 = 1;
@@ -404,8 +404,21 @@ fn check_event(event: &Event) -> Result<(), Flaw> {
     match event {
         Event::Exec { name, .. } => check_text(name),
         Event::Program { exe, argv, .. } => exe.as_deref().map_or(Ok(()), check_text).and_then(|()| check_argv(argv)),
+        Event::Interpreter { gil: GilAccess::Refused(why), .. } => check_text(why),
+        Event::Gil { sample, .. } => check_count(sample.runs.len()),
+        Event::Agent { fact: AgentFact::Stage(definition), .. } => {
+            texts(definition).into_iter().flatten().try_for_each(check_text)
+        }
+        Event::Agent { fact: AgentFact::Note { code, detail, .. }, .. } => {
+            check_text(code).and_then(|()| check_text(detail))
+        }
         _ => Ok(()),
     }
+}
+
+fn texts(definition: &StageDefinition) -> [Option<&str>; 5] {
+    let StageDefinition { name, module, file, pool, start_method, .. } = definition;
+    [Some(name), Some(module), Some(file), Some(pool), start_method.as_deref()]
 }
 
 fn check_footer(footer: &Footer) -> Result<(), Flaw> {
@@ -428,7 +441,7 @@ fn check_text(text: &str) -> Result<(), Flaw> {
     if text.len() > STRING_LIMIT { Err(Flaw::LongString(text.len())) } else { Ok(()) }
 }
 
-/// The event as it fits a block: only a program's names and arguments can be too long.
+/// The event as it fits a block: only texts of the target, its arguments and bursts of readings can be too long.
 fn fit_event(event: &Event) -> Cow<'_, Event> {
     match event {
         Event::Exec { at, ids, name } if name.len() > TEXT_BUDGET => {
@@ -442,7 +455,42 @@ fn fit_event(event: &Event) -> Cow<'_, Event> {
             let exe = exe.as_deref().map(|exe| fit_text(exe).to_owned());
             Cow::Owned(Event::Program { at: *at, pid: *pid, parent: *parent, exe, argv: argv.into_owned() })
         }
+        Event::Interpreter { at, pid, version, gil: GilAccess::Refused(why) } if why.len() > TEXT_BUDGET => {
+            let gil = GilAccess::Refused(fit_text(why).to_owned());
+            Cow::Owned(Event::Interpreter { at: *at, pid: *pid, version: *version, gil })
+        }
+        Event::Gil { at, pid, sample } if sample.runs.len() > LIST_LIMIT => {
+            let sample = GilSample { runs: sample.runs[..LIST_LIMIT].to_vec(), length: sample.length };
+            Cow::Owned(Event::Gil { at: *at, pid: *pid, sample })
+        }
+        Event::Agent { at, pid, fact } => match fit_fact(fact) {
+            Some(fact) => Cow::Owned(Event::Agent { at: *at, pid: *pid, fact }),
+            None => Cow::Borrowed(event),
+        },
         _ => Cow::Borrowed(event),
+    }
+}
+
+/// A fact of the agent with its texts cut; `None` where nothing is too long.
+fn fit_fact(fact: &AgentFact) -> Option<AgentFact> {
+    let long = |text: &str| text.len() > TEXT_BUDGET;
+    let fit = |text: &str| fit_text(text).to_owned();
+    match fact {
+        AgentFact::Stage(definition) if texts(definition).into_iter().flatten().any(long) => {
+            let StageDefinition { name, module, file, pool, start_method, .. } = &**definition;
+            Some(AgentFact::Stage(Box::new(StageDefinition {
+                name: fit(name),
+                module: fit(module),
+                file: fit(file),
+                pool: fit(pool),
+                start_method: start_method.as_deref().map(fit),
+                ..**definition
+            })))
+        }
+        AgentFact::Note { stage, code, detail } if long(code) || long(detail) => {
+            Some(AgentFact::Note { stage: *stage, code: fit(code), detail: fit(detail) })
+        }
+        _ => None,
     }
 }
 

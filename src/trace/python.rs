@@ -81,6 +81,20 @@ pub enum RunsUnder {
     Asyncio,
 }
 
+impl RunsUnder {
+    /// Its word in ids and names; empty where it is not known.
+    pub fn word(self) -> &'static str {
+        match self {
+            RunsUnder::Unknown => "",
+            RunsUnder::Serial => "serial",
+            RunsUnder::Thread => "thread",
+            RunsUnder::Process => "process",
+            RunsUnder::Interpreter => "interpreter",
+            RunsUnder::Asyncio => "asyncio",
+        }
+    }
+}
+
 /// A stage as one process's agent defines it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StageDefinition {

@@ -12,10 +12,13 @@
 //! | Python | any | no GIL reading, low confidence or another executor | undecided |
 
 use super::classify::{classify, phases_by_class};
+use super::decide::decide;
 use super::recommend::{Confidence, Recommendation, recommend};
 use super::{Capacity, Class, Executor, Payload, Reason, Thresholds};
 use crate::laws::thread_of_children_bound;
+use crate::predict::{Costs, Prediction};
 use crate::stages::{Phase, Stage};
+use crate::trace::RunsUnder;
 
 /// A current executor below this share of the recommended one's throughput is misrouted.
 const FITTING_SHARE: f64 = 0.85;
@@ -29,6 +32,10 @@ pub enum Why {
     ThinEvidence,
     /// It hands work to a pool of its own workers, which are judged instead.
     FeedsPool,
+    /// It is what a program did outside of its stages.
+    OutsideStages,
+    /// Nothing predicts the executor that it runs under.
+    NoPrediction,
     /// Whether threads would contend for the interpreter lock was not measured.
     GilUnknown,
     /// The difference is within what the evidence leaves open.
@@ -64,6 +71,8 @@ pub struct Judgement {
     pub rule: Option<Executor>,
     /// What the evidence says.
     pub recommendation: Option<Recommendation>,
+    /// What each executor would do.
+    pub predictions: Vec<Prediction>,
     /// The executor that it was found to run under.
     pub found: Option<Executor>,
     /// Whether the executor fits.
@@ -76,20 +85,35 @@ pub fn judge(
     declared: Option<Executor>,
     payload: Option<&Payload>,
     capacity: &Capacity,
+    costs: Option<&Costs>,
     thresholds: &Thresholds,
 ) -> Judgement {
     let class = classify(stage, thresholds);
     let phases = phases_by_class(stage, thresholds);
-    let dear = payload.is_some_and(|payload| payload.exceeds(stage.process_seconds(), thresholds.ipc));
+    let dear = payload.is_some_and(|payload| payload.exceeds(stage.task_seconds(), thresholds.ipc));
     let rule = rule_of(class, dear);
-    let mut recommendation =
-        if stage.feeds_pool { None } else { recommend(stage, class, &phases, payload, capacity, thresholds) };
-    let found = stage.is_pool.then_some(Executor::Process);
+    let decision = costs
+        .filter(|_| stage.tasks.is_some())
+        .and_then(|costs| decide(stage, class, &phases, payload, capacity, costs, thresholds));
+    let mut predictions = Vec::new();
+    let mut recommendation = if let Some(decision) = decision {
+        predictions = decision.predictions;
+        Some(decision.recommendation)
+    } else if stage.feeds_pool || stage.outside_stages || stage.tasks.is_some() {
+        None
+    } else {
+        recommend(stage, class, &phases, payload, capacity, thresholds)
+    };
+    let found = found_executor(stage);
     let current = declared.or(found);
     let outcome = match (&recommendation, current) {
         (None, _) if stage.feeds_pool => Outcome::NotJudged(Why::FeedsPool),
+        (None, _) if stage.outside_stages => Outcome::NotJudged(Why::OutsideStages),
         (None, _) => Outcome::NotJudged(Why::ThinEvidence),
         (Some(_), None) => Outcome::NotJudged(Why::NoExecutor),
+        (Some(recommendation), Some(current)) if !predictions.is_empty() => {
+            weigh(&predictions, recommendation, current)
+        }
         (Some(recommendation), Some(current)) => compare(stage, recommendation, current, capacity),
     };
     if let (Some(recommendation), Some(_)) = (&mut recommendation, found)
@@ -100,7 +124,20 @@ pub fn judge(
     {
         recommendation.reasons.push(Reason::WorkersTooFew { seen: stage.workers, wanted });
     }
-    Judgement { class, phases, rule, recommendation, found, outcome }
+    Judgement { class, phases, rule, recommendation, predictions, found, outcome }
+}
+
+/// The executor that it was found to run under.
+fn found_executor(stage: &Stage) -> Option<Executor> {
+    match stage.tasks.as_ref().map(|tasks| tasks.executor) {
+        Some(RunsUnder::Serial) => Some(Executor::Serial),
+        Some(RunsUnder::Thread) => Some(Executor::Thread),
+        Some(RunsUnder::Process) => Some(Executor::Process),
+        Some(RunsUnder::Interpreter) => Some(Executor::Interpreter),
+        Some(RunsUnder::Asyncio) => Some(Executor::Asyncio),
+        Some(RunsUnder::Unknown) => None,
+        None => stage.is_pool.then_some(Executor::Process),
+    }
 }
 
 /// What 0.4 and 0.7 on the score and the payload limit say alone.
@@ -111,6 +148,30 @@ fn rule_of(class: Class, payload_is_dear: bool) -> Option<Executor> {
         Class::Hybrid => Some(Executor::Split),
         Class::CpuBound if payload_is_dear => Some(Executor::Thread),
         Class::CpuBound => Some(Executor::Process),
+    }
+}
+
+/// Compares the predicted throughput of the executor in use, at its own best number of workers, with the recommended one.
+fn weigh(predictions: &[Prediction], recommendation: &Recommendation, current: Executor) -> Outcome {
+    if current == recommendation.executor {
+        return Outcome::Fits;
+    }
+    let of = |executor: Executor| predictions.iter().find(|one| Executor::from(one.executor) == executor);
+    let (Some(now), Some(best)) = (of(current), of(recommendation.executor)) else {
+        return Outcome::Undecided(Why::NoPrediction);
+    };
+    let share = now.speedup.point / best.speedup.point.max(f64::MIN_POSITIVE);
+    if share >= FITTING_SHARE {
+        return Outcome::Fits;
+    }
+    if recommendation.confidence == Confidence::Low {
+        let gil = recommendation.reasons.contains(&Reason::GilUnknown);
+        return Outcome::Undecided(if gil { Why::GilUnknown } else { Why::TooClose });
+    }
+    if now.speedup.high < best.speedup.low {
+        Outcome::Misrouted { cost: 1.0 / share }
+    } else {
+        Outcome::Undecided(Why::TooClose)
     }
 }
 

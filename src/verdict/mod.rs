@@ -2,6 +2,7 @@
 //! is in a table with its reason (`recommend`, `judge`), every number that decided is in the evidence.
 
 mod classify;
+mod decide;
 mod judge;
 mod payload;
 mod reason;
@@ -9,6 +10,7 @@ mod recommend;
 mod thresholds;
 
 pub use classify::{Class, classify, phases_by_class};
+pub use decide::{Decision, decide, demand_of};
 pub use judge::{Judgement, Outcome, Why, judge};
 pub use payload::{Payload, PayloadSource};
 pub use reason::Reason;

@@ -11,6 +11,10 @@ pub enum PayloadSource {
     Files,
     /// From the bytes of all reads and writes: an upper bound.
     UpperBound,
+    /// Pickled, of real tasks.
+    Measured,
+    /// It cannot be pickled, or was not tried.
+    Unknown,
 }
 
 /// The payload of one task.
@@ -24,6 +28,12 @@ pub struct Payload {
     pub source: PayloadSource,
     /// Pickling, moving and unpickling both, seconds; `None` where no price could be measured.
     pub seconds: Option<f64>,
+    /// Whether it can be pickled at all, where that was tried.
+    pub picklable: Option<bool>,
+    /// Of `seconds`, the parent's CPU time, where the two sides were told apart.
+    pub parent_seconds: Option<f64>,
+    /// And the worker's.
+    pub worker_seconds: Option<f64>,
 }
 
 impl Payload {
@@ -51,6 +61,9 @@ mod tests {
             result_bytes: None,
             source: PayloadSource::Declared,
             seconds: Some(1.0),
+            picklable: None,
+            parent_seconds: None,
+            worker_seconds: None,
         };
         assert_eq!(payload.share_of_latency(Some(3.0)), Some(0.25));
         assert!(payload.exceeds(Some(3.0), 0.15));

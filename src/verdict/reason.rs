@@ -60,6 +60,50 @@ pub enum Reason {
         /// Its limit.
         limit: f64,
     },
+    /// It holds the interpreter lock for most of its CPU time.
+    GilBound {
+        /// Share of CPU time.
+        share: f64,
+    },
+    /// It hardly holds the interpreter lock.
+    GilReleased {
+        /// Share of CPU time.
+        share: f64,
+    },
+    /// It holds the interpreter lock for a part of its CPU time.
+    GilPartly {
+        /// Share of CPU time.
+        share: f64,
+    },
+    /// It lets go of the interpreter lock for so short a time that handing it over costs more.
+    GilChurn {
+        /// Share of CPU time.
+        share: f64,
+        /// Mean length of a released run, seconds.
+        run: f64,
+        /// What a hand-over costs, seconds.
+        handover: f64,
+    },
+    /// The interpreter has no lock.
+    GilAbsent,
+    /// Threads would compete for the interpreter lock before the cores are full.
+    SaturatesGil {
+        /// Threads from which on that is so.
+        workers: u32,
+    },
+    /// A task is smaller than its dispatch.
+    TaskTooSmall {
+        /// One task, seconds.
+        seconds: f64,
+        /// Its dispatch, seconds.
+        dispatch: f64,
+    },
+    /// Its payload cannot be pickled.
+    NotPicklable,
+    /// Its payload was never measured.
+    PayloadUnknown,
+    /// Its tasks write module state, which processes would not share.
+    SharedState,
     /// Whether threads would contend for the interpreter lock was not measured.
     GilUnknown,
     /// The pool that it runs in keeps the cores busy.
@@ -104,6 +148,16 @@ impl Reason {
             Reason::MemoryLimited { .. } => "memory-limited",
             Reason::IpcTooExpensive { .. } => "ipc-too-expensive",
             Reason::IpcUnsure { .. } => "ipc-unsure",
+            Reason::GilBound { .. } => "gil-bound",
+            Reason::GilReleased { .. } => "gil-released",
+            Reason::GilPartly { .. } => "gil-partly",
+            Reason::GilChurn { .. } => "gil-churn",
+            Reason::GilAbsent => "gil-absent",
+            Reason::SaturatesGil { .. } => "saturates-gil",
+            Reason::TaskTooSmall { .. } => "task-too-small",
+            Reason::NotPicklable => "not-picklable",
+            Reason::PayloadUnknown => "payload-unknown",
+            Reason::SharedState => "shared-state",
             Reason::GilUnknown => "gil-unknown",
             Reason::SaturatesCores { .. } => "saturates-cores",
             Reason::WaitAssumed { .. } => "wait-assumed",

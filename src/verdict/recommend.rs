@@ -47,6 +47,8 @@ pub struct Recommendation {
     pub parts: Vec<(Phase, Executor)>,
     /// With how many workers.
     pub workers: Option<u32>,
+    /// Tasks handed over at once.
+    pub chunksize: Option<u32>,
     /// Throughput over serial at the most, by the asymptotic bound.
     pub speedup: Option<f64>,
     /// How sure.
@@ -113,7 +115,7 @@ pub fn recommend(
             reasons.push(Reason::MemoryLimited { workers, bytes, limit });
         }
     }
-    let task_seconds = stage.process_seconds();
+    let task_seconds = stage.task_seconds();
     if let Some(share) = payload.and_then(|payload| payload.share_of_latency(task_seconds))
         && share > thresholds.ipc
     {
@@ -137,6 +139,7 @@ pub fn recommend(
             executor,
             parts: Vec::new(),
             workers: Some(workers),
+            chunksize: None,
             speedup: None,
             confidence,
             reasons,
@@ -169,6 +172,7 @@ pub fn recommend(
             executor: Executor::Split,
             parts,
             workers: None,
+            chunksize: None,
             speedup: None,
             confidence: Confidence::Low,
             reasons,
@@ -185,5 +189,13 @@ fn plain(
     confidence: Confidence,
     reasons: Vec<Reason>,
 ) -> Recommendation {
-    Recommendation { executor, parts: Vec::new(), workers: Some(workers), speedup, confidence, reasons }
+    Recommendation {
+        executor,
+        parts: Vec::new(),
+        workers: Some(workers),
+        chunksize: None,
+        speedup,
+        confidence,
+        reasons,
+    }
 }

@@ -246,9 +246,10 @@ fn misrouted() -> Report {
         runs_as: Some(RunsAs { executor: Executor::Process, workers: 2, workers_active: Some(1.98) }),
         tasks: Some(Tasks {
             count: 1_200,
+            count_estimated: false,
             failed: 7,
             unretrieved_exceptions: 7,
-            wall_seconds: Quantiles { mean: 0.011, p50: 0.0102, p95: 0.019, p99: 0.031 },
+            wall_seconds: Some(Quantiles { mean: 0.011, p50: 0.0102, p95: 0.019, p99: 0.031 }),
             queue_seconds: Some(Quantiles { mean: 3.1, p50: 3.05, p95: 5.9, p99: 6.2 }),
             queue_depth: Some(Depth { p95: 1_100.0, max: 1_198 }),
         }),

@@ -104,10 +104,16 @@ fn memory(stage: &Stage, voice: &Voice) -> Option<Point> {
 }
 
 fn tasks(tasks: &Tasks, voice: &Voice) -> Point {
-    let (glyphs, wall) = (voice.glyphs, &tasks.wall_seconds);
+    let glyphs = voice.glyphs;
     let queued = tasks.queue_seconds.map(|queued| format!("; {} in the queue", glyphs.seconds(queued.p50)));
-    let each = format!("{} each, 95th percentile {}", glyphs.seconds(wall.p50), glyphs.seconds(wall.p95));
-    point("tasks", format!("{}, {each}{}", glyphs.count(tasks.count), queued.unwrap_or_default()))
+    let each = tasks.wall_seconds.map_or_else(String::new, |wall| {
+        format!(", {} each, 95th percentile {}", glyphs.seconds(wall.p50), glyphs.seconds(wall.p95))
+    });
+    let about = if tasks.count_estimated { "about " } else { "" };
+    let failed =
+        if tasks.failed > 0 { format!(", {} failed", glyphs.count(Some(tasks.failed))) } else { String::new() };
+    let count = glyphs.count(Some(tasks.count));
+    point("tasks", format!("{about}{count}{failed}{each}{}", queued.unwrap_or_default()))
 }
 
 fn payload(ipc: &Ipc, voice: &Voice) -> Option<Point> {

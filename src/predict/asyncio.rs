@@ -1,0 +1,25 @@
+//! An event loop: one thread that runs whatever is ready; only what can be awaited overlaps.
+//!
+//! X(N) ≤ min( N/(D+Z+δ), 1/(D+δ) )
+
+use super::{Bottleneck, Bound, Costs, Executor, Prediction, Room, TaskDemand, interval};
+use crate::laws::closed_throughput;
+
+/// Throughput with `workers` coroutines at once.
+pub fn predict(task: &TaskDemand, costs: &Costs, room: &Room, workers: u32) -> Prediction {
+    let serial = task.cpu + task.wait;
+    let cpu = task.cpu + costs.asyncio_dispatch;
+    let count = f64::from(workers);
+    let cores = room.cores.min(1.0);
+    let bound = Bound::tightest(&[
+        Bound::new(count, cpu + task.wait, Bottleneck::Workers),
+        Bound::new(cores, cpu, Bottleneck::Gil),
+    ]);
+    let point = bound.per_second.min(closed_throughput(count, &[(cpu, 1.0)], task.wait)) * serial;
+    Prediction {
+        executor: Executor::Asyncio,
+        workers,
+        speedup: interval(point, point, point, task, workers),
+        limited_by: bound.cause,
+    }
+}

@@ -1,0 +1,244 @@
+//! Predictions: the throughput of a stage's tasks under each executor, from what one task demands and what this host's
+//! dispatch costs. Bounds from `laws`; every prediction has an interval and the bottleneck that holds it. Pure.
+
+mod asyncio;
+mod processes;
+mod threads;
+
+use crate::units::{Estimate, ratio};
+
+/// An executor whose throughput can be predicted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Executor {
+    /// No pool.
+    Serial,
+    /// A pool of threads.
+    Thread,
+    /// An event loop.
+    Asyncio,
+    /// A pool of processes.
+    Process,
+}
+
+/// What keeps a prediction from more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Bottleneck {
+    /// Cores.
+    Cores,
+    /// The interpreter lock.
+    Gil,
+    /// The number of workers.
+    Workers,
+    /// Moving payloads.
+    Ipc,
+    /// The parent's serial work.
+    Parent,
+    /// Memory.
+    Memory,
+}
+
+/// What one task demands, seconds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TaskDemand {
+    /// CPU time.
+    pub cpu: f64,
+    /// Of that, time that the interpreter lock is held; with what is held while blocked.
+    pub gil: Estimate,
+    /// Own wait.
+    pub wait: f64,
+    /// Mean length of a run with the lock released.
+    pub released_run: Option<f64>,
+    /// Moving its payload, where that is known.
+    pub payload: Option<PayloadDemand>,
+    /// Whether a payload can be pickled at all, where that was tried.
+    pub picklable: Option<bool>,
+    /// Whether what it waits for can be awaited: sockets and clocks.
+    pub awaitable: bool,
+    /// Resident memory of one worker process.
+    pub worker_bytes: Option<u64>,
+    /// How many ran at once when it was measured.
+    pub seen_at_once: f64,
+}
+
+/// What moving one task's payload demands, seconds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PayloadDemand {
+    /// CPU in the parent: pickling arguments, unpickling results, writing and reading the pipes.
+    pub parent: f64,
+    /// CPU in the worker: the counterpart.
+    pub worker: f64,
+}
+
+/// What dispatch costs on this host and interpreter, seconds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Costs {
+    /// Handing one task to a thread and taking its result: all of it with the lock held.
+    pub thread_dispatch: f64,
+    /// Handing one task to a process, in the parent.
+    pub process_parent: f64,
+    /// And in the worker.
+    pub process_worker: f64,
+    /// One step of an event loop.
+    pub asyncio_dispatch: f64,
+    /// Handing the lock from one thread to another that wants it.
+    pub gil_handover: f64,
+}
+
+/// What the host offers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Room {
+    /// Usable cores.
+    pub cores: f64,
+    /// Memory that workers may fill.
+    pub memory_bytes: Option<u64>,
+}
+
+/// Throughput of an executor at a number of workers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Prediction {
+    /// Which.
+    pub executor: Executor,
+    /// With how many workers.
+    pub workers: u32,
+    /// Throughput over serial.
+    pub speedup: Estimate,
+    /// What keeps it from more.
+    pub limited_by: Bottleneck,
+}
+
+/// Numbers of workers that are looked at: every one up to 16, then in steps of a quarter.
+pub fn worker_counts() -> impl Iterator<Item = u32> {
+    const MOST: u32 = 512;
+    std::iter::successors(Some(1u32), |&count| Some(if count < 16 { count + 1 } else { count + count / 4 }))
+        .take_while(|&count| count <= MOST)
+}
+
+/// The curve of one executor over workers; empty where it cannot be used.
+pub fn curve(executor: Executor, task: &TaskDemand, costs: &Costs, room: &Room) -> Vec<Prediction> {
+    if task.cpu + task.wait <= 0.0 || room.cores <= 0.0 {
+        return Vec::new();
+    }
+    match executor {
+        Executor::Serial => vec![Prediction {
+            executor,
+            workers: 1,
+            speedup: Estimate::new(1.0, 1.0, 1.0),
+            limited_by: Bottleneck::Workers,
+        }],
+        Executor::Thread => worker_counts().map(|workers| threads::predict(task, costs, room, workers)).collect(),
+        Executor::Asyncio if task.awaitable => {
+            worker_counts().map(|workers| asyncio::predict(task, costs, room, workers)).collect()
+        }
+        Executor::Asyncio => Vec::new(),
+        Executor::Process => {
+            worker_counts().map_while(|workers| processes::predict(task, costs, room, workers)).collect()
+        }
+    }
+}
+
+/// The least number of workers that reaches `share` of a curve's peak.
+pub fn knee(curve: &[Prediction], share: f64) -> Option<Prediction> {
+    let peak = curve.iter().map(|one| one.speedup.point).fold(0.0, f64::max);
+    curve.iter().find(|one| one.speedup.point >= share * peak).copied()
+}
+
+/// A bound on throughput and its cause.
+#[derive(Debug, Clone, Copy)]
+struct Bound {
+    per_second: f64,
+    cause: Bottleneck,
+}
+
+impl Bound {
+    fn new(workers: f64, seconds: f64, cause: Bottleneck) -> Bound {
+        Bound { per_second: ratio(workers, seconds).unwrap_or(f64::INFINITY), cause }
+    }
+
+    fn tightest(bounds: &[Bound]) -> Bound {
+        let none = Bound { per_second: f64::INFINITY, cause: Bottleneck::Workers };
+        bounds
+            .iter()
+            .copied()
+            .fold(none, |least, bound| if bound.per_second < least.per_second { bound } else { least })
+    }
+}
+
+/// Beyond the concurrency that was seen, that the wait stays the same is an assumption: the interval opens downwards by
+/// this much for each doubling.
+const UNSEEN_DOUBLING: f64 = 0.05;
+/// No model of ours is better than this.
+const MODEL_ERROR: f64 = 0.06;
+
+/// An interval around a modelled speed-up: that of its inputs, the model's own error, and what was not seen.
+fn interval(low: f64, point: f64, high: f64, task: &TaskDemand, workers: u32) -> Estimate {
+    let doublings = (f64::from(workers) / task.seen_at_once.max(1.0)).log2().max(0.0);
+    let waits = ratio(task.wait, task.wait + task.cpu).unwrap_or(0.0);
+    let unseen = (UNSEEN_DOUBLING * doublings * waits).min(0.5);
+    Estimate::new(low * (1.0 - MODEL_ERROR - unseen), point, high * (1.0 + MODEL_ERROR))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const COSTS: Costs = Costs {
+        thread_dispatch: 20e-6,
+        process_parent: 100e-6,
+        process_worker: 60e-6,
+        asyncio_dispatch: 10e-6,
+        gil_handover: 5e-6,
+    };
+
+    fn task(cpu: f64, share: f64, wait: f64, payload: f64) -> TaskDemand {
+        TaskDemand {
+            cpu,
+            gil: Estimate::new(cpu * share, cpu * share, cpu * share),
+            wait,
+            released_run: None,
+            payload: Some(PayloadDemand { parent: payload, worker: payload }),
+            picklable: Some(true),
+            awaitable: true,
+            worker_bytes: None,
+            seen_at_once: 1.0,
+        }
+    }
+
+    fn best(executor: Executor, task: &TaskDemand, cores: f64) -> f64 {
+        let room = Room { cores, memory_bytes: None };
+        curve(executor, task, &COSTS, &room).iter().map(|one| one.speedup.point).fold(0.0, f64::max)
+    }
+
+    #[test]
+    fn a_held_lock_wants_processes_and_a_released_one_threads() {
+        let held = task(1e-2, 1.0, 0.0, 1e-5);
+        assert!(best(Executor::Process, &held, 2.0) > 1.7 && best(Executor::Thread, &held, 2.0) < 1.05);
+        let released = task(1e-2, 0.0, 0.0, 1e-2);
+        assert!(best(Executor::Thread, &released, 2.0) > 1.8 && best(Executor::Process, &released, 2.0) < 1.1);
+        let tiny = task(1e-7, 1.0, 0.0, 0.0);
+        assert!(best(Executor::Thread, &tiny, 2.0) < 0.1 && best(Executor::Process, &tiny, 2.0) < 0.1);
+        let churn = TaskDemand { released_run: Some(3e-6), ..task(1e-3, 0.23, 0.0, 0.0) };
+        assert!(best(Executor::Thread, &churn, 2.0) < 1.05, "{}", best(Executor::Thread, &churn, 2.0));
+    }
+
+    proptest! {
+        #[test]
+        fn laws_hold(cpu in 1e-5f64..1.0, share in 0.0f64..1.0, wait in 0.0f64..1.0, payload in 0.0f64..0.1, cores in 1.0f64..64.0, more in 0.0f64..1.0) {
+            let one = task(cpu, share, wait, payload);
+            let dearer = TaskDemand { payload: Some(PayloadDemand { parent: payload + more, worker: payload + more }), ..one };
+            prop_assert!(best(Executor::Process, &dearer, cores) <= best(Executor::Process, &one, cores) + 1e-9);
+            let held = task(cpu, share + (1.0 - share) * more, wait, payload);
+            prop_assert!(best(Executor::Thread, &held, cores) <= best(Executor::Thread, &one, cores) + 1e-9);
+            prop_assert!(best(Executor::Thread, &one, cores + more) >= best(Executor::Thread, &one, cores) - 1e-9);
+            prop_assert!(best(Executor::Process, &one, cores + more) >= best(Executor::Process, &one, cores) - 1e-9);
+            for executor in [Executor::Thread, Executor::Process, Executor::Asyncio] {
+                for prediction in curve(executor, &one, &COSTS, &Room { cores, memory_bytes: None }) {
+                    let bound = f64::from(prediction.workers).min(cores * (cpu + wait) / cpu);
+                    let bound = if executor == Executor::Asyncio { (cpu + wait) / cpu } else { bound };
+                    prop_assert!(prediction.speedup.point <= bound * (1.0 + 1e-9), "{prediction:?} {bound}");
+                    prop_assert!(prediction.speedup.low <= prediction.speedup.point && prediction.speedup.point <= prediction.speedup.high);
+                }
+            }
+        }
+    }
+}

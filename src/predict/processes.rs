@@ -1,0 +1,56 @@
+//! Processes: each has a lock of its own, and every task's payload is pickled, moved and unpickled both ways by a parent
+//! that shares the cores with its workers.
+//!
+//! X(N) ≤ min( N/(D+Z+ipc), C/(D+ipc_cpu), 1/D_parent )
+
+use super::{Bottleneck, Bound, Costs, Executor, Prediction, Room, TaskDemand, interval};
+use crate::laws::closed_throughput;
+
+/// Share of the memory that a pool may fill.
+const MEMORY_SHARE: f64 = 0.8;
+/// How much the price of a payload may be off, either way.
+const PAYLOAD_ERROR: f64 = 0.25;
+
+/// Throughput with `workers` processes; `None` where these cannot be: not picklable, not enough memory, payload unknown.
+pub fn predict(task: &TaskDemand, costs: &Costs, room: &Room, workers: u32) -> Option<Prediction> {
+    if task.picklable == Some(false) {
+        return None;
+    }
+    let payload = task.payload?;
+    if let (Some(bytes), Some(memory)) = (task.worker_bytes, room.memory_bytes)
+        && f64::from(workers) * bytes as f64 > MEMORY_SHARE * memory as f64
+        && workers > 1
+    {
+        return None;
+    }
+    let serial = task.cpu + task.wait;
+    let at = |factor: f64| {
+        let parent = costs.process_parent + payload.parent * factor;
+        let worker = costs.process_worker + payload.worker * factor;
+        modelled(task, room, f64::from(workers), parent, worker)
+    };
+    let (point, mut cause) = at(1.0);
+    if matches!(cause, Bottleneck::Parent) && payload.parent > costs.process_parent {
+        cause = Bottleneck::Ipc;
+    }
+    let (low, high) = (at(1.0 + PAYLOAD_ERROR).0 * serial, at(1.0 - PAYLOAD_ERROR).0 * serial);
+    Some(Prediction {
+        executor: Executor::Process,
+        workers,
+        speedup: interval(low, point * serial, high, task, workers),
+        limited_by: cause,
+    })
+}
+
+fn modelled(task: &TaskDemand, room: &Room, count: f64, parent: f64, worker: f64) -> (f64, Bottleneck) {
+    let bounds = [
+        Bound::new(count, task.cpu + task.wait + worker, Bottleneck::Workers),
+        Bound::new(room.cores, task.cpu + worker + parent, Bottleneck::Cores),
+        Bound::new(1.0, parent, Bottleneck::Parent),
+    ];
+    let bound = Bound::tightest(&bounds);
+    // The parent's work is serial, but goes on while the workers do theirs.
+    let queued =
+        closed_throughput(count + 1.0, &[(parent, 1.0), (task.cpu + worker, room.cores.min(count))], task.wait);
+    (bound.per_second.min(queued), bound.cause)
+}

@@ -1,0 +1,44 @@
+//! Threads of one process: they share the interpreter lock and the cores.
+//!
+//! X(N) ≤ min( N/(D+Z+δ), 1/D_gil, C/D ); each release costs a hand-over as soon as another thread wants the lock.
+
+use super::{Bottleneck, Bound, Costs, Executor, Prediction, Room, TaskDemand, interval};
+use crate::laws::closed_throughput;
+use crate::units::ratio;
+
+/// Throughput with `workers` threads.
+pub fn predict(task: &TaskDemand, costs: &Costs, room: &Room, workers: u32) -> Prediction {
+    let serial = task.cpu + task.wait;
+    let modelled = |gil: f64| modelled(task, costs, room, workers, gil);
+    let (point, cause) = modelled(task.gil.point);
+    let (low, high) = (modelled(task.gil.high).0 * serial, modelled(task.gil.low).0 * serial);
+    Prediction {
+        executor: Executor::Thread,
+        workers,
+        speedup: interval(low, point * serial, high, task, workers),
+        limited_by: cause,
+    }
+}
+
+/// Tasks a second, and what holds it.
+fn modelled(task: &TaskDemand, costs: &Costs, room: &Room, workers: u32, gil: f64) -> (f64, Bottleneck) {
+    let count = f64::from(workers);
+    // A held lock is CPU but for what is held while blocked.
+    let released = (task.cpu - gil).max(0.0);
+    let releases = task.released_run.and_then(|run| ratio(released, run)).unwrap_or(0.0);
+    // Who waits for the lock sleeps and must be woken: a tenure then costs the hand-over besides. Others wait if they come
+    // back for it, after a released run, sooner than the tenures of the others are over.
+    let tenure = ratio(gil, releases).unwrap_or(0.0) + costs.gil_handover;
+    let wanted = ratio(tenure * (count - 1.0), task.released_run.unwrap_or(f64::INFINITY)).unwrap_or(0.0).min(1.0);
+    let handed = releases * costs.gil_handover * wanted;
+    let lock = gil + costs.thread_dispatch + handed;
+    let cpu = task.cpu.max(gil) + costs.thread_dispatch + handed;
+    let bounds = [
+        Bound::new(count, cpu + task.wait, Bottleneck::Workers),
+        Bound::new(1.0, lock, Bottleneck::Gil),
+        Bound::new(room.cores, cpu, Bottleneck::Cores),
+    ];
+    let bound = Bound::tightest(&bounds);
+    let queued = closed_throughput(count, &[(lock, 1.0), (cpu - lock, room.cores)], task.wait);
+    (bound.per_second.min(queued), bound.cause)
+}

@@ -1,0 +1,219 @@
+//! Stages inside programs: the tasks that agents told of, with the children that they ran. A task that runs `sha256sum`
+//! is CPU-bound by it. Must not judge.
+
+use super::gil::gil_of;
+use super::phases::phases_of;
+use super::score::{pairs_of, score_of};
+use super::{Kind, Stage};
+use crate::timeline::{Demand, Program, ProgramId, Tasks, Timeline};
+use crate::trace::{RunsUnder, TaskKind};
+use crate::units::ratio;
+
+/// Fewer tasks recorded than counted by this factor: the rest is taken to be like them.
+const RECORDED_ENOUGH: f64 = 1.02;
+/// What lies outside of recorded tasks can be unrecorded ones, up to this share of it.
+const SPARE_SHARE: f64 = 0.95;
+/// Workers' time outside of tasks is told apart only from this share of the tasks' demand on.
+const WORKER_REST: f64 = 0.25;
+
+/// Where every program stands to the stages inside programs.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// The stage whose task started the program, by index; its demand is the stage's.
+    pub absorbed_by: Vec<Option<usize>>,
+    /// The program that a worker, or a stage, belongs to.
+    pub owner: Vec<usize>,
+    /// Whether there are stages inside the program.
+    pub has_stages: Vec<bool>,
+}
+
+impl Places {
+    /// Finds them; parents stand before their children.
+    pub fn of(timeline: &Timeline) -> Places {
+        let programs = &timeline.programs;
+        let mut places = Places {
+            absorbed_by: vec![None; programs.len()],
+            owner: (0..programs.len()).collect(),
+            has_stages: vec![false; programs.len()],
+        };
+        for (index, program) in programs.iter().enumerate() {
+            let Some(ProgramId(parent)) = program.parent.filter(|parent| parent.0 < index) else { continue };
+            if program.tasks.is_none() {
+                let by_task = programs[parent].tasks.is_some().then_some(parent);
+                places.absorbed_by[index] = by_task.or(places.absorbed_by[parent]);
+            }
+            let image = &program.image;
+            if image.forked || image.is_spawned_worker() || image.is_helper() || program.tasks.is_some() {
+                places.owner[index] = places.owner[parent];
+            }
+            if program.tasks.is_some() && program.tasks.as_ref().is_some_and(|tasks| seen(tasks)) {
+                places.has_stages[places.owner[index]] = true;
+            }
+        }
+        places
+    }
+
+    /// Whether it is a worker of a program whose stages are told by themselves, with little besides.
+    pub fn is_worker_rest(&self, index: usize, timeline: &Timeline) -> bool {
+        let program = &timeline.programs[index];
+        let worker = program.tasks.is_none() && (program.image.forked || program.image.is_spawned_worker());
+        let owner = self.owner[index];
+        if !worker || owner == index || !self.has_stages[owner] {
+            return false;
+        }
+        let of_owner = |other: &usize| self.owner[*other] == owner && timeline.programs[*other].tasks.is_some();
+        let demand = |index: usize| {
+            let demand = &timeline.programs[index].demand;
+            demand.on_cpu + demand.own.sum()
+        };
+        let tasks: f64 = (0..timeline.programs.len()).filter(of_owner).map(demand).sum();
+        demand(index) < WORKER_REST * tasks
+    }
+}
+
+/// Whether anything ran of it.
+pub fn seen(tasks: &Tasks) -> bool {
+    tasks.totals.count + tasks.recorded + tasks.totals.running > 0
+}
+
+/// The stages inside programs, and by what factor the demand of each other program shrinks because it turned out to be
+/// theirs.
+pub fn task_stages(timeline: &Timeline, places: &Places, sampled: bool) -> (Vec<Stage>, Vec<f64>) {
+    let programs = &timeline.programs;
+    let mut shrink = vec![1.0; programs.len()];
+    let mut stages = Vec::new();
+    for owner in 0..programs.len() {
+        let inside = |index: &usize| {
+            places.owner[*index] == owner && programs[*index].tasks.as_ref().is_some_and(|tasks| seen(tasks))
+        };
+        let inside: Vec<usize> = (0..programs.len()).filter(inside).collect();
+        if inside.is_empty() {
+            continue;
+        }
+        let outside: Vec<usize> = (0..programs.len())
+            .filter(|&index| {
+                places.owner[index] == owner && programs[index].tasks.is_none() && places.absorbed_by[index].is_none()
+            })
+            .collect();
+        let spare: f64 = outside.iter().map(|&index| programs[index].demand.on_cpu).sum::<f64>() * SPARE_SHARE;
+        let wanted: f64 =
+            inside.iter().map(|&index| unrecorded(&programs[index]) * programs[index].demand.on_cpu).sum();
+        let granted = if wanted > spare { ratio(spare, wanted).unwrap_or(0.0) } else { 1.0 };
+        let moved = ratio(wanted * granted * SPARE_SHARE, spare).unwrap_or(0.0);
+        for &index in &outside {
+            shrink[index] = (1.0 - moved).max(0.0);
+        }
+        for index in inside {
+            let factor = 1.0 + unrecorded(&programs[index]) * granted;
+            stages.push(stage_of(index, owner, factor, timeline, places, sampled));
+        }
+    }
+    (stages, shrink)
+}
+
+/// How many tasks were counted beyond each one that was recorded.
+fn unrecorded(program: &Program) -> f64 {
+    let Some(tasks) = program.tasks.as_ref().filter(|tasks| tasks.kind != TaskKind::Coroutine) else { return 0.0 };
+    let beyond = ratio(tasks.totals.count as f64, tasks.recorded as f64).unwrap_or(1.0);
+    if beyond > RECORDED_ENOUGH { beyond - 1.0 } else { 0.0 }
+}
+
+fn stage_of(index: usize, owner: usize, factor: f64, timeline: &Timeline, places: &Places, sampled: bool) -> Stage {
+    let programs = &timeline.programs;
+    let mut program = programs[index].clone();
+    let tasks = program.tasks.clone();
+    program.demand = program.demand.scaled(factor);
+    let gil = gil_of(&program, sampled);
+    let mut children_cpu = 0.0;
+    for (other, absorbed) in places.absorbed_by.iter().enumerate() {
+        if *absorbed == Some(index) {
+            children_cpu += programs[other].demand.on_cpu;
+            program.demand.add(&programs[other].demand);
+            program.series.add_all(&programs[other].series);
+        }
+    }
+    let kind = match tasks.as_ref().map(|tasks| tasks.kind) {
+        Some(TaskKind::Coroutine) => Kind::Coroutine,
+        Some(TaskKind::Mark) => Kind::Mark,
+        _ => Kind::Function,
+    };
+    if let (Kind::Coroutine, Some(tasks)) = (kind, &tasks) {
+        await_outside(&mut program.demand, tasks, &programs[owner]);
+    }
+    let pairs = pairs_of(&program);
+    let (first, last) = (program.first.max(timeline.start), program.last.min(timeline.end));
+    let width = program.series.width();
+    let phases = phases_of(&pairs, width, program.series.origin(), first, last);
+    let score = score_of(&program.demand, std::slice::from_ref(&pairs), program.processes.max(1), sampled);
+    let worker = worker_of(owner, tasks.as_deref(), programs, places);
+    let memory = worker.map_or(programs[owner].memory, |worker| programs[worker].memory);
+    let active = if kind == Kind::Coroutine { last.since(first) } else { program.present };
+    let life = match (&tasks, kind) {
+        (Some(tasks), Kind::Coroutine) => tasks.coroutines.wall.secs_f64(),
+        _ => program.demand.thread_seconds(),
+    };
+    let executor = tasks.as_ref().map_or(RunsUnder::Unknown, |tasks| tasks.executor);
+    let peak = program.peak_processes.max(1);
+    Stage {
+        id: String::new(),
+        name: tasks.as_ref().map_or_else(String::new, |tasks| tasks.name.clone()),
+        kind,
+        is_python: true,
+        is_pool: executor == RunsUnder::Process,
+        feeds_pool: false,
+        waits_told: program.demand.assumed_own <= super::segment::TOLD_SHARE * program.demand.thread_seconds(),
+        score,
+        wall: active,
+        processes: program.processes.max(1),
+        threads: u64::from(peak),
+        workers: tasks.as_ref().and_then(|tasks| tasks.workers).unwrap_or(peak),
+        active_threads: 1,
+        parallelism: None,
+        voluntary: program.voluntary.filter(|_| !sampled),
+        involuntary: program.involuntary.filter(|_| !sampled),
+        cpu_split: None,
+        memory,
+        growth: super::segment::growth(&programs[worker.unwrap_or(owner)]),
+        bytes: program.bytes,
+        phases,
+        demand: program.demand,
+        gil,
+        children_cpu,
+        active: ratio(life, active.secs_f64()),
+        tasks,
+        outside_stages: false,
+        notes: Vec::new(),
+    }
+}
+
+/// The program of the processes that the tasks ran in, where those are workers.
+fn worker_of(owner: usize, tasks: Option<&Tasks>, programs: &[Program], places: &Places) -> Option<usize> {
+    tasks.filter(|tasks| tasks.executor == RunsUnder::Process)?;
+    let worker = |index: &usize| {
+        let image = &programs[*index].image;
+        places.owner[*index] == owner
+            && programs[*index].tasks.is_none()
+            && (image.forked || image.is_spawned_worker())
+            && programs[*index].processes > 0
+    };
+    (0..programs.len()).filter(worker).max_by_key(|&index| programs[index].processes)
+}
+
+/// A coroutine awaits while others run: its own wait is its wall time less its slices and the ready queue, and what for is
+/// what the loop waited for.
+fn await_outside(demand: &mut Demand, tasks: &Tasks, owner: &Program) {
+    let awaited = tasks.coroutines.awaited().secs_f64();
+    let [network, sleep, disk, other] = owner.loop_waits.map(|nanoseconds| nanoseconds as f64);
+    let all = network + sleep + disk + other;
+    let part = |kind: f64| ratio(awaited * kind, all).unwrap_or(0.0);
+    demand.own.network += part(network);
+    demand.own.sleep += part(sleep);
+    demand.own.disk += part(disk);
+    demand.own.other += if all > 0.0 { part(other) } else { awaited };
+    demand.starved += tasks.coroutines.ready.secs_f64();
+}
+
+/// How long one task takes, seconds.
+pub fn task_seconds(tasks: &Tasks) -> Option<f64> {
+    tasks.wall.mean().or_else(|| ratio(tasks.totals.wall.secs_f64(), tasks.totals.timed as f64))
+}

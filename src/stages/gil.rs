@@ -1,0 +1,92 @@
+//! The interpreter lock of a stage: what share of its CPU time holds it, and for how long it lets go at a time.
+//! Not knowing is a value, and no lock at all is another.
+
+use crate::laws::wilson;
+use crate::timeline::Program;
+use crate::trace::GilAccess;
+use crate::units::{Estimate, ratio};
+
+/// Fewer bursts than this tell no share.
+const FEWEST_BURSTS: u64 = 8;
+/// Fewer releases than this tell no length of a released run.
+const FEWEST_RELEASES: u64 = 4;
+
+/// What is known of a stage's lock.
+#[derive(Debug, Clone, PartialEq)]
+pub enum GilEvidence {
+    /// No Python.
+    NotPython,
+    /// It could not be read, or not often enough; the reason where there is one.
+    Unknown(Option<String>),
+    /// The interpreter runs without one.
+    Absent,
+    /// It was read.
+    Measured(GilShare),
+}
+
+/// The lock as it was read.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct GilShare {
+    /// Share of CPU time that it was held, 0..=1.
+    pub share: Estimate,
+    /// Mean length of a released run, seconds.
+    pub released_run: Option<f64>,
+    /// Share of readings that showed it held by a thread of the stage that was blocked.
+    pub held_blocked: f64,
+    /// Readings.
+    pub samples: u64,
+}
+
+impl GilEvidence {
+    /// The measured share.
+    pub fn share(&self) -> Option<Estimate> {
+        match self {
+            GilEvidence::Measured(measured) => Some(measured.share),
+            GilEvidence::Absent => Some(Estimate::new(0.0, 0.0, 0.0)),
+            GilEvidence::NotPython | GilEvidence::Unknown(_) => None,
+        }
+    }
+}
+
+/// What a program's readings tell. `sampled`: no switch record tells what a thread did at a reading, so the time that the
+/// lock was held is compared with the CPU time of the whole.
+pub fn gil_of(program: &Program, sampled: bool) -> GilEvidence {
+    if !program.image.is_python() {
+        return GilEvidence::NotPython;
+    }
+    let most = program.gil_access.iter().max_by_key(|access| access.1).map(|access| &access.0);
+    match most {
+        Some(GilAccess::Absent) => return GilEvidence::Absent,
+        Some(GilAccess::Refused(why)) => return GilEvidence::Unknown(Some(why.clone())),
+        Some(GilAccess::Several) => {
+            return GilEvidence::Unknown(Some(
+                "several interpreters in one process have locks of their own".to_owned(),
+            ));
+        }
+        Some(GilAccess::Read) | None => {}
+    }
+    let counts = &program.gil;
+    let spacing = ratio(program.gil_bursts.0.secs_f64(), program.gil_bursts.1 as f64);
+    let (point, bursts) = if sampled {
+        let active = program.demand.on_cpu + program.demand.run_queue;
+        (ratio(counts.held_time.secs_f64(), active), program.gil_bursts.1.min(counts.held_bursts.max(FEWEST_BURSTS)))
+    } else {
+        (ratio(counts.held as f64, counts.active as f64), counts.bursts)
+    };
+    let Some(point) = point.map(|point| point.min(1.0)) else { return GilEvidence::Unknown(None) };
+    if bursts < FEWEST_BURSTS {
+        return GilEvidence::Unknown(None);
+    }
+    let (low, high) = wilson(point, bursts as f64);
+    let released = if sampled { 0.0 } else { counts.active.saturating_sub(counts.held) as f64 };
+    let released_run = spacing
+        .filter(|_| counts.releases >= FEWEST_RELEASES && released > 0.0)
+        .map(|spacing| released * spacing / counts.releases as f64);
+    let all = counts.active + counts.held_blocked;
+    GilEvidence::Measured(GilShare {
+        share: Estimate::new(low, point, high),
+        released_run,
+        held_blocked: ratio(counts.held_blocked as f64, all as f64).unwrap_or(0.0),
+        samples: all,
+    })
+}

@@ -1,0 +1,483 @@
+//! Joins a thread's time with the tasks that its process's agent tells of: what lies between the beginning and the end
+//! of a task belongs to the task's stage, the rest to the program. Must not know how the agent writes.
+//!
+//! ```text
+//! thread   ──queue──┤ task A ├─┤ task A ├──queue──┤ task B ├──
+//! ledger    outside     A     out    A     outside     B      outside
+//! ```
+
+use super::fold::TimelineBuilder;
+use super::image::Image;
+use super::ledger::Ledger;
+use super::process::{Process, ProcessSlot, Thread};
+use super::program::{Program, ProgramId};
+use super::series::Lane;
+use super::tasks::Tasks;
+use super::{Records, births::MAX_PROGRAMS};
+use crate::trace::{AgentFact, Blocking, GilAccess, Ids, RunsUnder, StageDefinition, TaskEnd, TaskKind};
+use crate::units::{Span, Timestamp, ratio};
+
+/// Tasks nest no deeper than this; deeper ones belong to the one around them.
+const DEEPEST: usize = 64;
+/// Most stretches of a thread that wait for its counters to catch up.
+const MOST_PIECES: usize = 4096;
+
+/// What a thread that runs tasks keeps besides its ledger, which is that of the current task, or of none.
+#[derive(Debug, Clone, Default)]
+pub struct Tasked {
+    /// The stages that it is in, outermost first.
+    pub stack: Vec<ProgramId>,
+    /// Time outside of all tasks.
+    pub outside: Ledger,
+    /// Whether it runs an event loop: its waits are those of the coroutines.
+    pub is_loop: bool,
+    /// Sums of the stretches that are closed.
+    closed: Closed,
+    /// What of the counters was given to stretches: wake-up delay and switch cost.
+    given: (Span, Span),
+    /// Wake-ups and switches of closed stretches since the last reading.
+    unread: Vec<Unread>,
+    /// Without records: stretches since the counters were last settled.
+    pieces: Vec<Piece>,
+    /// CPU and run-queue time of these.
+    unsplit: (Span, Span),
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Closed {
+    on_cpu: Span,
+    run_queue: Span,
+    unknown: Span,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Unread {
+    stage: Option<ProgramId>,
+    wakeups: u64,
+    switches: u64,
+}
+
+/// A stretch of a thread in one task, or in none.
+#[derive(Debug, Clone, Copy)]
+struct Piece {
+    stage: Option<ProgramId>,
+    start: Timestamp,
+    end: Timestamp,
+    /// Its CPU time, where the agent measured it.
+    cpu: Option<Span>,
+    /// What samples saw it wait for.
+    sampled: [u32; Blocking::ALL.len()],
+}
+
+impl Thread {
+    /// The stage that it is in.
+    pub fn stage(&self) -> Option<ProgramId> {
+        self.tasked.as_ref().and_then(|tasked| tasked.stack.last().copied())
+    }
+
+    /// Books what its process's lock was read while it had or wanted a CPU.
+    pub fn count_gil(&mut self, process: &Process) {
+        let (reads, bursts) = (process.interpreter.reads, process.interpreter.bursts);
+        self.ledger.gil.active += reads - self.gil_base.0.min(reads);
+        self.ledger.gil.bursts += bursts - self.gil_base.1.min(bursts);
+        self.gil_base = (reads, bursts);
+    }
+
+    /// Moves the ledger to where it belongs: another stretch begins.
+    fn close_stretch(&mut self, process: &mut Process) {
+        if self.clock.is_active() {
+            self.count_gil(process);
+        }
+        let stage = self.stage();
+        let Some(tasked) = &mut self.tasked else { return };
+        let ledger = std::mem::take(&mut self.ledger);
+        tasked.closed.on_cpu += ledger.on_cpu;
+        tasked.closed.run_queue += ledger.run_queue;
+        tasked.closed.unknown += ledger.unknown;
+        let wakeups = ledger.wakeups.saturating_sub(ledger.wakeups_read);
+        let switches = (ledger.voluntary + ledger.involuntary).saturating_sub(ledger.switches_read);
+        if wakeups + switches > 0 {
+            match tasked.unread.iter_mut().find(|unread| unread.stage == stage) {
+                Some(unread) => {
+                    unread.wakeups += wakeups;
+                    unread.switches += switches;
+                }
+                None => tasked.unread.push(Unread { stage, wakeups, switches }),
+            }
+        }
+        match stage {
+            Some(stage) => process.task_ledger(stage).fold(&ledger),
+            None => tasked.outside.fold(&ledger),
+        }
+    }
+
+    /// Gives what the counters show beyond the records to the stretches since the last reading: wake-up delay by
+    /// wake-ups, the cost of switches by switches. `on_cpu` only where the thread is off its CPU.
+    pub fn reconcile_stretches(&mut self, process: &mut Process, run_delay: Span, on_cpu: Option<Span>) {
+        let stage = self.stage();
+        let Some(tasked) = &mut self.tasked else { return };
+        let ledger = &self.ledger;
+        let current = Unread {
+            stage,
+            wakeups: ledger.wakeups.saturating_sub(ledger.wakeups_read),
+            switches: (ledger.voluntary + ledger.involuntary).saturating_sub(ledger.switches_read),
+        };
+        let mut unread = std::mem::take(&mut tasked.unread);
+        unread.push(current);
+        let delay = run_delay - self.delay_base - tasked.closed.run_queue - ledger.run_queue - tasked.given.0;
+        let beyond = on_cpu.map(|on_cpu| {
+            on_cpu - self.on_cpu_base - tasked.closed.on_cpu - ledger.on_cpu - tasked.closed.unknown - tasked.given.1
+        });
+        let wakeups: u64 = unread.iter().map(|unread| unread.wakeups).sum();
+        let switches: u64 = unread.iter().map(|unread| unread.switches).sum();
+        if wakeups > 0 {
+            tasked.given.0 += delay;
+        }
+        let cost = beyond.filter(|_| switches > 0);
+        tasked.given.1 += cost.unwrap_or_default();
+        for part in &unread {
+            let ledger = if part.stage == stage {
+                &mut self.ledger
+            } else {
+                match part.stage {
+                    Some(stage) => process.task_ledger(stage),
+                    None => &mut tasked.outside,
+                }
+            };
+            if wakeups > 0 {
+                ledger.wakeup_delay += delay.scaled(part.wakeups as f64 / wakeups as f64);
+                ledger.wakeups_read += part.wakeups;
+            }
+            if let Some(cost) = cost {
+                ledger.switch_cost += cost.scaled(part.switches as f64 / switches as f64);
+                ledger.switches_read += part.switches;
+            }
+        }
+        if cost.is_none() {
+            // Their cost will be read when the thread is off its CPU; their wake-ups were read now.
+            tasked.unread = unread
+                .into_iter()
+                .filter(|part| part.stage != stage && part.switches > 0)
+                .map(|part| Unread { wakeups: 0, ..part })
+                .collect();
+        }
+    }
+
+    /// Its life, or that of its program, is over: what it did outside of tasks becomes its ledger.
+    pub fn leave_tasks(&mut self, process: &mut Process) -> Vec<ProgramId> {
+        self.close_stretch(process);
+        let Some(mut tasked) = self.tasked.take() else { return Vec::new() };
+        self.ledger = std::mem::take(&mut tasked.outside);
+        if tasked.is_loop {
+            let given = self.ledger.blocked.give_away();
+            process.loop_waits.iter_mut().zip(given).for_each(|(sum, more)| *sum += more);
+        }
+        // The caller adds what the ledger holds; the tasks' part of the counters is added here.
+        self.on_cpu_base += tasked.closed.on_cpu - self.ledger.on_cpu;
+        self.on_cpu_base += tasked.given.1 - self.ledger.switch_cost;
+        self.delay_base += tasked.closed.run_queue - self.ledger.run_queue;
+        self.delay_base += tasked.given.0 - self.ledger.wakeup_delay;
+        tasked.stack
+    }
+
+    /// Without records: a stretch ends here.
+    fn close_piece(&mut self, at: Timestamp, cpu: Option<Span>) {
+        let stage = self.stage();
+        let Some(tasked) = &mut self.tasked else { return };
+        let start = tasked.pieces.last().map_or(self.settled_at, |piece| piece.end);
+        let sampled = std::mem::take(&mut self.sampled);
+        if let Some(last) = tasked.pieces.last_mut()
+            && last.stage == stage
+            && last.cpu.is_none() == cpu.is_none()
+        {
+            last.end = at.max(last.end);
+            last.cpu = last.cpu.zip(cpu).map(|(one, other)| one + other);
+            last.sampled.iter_mut().zip(sampled).for_each(|(sum, more)| *sum = sum.saturating_add(more));
+        } else if tasked.pieces.len() < MOST_PIECES {
+            tasked.pieces.push(Piece { stage, start, end: at.max(start), cpu, sampled });
+        } else if let Some(last) = tasked.pieces.last_mut() {
+            last.end = at.max(last.end);
+        }
+    }
+}
+
+impl TimelineBuilder {
+    pub(super) fn begin_task(&mut self, ids: Ids, stage: u16, queued: Option<Span>, slice: bool, at: Timestamp) {
+        let Some((slot, program)) = self.stage_of(ids, stage) else { return };
+        self.enter_stretch(slot, at, None);
+        let tasked = self.threads[slot as usize].tasked.get_or_insert_default();
+        if tasked.stack.len() < DEEPEST {
+            tasked.stack.push(program);
+        }
+        tasked.is_loop |= slice;
+        let program = &mut self.programs[program.0];
+        program.enter(at);
+        if let (Some(tasks), Some(queued)) = (&mut program.tasks, queued) {
+            tasks.queued.note(queued, 1);
+        }
+    }
+
+    pub(super) fn end_task(&mut self, ids: Ids, stage: u16, end: &TaskEnd, at: Timestamp) {
+        let Some((slot, program)) = self.stage_of(ids, stage) else { return };
+        if let Some(tasks) = &mut self.programs[program.0].tasks
+            && !end.slice
+        {
+            let each = Span(end.wall.0 / u64::from(end.tasks.max(1)));
+            tasks.wall.note(each, end.tasks);
+            tasks.recorded += u64::from(end.tasks);
+        }
+        let inside = self.threads[slot as usize].tasked.as_ref().is_some_and(|tasked| tasked.stack.contains(&program));
+        if end.unbegun || !inside {
+            return;
+        }
+        self.enter_stretch(slot, at, end.cpu);
+        let Some(tasked) = &mut self.threads[slot as usize].tasked else { return };
+        // Ends of tasks within it were lost: they end with it.
+        while let Some(left) = tasked.stack.pop() {
+            self.programs[left.0].leave(at);
+            if left == program {
+                break;
+            }
+        }
+    }
+
+    /// The thread that a record names, and its stage's program.
+    fn stage_of(&self, ids: Ids, stage: u16) -> Option<(u32, ProgramId)> {
+        let &slot = self.by_tid.get(&ids.tid)?;
+        let process = &self.processes[self.threads[slot as usize].process];
+        let &program = process.stages.get(&stage).filter(|_| process.pid == ids.pid)?;
+        Some((slot, program))
+    }
+
+    /// What the thread did until now belongs to the stretch that ends; another begins.
+    fn enter_stretch(&mut self, slot: u32, at: Timestamp, cpu: Option<Span>) {
+        let at = at.max(self.threads[slot as usize].clock.since());
+        self.threads[slot as usize].tasked.get_or_insert_default();
+        if self.records == Records::Whole {
+            self.cut(slot, at);
+            let thread = &mut self.threads[slot as usize];
+            thread.close_stretch(&mut self.processes[thread.process]);
+        } else {
+            self.threads[slot as usize].close_piece(at, cpu);
+        }
+    }
+
+    /// Without records: the counters of a thread have caught up; its CPU, run queue and wait since the last time are
+    /// split over the stretches. `blocked`: what it was off-CPU by the counters.
+    pub(super) fn split_pieces(&mut self, slot: u32, blocked: Span, at: Timestamp) {
+        self.threads[slot as usize].close_piece(at, None);
+        let thread = &mut self.threads[slot as usize];
+        thread.settled_at = at;
+        let Some(tasked) = &mut thread.tasked else { return };
+        let pieces = std::mem::take(&mut tasked.pieces);
+        let (ran, queued) = std::mem::take(&mut tasked.unsplit);
+        let life = |piece: &Piece| piece.end.since(piece.start).secs_f64();
+        let told: f64 = pieces.iter().filter_map(|piece| piece.cpu).map(Span::secs_f64).sum();
+        let told_scale = if told > ran.secs_f64() { ran.secs_f64() / told } else { 1.0 };
+        let rest = (ran.secs_f64() - told * told_scale).max(0.0);
+        let untold: f64 = pieces.iter().filter(|piece| piece.cpu.is_none()).map(life).sum();
+        let mut shares: Vec<(f64, f64, f64)> = pieces
+            .iter()
+            .map(|piece| match piece.cpu {
+                Some(cpu) => cpu.secs_f64() * told_scale,
+                None => ratio(rest * life(piece), untold).unwrap_or(0.0),
+            })
+            .map(|cpu| (cpu, 0.0, 0.0))
+            .collect();
+        let cpu: f64 = shares.iter().map(|share| share.0).sum();
+        for share in &mut shares {
+            share.1 = ratio(queued.secs_f64() * share.0, cpu).unwrap_or(0.0);
+        }
+        for (share, piece) in shares.iter_mut().zip(&pieces) {
+            share.2 = (life(piece) - share.0 - share.1).max(0.0);
+        }
+        let waits: f64 = shares.iter().map(|share| share.2).sum();
+        let scale = ratio(blocked.secs_f64(), waits).unwrap_or(0.0);
+        for (piece, (cpu, queued, wait)) in pieces.iter().zip(shares) {
+            let thread = &mut self.threads[slot as usize];
+            let process = &mut self.processes[thread.process];
+            let program = piece.stage.unwrap_or(process.program);
+            let program = &mut self.programs[program.0];
+            program.readings += 1;
+            let cpu = Span::from_secs_f64(cpu);
+            program.series.add(Lane::OnCpu, piece.start, piece.end, cpu);
+            let mut ledger = std::mem::take(&mut thread.ledger);
+            thread.ledger = Ledger { on_cpu: cpu, run_queue: Span::from_secs_f64(queued), ..Ledger::default() };
+            thread.sampled = piece.sampled;
+            let wait = Span::from_secs_f64(wait * scale);
+            if wait > Span::ZERO {
+                Self::book_wait(
+                    thread,
+                    process,
+                    program,
+                    piece.stage.is_some(),
+                    (piece.start, piece.end),
+                    (wait, Span::ZERO),
+                );
+            }
+            thread.sampled = [0; Blocking::ALL.len()];
+            let part = std::mem::take(&mut thread.ledger);
+            match piece.stage {
+                Some(stage) => process.task_ledger(stage).fold(&part),
+                None => ledger.fold(&part),
+            }
+            thread.ledger = ledger;
+        }
+    }
+
+    /// Without records: what a reading adds waits for the thread to be settled.
+    pub(super) fn hold_for_pieces(&mut self, slot: u32, ran: Span, queued: Span) {
+        if let Some(tasked) = &mut self.threads[slot as usize].tasked {
+            tasked.unsplit.0 += ran;
+            tasked.unsplit.1 += queued;
+        }
+    }
+
+    // ---- what agents tell ------------------------------------------------------------------------------------------
+
+    pub(super) fn agent_tells(&mut self, pid: u32, fact: &AgentFact, at: Timestamp) {
+        let Some(&slot) = self.by_pid.get(&pid) else { return };
+        if let AgentFact::Stage(definition) = fact {
+            self.define_stage(slot, definition);
+            return;
+        }
+        let process = &mut self.processes[slot];
+        let stage = |stage: u16| process.stages.get(&stage).copied();
+        let (number, fact) = match fact {
+            AgentFact::Began { free_threaded, .. } => {
+                process.has_agent = true;
+                if *free_threaded {
+                    process.interpreter.access = Some(GilAccess::Absent);
+                }
+                return;
+            }
+            AgentFact::Totals { stage, totals } => {
+                process.task_totals.insert(*stage, **totals);
+                return;
+            }
+            AgentFact::Cost { spent, dropped } => {
+                process.agent_cost = (*spent, *dropped);
+                return;
+            }
+            AgentFact::Note { stage: None, code, detail } => {
+                let program = process.program;
+                self.programs[program.0].note(code, detail);
+                return;
+            }
+            AgentFact::Stage(_) => return,
+            AgentFact::Coroutine { stage: number, .. }
+            | AgentFact::Queue { stage: number, .. }
+            | AgentFact::Payload { stage: number, .. }
+            | AgentFact::Stall { stage: number, .. }
+            | AgentFact::Note { stage: Some(number), .. } => (stage(*number), fact),
+        };
+        let Some(program) = number.map(|id| &mut self.programs[id.0]) else { return };
+        let Some(tasks) = &mut program.tasks else { return };
+        match fact {
+            AgentFact::Coroutine { wall, own, ready, slices, .. } => {
+                tasks.wall.note(*wall, 1);
+                tasks.recorded += 1;
+                let sums = &mut tasks.coroutines;
+                sums.count += 1;
+                sums.wall += *wall;
+                sums.own += *own;
+                sums.ready += *ready;
+                sums.slices += u64::from(*slices);
+                let awaited = *wall - *own - *ready;
+                let began = Timestamp(at.0.saturating_sub(wall.0));
+                program.series.add(Lane::OwnWait, began, at, awaited);
+                program.first = program.first.min(began);
+            }
+            AgentFact::Queue { depth, .. } => tasks.note_queue(*depth),
+            AgentFact::Payload { reading, .. } => tasks.note_payload(reading),
+            AgentFact::Stall { length, .. } => tasks.stalls = (tasks.stalls.0 + 1, tasks.stalls.1.max(*length)),
+            AgentFact::Note { code, detail, .. } => tasks.note(code, detail),
+            _ => {}
+        }
+    }
+
+    fn define_stage(&mut self, slot: ProcessSlot, definition: &StageDefinition) {
+        let owner = self.owner(self.processes[slot].program);
+        let key = (owner, definition.name.clone(), definition.executor, definition.kind);
+        let known = self.by_task.get(&key).copied();
+        let id = match known {
+            Some(id) => id,
+            None if self.programs.len() >= MAX_PROGRAMS => return,
+            None => {
+                let id = ProgramId(self.programs.len());
+                let image = self.programs[owner.0].image.clone();
+                let mut program = Program::new(image, Some(owner), self.start);
+                program.tasks = Some(Box::new(Tasks::new(definition)));
+                self.programs.push(program);
+                self.by_task.insert(key, id);
+                id
+            }
+        };
+        if let Some(tasks) = &mut self.programs[id.0].tasks {
+            tasks.define(definition);
+        }
+        self.processes[slot].stages.insert(definition.stage, id);
+    }
+
+    /// The program that a process's stages belong to: workers do their parent's.
+    fn owner(&self, mut id: ProgramId) -> ProgramId {
+        while let Some(parent) = self.programs[id.0].parent.filter(|parent| parent.0 < id.0) {
+            let program = &self.programs[id.0];
+            let image: &Image = &program.image;
+            if !(image.forked || image.is_spawned_worker() || image.is_helper() || program.tasks.is_some()) {
+                break;
+            }
+            id = parent;
+        }
+        id
+    }
+
+    /// The stage that a new process was started by: the task that the thread is in, or the only one that runs.
+    pub(super) fn starter(&self, parent: ProcessSlot, tid: Option<u32>) -> ProgramId {
+        let process = &self.processes[parent];
+        let by_thread = tid.and_then(|tid| self.by_tid.get(&tid)).and_then(|&slot| self.threads[slot as usize].stage());
+        if self.records == Records::Whole || process.stages.is_empty() {
+            return by_thread.unwrap_or(process.program);
+        }
+        let in_task = |&id: &&ProgramId| self.programs[id.0].live > 0;
+        let mut running: Vec<ProgramId> = process.stages.values().filter(in_task).copied().collect();
+        running.dedup();
+        match running.as_slice() {
+            [only] => *only,
+            _ => process.program,
+        }
+    }
+
+    /// Books what a process that ends (or runs another program from now on) did for stages.
+    pub(super) fn close_stages(&mut self, slot: ProcessSlot) {
+        let process = &mut self.processes[slot];
+        let told = matches!(process.interpreter.access, Some(GilAccess::Read | GilAccess::Absent));
+        let interpreter = process.interpreter.clone();
+        let base = process.program;
+        for (stage, totals) in std::mem::take(&mut process.task_totals) {
+            if let Some(tasks) = process.stages.get(&stage).and_then(|id| self.programs[id.0].tasks.as_mut()) {
+                tasks.add_totals(&totals);
+            }
+        }
+        for (id, ledger) in std::mem::take(&mut process.task_ledgers) {
+            let program = &mut self.programs[id.0];
+            program.processes += 1;
+            program.book_tasks(&ledger, told);
+            program.add_interpreter(&interpreter);
+        }
+        let process = &mut self.processes[slot];
+        process.stages.clear();
+        let agent = (process.has_agent, std::mem::take(&mut process.agent_cost));
+        process.has_agent = false;
+        let loop_waits = std::mem::take(&mut process.loop_waits);
+        let program = &mut self.programs[base.0];
+        program.add_interpreter(&interpreter);
+        program.loop_waits.iter_mut().zip(loop_waits).for_each(|(sum, more)| *sum += more);
+        program.agents += u64::from(agent.0);
+        program.agent_cost += agent.1.0;
+        program.agent_dropped += agent.1.1;
+    }
+}
+
+/// The key that a stage is told apart by: its program, name, executor and kind.
+pub type TaskKey = (ProgramId, String, RunsUnder, TaskKind);

@@ -1,0 +1,196 @@
+//! Births in the fold: threads, processes and the programs that they run. Must not book time.
+
+use super::Records;
+use super::fold::TimelineBuilder;
+use super::image::Image;
+use super::process::{Process, ProcessSlot, Thread};
+use super::program::{Program, ProgramId};
+use super::thread::{ThreadClock, ThreadState};
+use crate::trace::Ids;
+use crate::units::Timestamp;
+
+/// Most programs that are told apart; later ones share the last.
+pub const MAX_PROGRAMS: usize = 400;
+
+impl TimelineBuilder {
+    pub(super) fn program(&mut self, parent: Option<ProgramId>, image: Image) -> ProgramId {
+        let key = (parent, image);
+        if let Some(&known) = self.by_image.get(&key) {
+            return known;
+        }
+        if self.programs.len() >= MAX_PROGRAMS {
+            return ProgramId(self.programs.len() - 1);
+        }
+        let id = ProgramId(self.programs.len());
+        let last = self.programs.len() + 1 == MAX_PROGRAMS;
+        let image = if last { Image::from_comm("other programs") } else { key.1.clone() };
+        self.programs.push(Program::new(image, parent, self.start));
+        self.by_image.insert(key, id);
+        id
+    }
+
+    /// The process, made if need be; `starter`: the thread that forked it, where that is known.
+    pub(super) fn process(
+        &mut self,
+        pid: u32,
+        parent: Option<ProcessSlot>,
+        starter: Option<u32>,
+        at: Timestamp,
+    ) -> ProcessSlot {
+        if let Some(&slot) = self.by_pid.get(&pid) {
+            return slot;
+        }
+        let parent_pid = parent.map(|slot| {
+            self.processes[slot].children += 1;
+            self.processes[slot].pid
+        });
+        let parent = parent.map(|slot| self.starter(slot, starter));
+        let image = match parent {
+            // A fork that does not replace its program is a worker of its parent; workers' workers are workers too.
+            Some(ProgramId(id)) => Image { forked: true, ..self.programs[id].image.clone() },
+            None => Image::from_comm("?"),
+        };
+        let program = match parent {
+            Some(id) if self.programs[id.0].image.forked && self.programs[id.0].tasks.is_none() => id,
+            _ => self.program(parent, image),
+        };
+        self.processes_seen += 1;
+        let mut process = Process::new(pid, parent, program, at);
+        process.stopped_base = self.stopped_until(at);
+        process.parent_pid = parent_pid;
+        process.round_stopped = process.stopped_base;
+        let slot = match self.free_processes.pop() {
+            Some(slot) => {
+                self.processes[slot] = process;
+                slot
+            }
+            None => {
+                self.processes.push(process);
+                self.processes.len() - 1
+            }
+        };
+        self.by_pid.insert(pid, slot);
+        self.programs[program.0].enter(at);
+        slot
+    }
+
+    /// The thread, made with nothing known of it if need be.
+    pub(super) fn thread(&mut self, ids: Ids, at: Timestamp) -> u32 {
+        if let Some(&slot) = self.by_tid.get(&ids.tid) {
+            return slot;
+        }
+        let process = self.process(ids.pid, None, None, at);
+        self.add_thread(ids, process, ThreadClock::new(ThreadState::Unseen, at), at)
+    }
+
+    pub(super) fn add_thread(&mut self, ids: Ids, process: ProcessSlot, clock: ThreadClock, at: Timestamp) -> u32 {
+        let mut thread = Thread::new(ids, process, clock, at);
+        thread.stopped_at_block = self.stopped_until(at);
+        let interpreter = &self.processes[process].interpreter;
+        thread.gil_base = (interpreter.reads, interpreter.bursts);
+        if clock.is_active() {
+            self.processes[process].wake(at);
+        }
+        self.processes[process].threads += 1;
+        self.threads_seen += 1;
+        let slot = match self.free_threads.pop() {
+            Some(slot) => {
+                self.threads[slot as usize] = thread;
+                slot
+            }
+            None => {
+                self.threads.push(thread);
+                (self.threads.len() - 1) as u32
+            }
+        };
+        self.by_tid.insert(ids.tid, slot);
+        slot
+    }
+
+    pub(super) fn fork(&mut self, ids: Ids, parent: Ids, at: Timestamp) {
+        // The id was used before and its end was lost.
+        if let Some(&stale) = self.by_tid.get(&ids.tid) {
+            if self.threads[stale as usize].began >= at {
+                return;
+            }
+            self.end_thread(stale, at);
+        }
+        let process = if ids.pid == parent.pid {
+            self.process(ids.pid, None, None, at)
+        } else {
+            let starter = parent.tid;
+            let parent = self.by_pid.get(&parent.pid).copied();
+            self.process(ids.pid, parent, Some(starter), at)
+        };
+        // A new thread is runnable at once: until its first switch-in it waits for a CPU.
+        self.add_thread(ids, process, ThreadClock::new(ThreadState::Preempted, at), at);
+    }
+
+    pub(super) fn exec(&mut self, ids: Ids, image: Image, at: Timestamp) {
+        let leader = self.thread(Ids { pid: ids.pid, tid: ids.pid }, at);
+        let process = self.threads[leader as usize].process;
+        if self.processes[process].threads > 1 {
+            let others: Vec<u32> = self.by_tid.values().copied().filter(|&slot| slot != leader).collect();
+            for slot in others {
+                if self.threads[slot as usize].process == process {
+                    self.end_thread(slot, at);
+                }
+            }
+        }
+        let thread = &mut self.threads[leader as usize];
+        if thread.clock.state() == ThreadState::Unseen {
+            // Records begin with the exec of the target: it is on a CPU, in the middle of the system call.
+            if self.records == Records::Whole {
+                thread.clock = ThreadClock::new(ThreadState::Running, at);
+                self.processes[process].wake(at);
+            }
+            thread.began = at;
+        }
+        if self.processes[process].execed {
+            self.cut(leader, at);
+            self.close_program(process, leader, at, true);
+        }
+        self.processes[process].execed = true;
+        self.move_to(process, image, at);
+    }
+
+    /// Moves a process to another program without closing its sums: what it used since its fork goes along.
+    pub(super) fn move_to(&mut self, process: ProcessSlot, image: Image, at: Timestamp) {
+        let parent = self.processes[process].parent;
+        let program = self.program(parent, image);
+        let before = std::mem::replace(&mut self.processes[process].program, program);
+        if before == program {
+            return;
+        }
+        let rss = self.processes[process].reading.rss_bytes.unwrap_or(0);
+        self.programs[before.0].rss_now = self.programs[before.0].rss_now.saturating_sub(rss);
+        self.programs[program.0].rss_now = self.programs[program.0].rss_now.saturating_add(rss);
+        self.programs[before.0].leave(at);
+        let began = self.processes[process].began;
+        self.programs[program.0].enter(began.max(self.start));
+    }
+
+    pub(super) fn name_program(&mut self, pid: u32, parent: u32, exe: Option<&str>, argv: &[String], at: Timestamp) {
+        let known = self.by_pid.contains_key(&pid);
+        if !known {
+            // An orphan was somebody's child in this tree; whose is not known any more.
+            let parent = self.by_pid.get(&parent).or_else(|| self.by_pid.get(&self.target)).copied();
+            let process = self.process(pid, parent, None, at);
+            self.add_thread(Ids { pid, tid: pid }, process, ThreadClock::new(ThreadState::Unseen, at), at);
+        }
+        let process = self.by_pid[&pid];
+        // A worker that was forked and never replaced its program shows its parent's arguments.
+        if !self.processes[process].execed && self.processes[process].parent.is_some() {
+            let image = Image::from_argv(exe, argv);
+            let own = &self.programs[self.processes[process].program.0].image;
+            if own.forked && own.program == image.program && own.script == image.script {
+                return;
+            }
+        }
+        if exe.is_none() && argv.is_empty() {
+            return;
+        }
+        self.processes[process].execed = true;
+        self.move_to(process, Image::from_argv(exe, argv), at);
+    }
+}

@@ -1,0 +1,99 @@
+//! The interpreter lock in the fold: readings counted against what the thread did at that instant. A thread's share is
+//! P(held | it had or wanted a CPU); who holds the lock while blocked demands it all the same. Must not know offsets.
+
+use super::fold::TimelineBuilder;
+use crate::trace::{GilAccess, GilHolder, GilSample};
+use crate::units::{Span, Timestamp};
+
+/// A burst stands for the time since the one before, but for no more than this.
+const LONGEST_GAP: Span = Span::from_millis(100);
+
+/// Readings of the lock, from one thread's point of view. Sums.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct GilCounts {
+    /// Readings while it had or wanted a CPU.
+    pub active: u64,
+    /// Of those, readings that showed it as the holder.
+    pub held: u64,
+    /// Readings that showed it as the holder while it was blocked.
+    pub held_blocked: u64,
+    /// Times within a burst that it was seen to let go.
+    pub releases: u64,
+    /// Bursts while it had or wanted a CPU.
+    pub bursts: u64,
+    /// Bursts in which it was seen as the holder at least once.
+    pub held_bursts: u64,
+    /// Time that it held the lock, each burst standing for the time since the one before.
+    pub held_time: Span,
+}
+
+impl GilCounts {
+    /// Adds another.
+    pub fn fold(&mut self, other: &GilCounts) {
+        self.active += other.active;
+        self.held += other.held;
+        self.held_blocked += other.held_blocked;
+        self.releases += other.releases;
+        self.bursts += other.bursts;
+        self.held_bursts += other.held_bursts;
+        self.held_time += other.held_time;
+    }
+}
+
+/// What is known of the interpreter in a process, and how its lock was read so far.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Interpreter {
+    /// Its version.
+    pub version: Option<(u8, u8, u8)>,
+    /// Whether its lock can be read.
+    pub access: Option<GilAccess>,
+    /// Readings whose holder is known.
+    pub reads: u64,
+    /// Bursts.
+    pub bursts: u64,
+    /// From the first reading to the last of each burst, added up.
+    pub length: Span,
+    /// Gaps between readings in it.
+    pub gaps: u64,
+    last: Option<Timestamp>,
+}
+
+impl TimelineBuilder {
+    pub(super) fn read_gil(&mut self, pid: u32, sample: &GilSample, at: Timestamp) {
+        let Some(&slot) = self.by_pid.get(&pid) else { return };
+        let process = &mut self.processes[slot];
+        let interpreter = &mut process.interpreter;
+        let reads = |known: bool| -> u64 {
+            let wanted = sample.runs.iter().filter(|run| (run.holder != GilHolder::Unknown) == known);
+            wanted.map(|run| u64::from(run.reads)).sum()
+        };
+        let known = reads(true);
+        if known == 0 {
+            return;
+        }
+        interpreter.reads += known;
+        interpreter.bursts += 1;
+        interpreter.length += sample.length;
+        interpreter.gaps += (known + reads(false)).saturating_sub(1);
+        let stands_for = interpreter.last.replace(at).map_or(Span::ZERO, |last| at.since(last).min(LONGEST_GAP));
+        let mut holders: Vec<u32> = Vec::new();
+        for (index, run) in sample.runs.iter().enumerate() {
+            let GilHolder::Thread(tid) = run.holder else { continue };
+            let Some(&thread) = self.by_tid.get(&tid) else { continue };
+            let thread = &mut self.threads[thread as usize];
+            let counts = &mut thread.ledger.gil;
+            let reads = u64::from(run.reads);
+            if thread.clock.is_active() {
+                counts.held += reads;
+            } else {
+                counts.held_blocked += reads;
+            }
+            counts.held_time += stands_for.scaled(reads as f64 / known as f64);
+            counts.releases += u64::from(index + 1 < sample.runs.len());
+            if !holders.contains(&tid) {
+                holders.push(tid);
+                counts.held_bursts += 1;
+            }
+        }
+    }
+}

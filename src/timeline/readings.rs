@@ -1,0 +1,211 @@
+//! The fold of readings: what counters say beside switch records, and instead of them. Must not take part in births.
+
+use super::Records;
+use super::fold::TimelineBuilder;
+use super::process::{Process, ProcessSlot, Reading, Thread};
+use super::series::Lane;
+use super::thread::ThreadState;
+use crate::trace::{Ids, ProcessReading, ThreadReading};
+use crate::units::{Span, Timestamp};
+
+/// CPU of a thread that is never seen blocked is laid into the series at least so often.
+const LAID_AT_LEAST: Span = Span::from_millis(100);
+
+impl TimelineBuilder {
+    pub(super) fn read_thread(&mut self, ids: Ids, reading: &ThreadReading, at: Timestamp) {
+        if !self.by_pid.contains_key(&ids.pid) {
+            return;
+        }
+        let known = self.by_tid.contains_key(&ids.tid);
+        if !known && self.records == Records::Whole {
+            // It ended between the reading and the fold, or its fork is still to come: records will tell.
+            return;
+        }
+        let slot = self.thread(ids, at);
+        let stopped = self.stopped_until(at);
+        let start = self.start;
+        let records = self.records == Records::Whole;
+        let thread = &mut self.threads[slot as usize];
+        if !known {
+            thread.began = reading.started.unwrap_or(at).max(start).min(at);
+            thread.unlaid_since = thread.began;
+            thread.pending_since = thread.began;
+            thread.stopped_at_block = Span::ZERO;
+            thread.settled_at = thread.began;
+        }
+        let (Some(on_cpu), Some(run_delay)) = (reading.on_cpu, reading.run_delay) else {
+            return;
+        };
+        let before = thread.last.replace(Reading {
+            at,
+            stopped,
+            on_cpu,
+            run_delay,
+            slices: reading.slices.or(thread.last.and_then(|last| last.slices)),
+            voluntary: reading.voluntary.or(thread.last.and_then(|last| last.voluntary)),
+            involuntary: reading.involuntary.or(thread.last.and_then(|last| last.involuntary)),
+        });
+        if records {
+            Self::reconcile_thread(thread, &mut self.processes, on_cpu, run_delay);
+            return;
+        }
+        let (from, on_cpu_before, delay_before, stopped_before) = match before {
+            Some(before) => (before.at, before.on_cpu, before.run_delay, before.stopped),
+            // A reading from before the start, and the first one after records ended, only set the base.
+            None if at <= start => return,
+            None if matches!(self.records, Records::Until(_)) && known => return,
+            None => (thread.began, Span::ZERO, Span::ZERO, Span::ZERO),
+        };
+        let ran = on_cpu - on_cpu_before;
+        let queued = run_delay - delay_before;
+        let window = at.since(from) - (stopped - stopped_before);
+        let tasked = thread.tasked.is_some();
+        if !tasked {
+            thread.ledger.on_cpu += ran;
+            thread.ledger.run_queue += queued;
+        }
+        let active = (ran + queued).0 as i64;
+        thread.unsettled = thread.unsettled.saturating_add(window.0 as i64).saturating_sub(active);
+        let process = &mut self.processes[thread.process];
+        thread.lags = reading.active == Some(true);
+        if thread.lags {
+            process.round_running = true;
+        } else if !tasked {
+            thread.settle();
+        }
+        process.unsettled = process.unsettled.saturating_sub(active);
+        process.round.push(slot);
+        if tasked {
+            let settled = !thread.lags;
+            let blocked = Span(if settled { std::mem::take(&mut thread.unsettled).max(0) as u64 } else { 0 });
+            self.hold_for_pieces(slot, ran, queued);
+            if settled {
+                self.split_pieces(slot, blocked, at);
+            }
+            self.count_switches(slot);
+            return;
+        }
+        thread.settled_at = at;
+        let program = &mut self.programs[process.program.0];
+        program.readings += 1;
+        // Laid over the same stretch as the wait beside it, which is known only when the thread is seen blocked.
+        thread.unlaid += ran;
+        if !thread.lags || at.since(thread.unlaid_since) > LAID_AT_LEAST {
+            program.series.add(Lane::OnCpu, thread.unlaid_since, at, std::mem::take(&mut thread.unlaid));
+            thread.unlaid_since = at;
+        }
+        self.count_switches(slot);
+    }
+
+    /// Without records the counters alone tell how often a thread left its CPU.
+    fn count_switches(&mut self, slot: u32) {
+        let thread = &mut self.threads[slot as usize];
+        if let Some(last) = thread.last {
+            thread.ledger.voluntary = last.voluntary.unwrap_or(0);
+            thread.ledger.involuntary = last.involuntary.unwrap_or(0);
+        }
+    }
+
+    /// Compares a thread's counters with what records say: the wake-up delay, and on-CPU time that lost records hid.
+    pub(super) fn reconcile_thread(thread: &mut Thread, processes: &mut [Process], on_cpu: Span, run_delay: Span) {
+        if thread.clock.state() == ThreadState::Unseen {
+            thread.delay_base = run_delay;
+            thread.on_cpu_base = on_cpu;
+            return;
+        }
+        if thread.tasked.is_some() {
+            let off = (thread.clock.state() != ThreadState::Running).then_some(on_cpu);
+            thread.reconcile_stretches(&mut processes[thread.process], run_delay, off);
+            return;
+        }
+        thread.ledger.wakeups_read = thread.ledger.wakeups;
+        thread.ledger.wakeup_delay = run_delay - thread.delay_base - thread.ledger.run_queue;
+        if thread.clock.state() == ThreadState::Running {
+            // The kernel adds up a running thread's time at ticks: only a thread off its CPU shows all of it.
+            return;
+        }
+        let beyond = on_cpu - thread.on_cpu_base - thread.ledger.on_cpu;
+        thread.missing_on_cpu = beyond.min(thread.ledger.unknown);
+        thread.ledger.switches_read = thread.ledger.voluntary + thread.ledger.involuntary;
+        thread.ledger.switch_cost = beyond - thread.missing_on_cpu;
+    }
+
+    pub(super) fn read_process(&mut self, pid: u32, parent: Option<u32>, reading: &ProcessReading, at: Timestamp) {
+        if !self.by_pid.contains_key(&pid) {
+            if self.records == Records::Whole {
+                return;
+            }
+            let parent = parent.and_then(|parent| self.by_pid.get(&parent).copied());
+            self.process(pid, parent, None, at);
+        }
+        let slot = self.by_pid[&pid];
+        self.close_round(slot, at, false);
+        let process = &mut self.processes[slot];
+        let program = &mut self.programs[process.program.0];
+        if let Some(rss) = reading.rss_bytes {
+            let before = process.reading.rss_bytes.unwrap_or(0);
+            program.rss_now = program.rss_now.saturating_sub(before).saturating_add(rss);
+            self.tree_rss = self.tree_rss.saturating_sub(before).saturating_add(rss);
+            self.peak_tree_rss = Some(self.peak_tree_rss.unwrap_or(0).max(self.tree_rss));
+            let memory = &mut program.memory;
+            memory.start_bytes.get_or_insert(rss);
+            memory.peak_sum_bytes = Some(memory.peak_sum_bytes.unwrap_or(0).max(program.rss_now));
+            let most = reading.rss_peak_bytes.unwrap_or(0).max(rss);
+            memory.peak_one_bytes = Some(memory.peak_one_bytes.unwrap_or(0).max(most));
+            program.series.note_rss(at, program.rss_now);
+        }
+        let base = &mut process.file_base;
+        base.0 = base.0.or(reading.stdin_bytes);
+        base.1 = base.1.or(reading.stdout_bytes);
+        let last = &mut process.reading;
+        *last = ProcessReading {
+            cpu_user: reading.cpu_user.or(last.cpu_user),
+            cpu_system: reading.cpu_system.or(last.cpu_system),
+            rss_bytes: reading.rss_bytes.or(last.rss_bytes),
+            rss_peak_bytes: reading.rss_peak_bytes.or(last.rss_peak_bytes),
+            threads: reading.threads.or(last.threads),
+            read_chars: reading.read_chars.or(last.read_chars),
+            written_chars: reading.written_chars.or(last.written_chars),
+            disk_read_bytes: reading.disk_read_bytes.or(last.disk_read_bytes),
+            disk_written_bytes: reading.disk_written_bytes.or(last.disk_written_bytes),
+            stdin_bytes: reading.stdin_bytes.or(last.stdin_bytes),
+            stdout_bytes: reading.stdout_bytes.or(last.stdout_bytes),
+        };
+    }
+
+    /// Without records: how long the whole process stood still since its threads were last all seen blocked is the wall
+    /// time less what they ran and queued (at most none of it); the blocked time of each is split by that.
+    pub(super) fn close_round(&mut self, slot: ProcessSlot, at: Timestamp, last: bool) {
+        let stopped = self.stopped_until(at);
+        let process = &mut self.processes[slot];
+        if process.round.is_empty() && !last {
+            return;
+        }
+        let window = at.since(process.round_at) - (stopped - process.round_stopped);
+        process.unsettled = process.unsettled.saturating_add(window.0 as i64);
+        process.round_at = at;
+        process.round_stopped = stopped;
+        let running = std::mem::take(&mut process.round_running);
+        let still =
+            if running && !last { Span::ZERO } else { Span(std::mem::take(&mut process.unsettled).max(0) as u64) };
+        process.add_stillness(still);
+        for thread in std::mem::take(&mut self.processes[slot].round) {
+            self.book_pending(thread, still, at);
+        }
+    }
+
+    /// Books a thread's settled blocked time, of which at most `still` was while its whole process stood still.
+    pub(super) fn book_pending(&mut self, slot: u32, still: Span, at: Timestamp) {
+        let thread = &mut self.threads[slot as usize];
+        let blocked = std::mem::take(&mut thread.pending_blocked);
+        if blocked == Span::ZERO {
+            return;
+        }
+        let start = std::mem::replace(&mut thread.pending_since, at);
+        let process = &self.processes[thread.process];
+        let program = &mut self.programs[process.program.0];
+        let start = start.max(Timestamp(at.0.saturating_sub(at.since(start).0.max(blocked.0))));
+        let alone = still.min(blocked);
+        Self::book_wait(thread, process, program, false, (start, at), (blocked - alone, alone));
+    }
+}

@@ -1,0 +1,164 @@
+//! The fold of switch records: intervals of threads into ledgers and series. Exact; must not read counters.
+
+use super::Records;
+use super::fold::TimelineBuilder;
+use super::process::{Process, Thread};
+use super::program::Program;
+use super::series::Lane;
+use super::thread::{Activity, Interval, Step, ThreadClock, ThreadState};
+use crate::trace::{Blocking, Ids, SwitchOut};
+use crate::units::{Span, Timestamp};
+
+impl TimelineBuilder {
+    pub(super) fn step(&mut self, ids: Ids, step: Step, at: Timestamp) {
+        let slot = self.thread(ids, at);
+        let trusted_from = self.trusted_from;
+        let stopped = self.stopped_until(at);
+        let thread = &mut self.threads[slot as usize];
+        let process = &mut self.processes[thread.process];
+        let was_active = thread.clock.is_active();
+        let still = process.stillness(at);
+        let interval = thread.clock.step(step, at, trusted_from);
+        let is_active = thread.clock.is_active();
+        match (was_active, is_active) {
+            (false, true) => {
+                process.wake(at);
+                thread.gil_base = (process.interpreter.reads, process.interpreter.bursts);
+            }
+            (true, false) => {
+                process.rest(at);
+                thread.count_gil(process);
+            }
+            _ => {}
+        }
+        if let Some(interval) = interval {
+            Self::book(thread, process, &mut self.programs, interval, still, stopped);
+        }
+        match step {
+            Step::Out(why) => {
+                match why {
+                    SwitchOut::Preempted => thread.ledger.involuntary += 1,
+                    SwitchOut::Blocked => thread.ledger.voluntary += 1,
+                }
+                thread.still_at_block = process.stillness(at);
+                thread.stopped_at_block = stopped;
+                thread.children_at_block = process.children > 0;
+            }
+            Step::In | Step::End => {}
+        }
+    }
+
+    /// Books an interval into its thread and its program's series.
+    pub(super) fn book(
+        thread: &mut Thread,
+        process: &mut Process,
+        programs: &mut [Program],
+        interval: Interval,
+        still: Span,
+        stopped: Span,
+    ) {
+        let stage = thread.stage();
+        let program = &mut programs[stage.unwrap_or(process.program).0];
+        let stopped_within = stopped - thread.stopped_at_block;
+        match interval.activity {
+            Activity::OnCpu => {
+                thread.ledger.on_cpu += interval.span();
+                program.series.add(Lane::OnCpu, interval.start, interval.end, interval.span());
+            }
+            Activity::RunQueue => thread.ledger.run_queue += interval.span() - stopped_within,
+            Activity::Unknown => thread.ledger.unknown += interval.span() - stopped_within,
+            Activity::Blocked => {
+                let blocked = interval.span() - stopped_within;
+                let alone = (still - thread.still_at_block - stopped_within).min(blocked);
+                thread.ledger.wakeups += 1;
+                let span = (interval.start, interval.end);
+                Self::book_wait(thread, process, program, stage.is_some(), span, (blocked - alone, alone));
+            }
+        }
+    }
+
+    /// Books time that a thread was blocked, `beside` others of its process that were not and `alone`: by what samples saw
+    /// it wait for, else by what waits of that length turned out to be.
+    pub(super) fn book_wait(
+        thread: &mut Thread,
+        process: &Process,
+        program: &mut Program,
+        in_task: bool,
+        (start, end): (Timestamp, Timestamp),
+        (beside, alone): (Span, Span),
+    ) {
+        let blocked = beside + alone;
+        let mut kinds = std::mem::take(&mut thread.sampled);
+        let has_children = thread.children_at_block || process.children > 0;
+        if in_task && has_children {
+            // A task that reads what its child writes waits for the child.
+            kinds[Blocking::Child as usize] += std::mem::take(&mut kinds[Blocking::Pipe as usize]);
+        }
+        if kinds.iter().any(|&count| count > 0) {
+            program.kinds.note(blocked, &kinds);
+        } else {
+            kinds = program.kinds.guess(blocked);
+            // Never sampled at all, but it has living children: a launcher waits for those.
+            if has_children && kinds.iter().all(|&count| count == 0) {
+                kinds[Blocking::Child as usize] = 1;
+            }
+        }
+        thread.ledger.blocked.add(beside, alone, &kinds);
+        let total: u64 = kinds.iter().map(|&count| u64::from(count)).sum();
+        if total == 0 {
+            program.series.add(Lane::Unattributed, start, end, blocked);
+            return;
+        }
+        let part = |span: Span, kind: Blocking| span.0 * u64::from(kinds[kind as usize]) / total;
+        let mut own: u64 = [Blocking::Network, Blocking::Disk, Blocking::Sleep, Blocking::Other]
+            .map(|kind| part(blocked, kind))
+            .iter()
+            .sum();
+        if in_task {
+            own += [Blocking::Lock, Blocking::SharedLock, Blocking::Pipe, Blocking::Idle]
+                .map(|kind| part(blocked, kind))
+                .iter()
+                .sum::<u64>();
+        } else if process.threads == 1 {
+            own += part(alone, Blocking::Lock);
+        }
+        let quiet = !in_task && process.threads > 1 && thread.is_quiet(end);
+        let lane = if quiet { Lane::QuietWait } else { Lane::OwnWait };
+        program.series.add(lane, start, end, Span(own));
+    }
+
+    /// Closes a thread's current interval at `at` without changing what it does.
+    pub(super) fn cut(&mut self, slot: u32, at: Timestamp) {
+        let stopped = self.stopped_until(at);
+        let thread = &mut self.threads[slot as usize];
+        let process = &mut self.processes[thread.process];
+        let state = thread.clock.state();
+        let still = process.stillness(at);
+        if let Some(interval) = thread.clock.step(Step::End, at, self.trusted_from) {
+            Self::book(thread, process, &mut self.programs, interval, still, stopped);
+        }
+        thread.clock = ThreadClock::new(state, at);
+        thread.still_at_block = still;
+        thread.stopped_at_block = stopped;
+    }
+
+    pub(super) fn end_records(&mut self, at: Timestamp) {
+        self.records = if at <= self.start { Records::None } else { Records::Until(at) };
+        let living: Vec<u32> = self.by_tid.values().copied().collect();
+        for slot in living {
+            self.cut(slot, at);
+            let thread = &mut self.threads[slot as usize];
+            let process = &mut self.processes[thread.process];
+            if thread.clock.is_active() {
+                process.rest(at);
+                thread.count_gil(process);
+            }
+            thread.settled_at = at;
+            thread.clock = ThreadClock::new(ThreadState::Unseen, at);
+            thread.last = None;
+        }
+        for &process in self.by_pid.values() {
+            self.processes[process].freeze_stillness(at);
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! The tasks of a stage inside a program: what the agent told of them, added up over processes. Sums and quantiles;
+//! where their time went stands in the ledgers. Must not judge.
+
+use super::ledger::Ledger;
+use crate::trace::{Direction, PayloadReading, RunsUnder, StageDefinition, TaskKind, TaskTotals};
+use crate::units::Span;
+use hdrhistogram::Histogram;
+
+/// Most notes that are kept of a stage.
+const MOST_NOTES: usize = 32;
+
+/// A distribution of durations, to within a hundredth.
+#[derive(Debug, Clone)]
+pub struct Durations(Option<Histogram<u32>>);
+
+impl Default for Durations {
+    fn default() -> Durations {
+        Durations(None)
+    }
+}
+
+impl Durations {
+    fn histogram(&mut self) -> Option<&mut Histogram<u32>> {
+        if self.0.is_none() {
+            self.0 = Histogram::new(2).ok();
+        }
+        self.0.as_mut()
+    }
+
+    /// Notes a duration, `times` times.
+    pub fn note(&mut self, span: Span, times: u32) {
+        if let Some(histogram) = self.histogram() {
+            histogram.saturating_record(span.0);
+            if times > 1 {
+                let _ = histogram.record_n(span.0, times - 1);
+            }
+        }
+    }
+
+    /// Adds another.
+    pub fn fold(&mut self, other: &Durations) {
+        if let Some(theirs) = &other.0
+            && let Some(ours) = self.histogram()
+        {
+            let _ = ours.add(theirs);
+        }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.0.as_ref().map_or(0, Histogram::len)
+    }
+
+    /// The mean, seconds.
+    pub fn mean(&self) -> Option<f64> {
+        self.0.as_ref().filter(|histogram| !histogram.is_empty()).map(|histogram| histogram.mean() / 1e9)
+    }
+
+    /// A quantile, seconds.
+    pub fn quantile(&self, quantile: f64) -> Option<f64> {
+        let histogram = self.0.as_ref().filter(|histogram| !histogram.is_empty())?;
+        Some(histogram.value_at_quantile(quantile) as f64 / 1e9)
+    }
+
+    /// Standard deviation over mean.
+    pub fn dispersion(&self) -> Option<f64> {
+        let histogram = self.0.as_ref().filter(|histogram| histogram.len() > 1 && histogram.mean() > 0.0)?;
+        Some(histogram.stdev() / histogram.mean())
+    }
+}
+
+/// Payloads of one direction, added up.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct PayloadSums {
+    /// How many were measured.
+    pub count: u64,
+    /// Their sizes.
+    pub bytes: u64,
+    /// Time to pickle them.
+    pub pickle: Span,
+    /// How many were unpickled too.
+    pub unpickled: u64,
+    /// Time that this took.
+    pub unpickle: Span,
+    /// Of those, how many were extrapolated from a part.
+    pub extrapolated: u64,
+}
+
+impl PayloadSums {
+    fn note(&mut self, reading: &PayloadReading) {
+        self.count += 1;
+        self.bytes = self.bytes.saturating_add(reading.bytes);
+        self.pickle += reading.pickle;
+        if let Some(unpickle) = reading.unpickle {
+            self.unpickled += 1;
+            self.unpickle += unpickle;
+        }
+        self.extrapolated += u64::from(reading.extrapolated);
+    }
+
+    fn fold(&mut self, other: &PayloadSums) {
+        self.count += other.count;
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.pickle += other.pickle;
+        self.unpickled += other.unpickled;
+        self.unpickle += other.unpickle;
+        self.extrapolated += other.extrapolated;
+    }
+
+    /// Mean size.
+    pub fn mean_bytes(&self) -> Option<f64> {
+        crate::units::ratio(self.bytes as f64, self.count as f64)
+    }
+
+    /// Mean time to pickle one, seconds; 0 where nothing was moved this way.
+    pub fn pickle_seconds(&self) -> f64 {
+        crate::units::ratio(self.pickle.secs_f64(), self.count as f64).unwrap_or(0.0)
+    }
+
+    /// Mean time to unpickle one, seconds; as long as the pickling where that was not tried.
+    pub fn unpickle_seconds(&self) -> f64 {
+        crate::units::ratio(self.unpickle.secs_f64(), self.unpickled as f64).unwrap_or_else(|| self.pickle_seconds())
+    }
+
+    /// Mean time to pickle and to unpickle one, seconds; an untried unpickling counts as much as the pickling.
+    pub fn mean_seconds(&self) -> Option<f64> {
+        let pickle = crate::units::ratio(self.pickle.secs_f64(), self.count as f64)?;
+        let unpickle = crate::units::ratio(self.unpickle.secs_f64(), self.unpickled as f64).unwrap_or(pickle);
+        Some(pickle + unpickle)
+    }
+}
+
+/// Something that the agent found worth saying.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskNote {
+    /// A stable word.
+    pub code: String,
+    /// What was found.
+    pub detail: String,
+}
+
+/// Coroutines that are done, added up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CoroutineSums {
+    /// How many.
+    pub count: u64,
+    /// From creation to the end.
+    pub wall: Span,
+    /// In slices of their own.
+    pub own: Span,
+    /// Ready, while others ran.
+    pub ready: Span,
+    /// Slices.
+    pub slices: u64,
+}
+
+impl CoroutineSums {
+    /// Time that they awaited the outside world.
+    pub fn awaited(&self) -> Span {
+        self.wall - self.own - self.ready
+    }
+}
+
+/// A stage inside a program, as its processes' agents tell of it.
+#[derive(Debug, Clone)]
+pub struct Tasks {
+    /// What it is.
+    pub kind: TaskKind,
+    /// What it runs under.
+    pub executor: RunsUnder,
+    /// Workers at the most.
+    pub workers: Option<u32>,
+    /// `module.qualname`.
+    pub name: String,
+    /// Source file and line.
+    pub place: Option<(String, u32)>,
+    /// The pool's class.
+    pub pool: String,
+    /// Start method of a process pool.
+    pub start_method: Option<String>,
+    /// Sums of processes that have ended.
+    pub totals: TaskTotals,
+    /// Tasks whose beginning and end were recorded.
+    pub recorded: u64,
+    /// Wall time of the recorded tasks.
+    pub wall: Durations,
+    /// Time in the queue.
+    pub queued: Durations,
+    /// Lengths of the queue, sampled: how often each power of two was seen.
+    pub queue_depths: Vec<u64>,
+    /// Payloads to the worker.
+    pub arguments: PayloadSums,
+    /// Payloads back.
+    pub results: PayloadSums,
+    /// Coroutines that are done.
+    pub coroutines: CoroutineSums,
+    /// Event loop stalls: how many, and the longest.
+    pub stalls: (u64, Span),
+    /// What the agent found worth saying.
+    pub notes: Vec<TaskNote>,
+    /// Where their time went, until it is reconciled.
+    pub(super) unresolved: Ledger,
+    /// Whether every process's lock was told from other locks.
+    pub(super) locks_told: bool,
+}
+
+impl Tasks {
+    /// A stage that nothing but its definition is known of.
+    pub fn new(definition: &StageDefinition) -> Tasks {
+        Tasks {
+            kind: definition.kind,
+            executor: definition.executor,
+            workers: None,
+            name: definition.name.clone(),
+            place: None,
+            pool: String::new(),
+            start_method: None,
+            totals: TaskTotals::default(),
+            recorded: 0,
+            wall: Durations::default(),
+            queued: Durations::default(),
+            queue_depths: Vec::new(),
+            arguments: PayloadSums::default(),
+            results: PayloadSums::default(),
+            coroutines: CoroutineSums::default(),
+            stalls: (0, Span::ZERO),
+            notes: Vec::new(),
+            unresolved: Ledger::default(),
+            locks_told: true,
+        }
+    }
+
+    /// Takes what a process's agent says of it; the latest word counts, and of workers the most.
+    pub fn define(&mut self, definition: &StageDefinition) {
+        self.workers = self.workers.max(definition.workers);
+        if let Some(line) = definition.line.filter(|_| !definition.file.is_empty()) {
+            self.place = Some((definition.file.clone(), line));
+        }
+        if !definition.pool.is_empty() {
+            self.pool.clone_from(&definition.pool);
+        }
+        if definition.start_method.is_some() {
+            self.start_method.clone_from(&definition.start_method);
+        }
+    }
+
+    /// Notes the length of a queue.
+    pub fn note_queue(&mut self, depth: u64) {
+        let class = (u64::BITS - depth.leading_zeros()) as usize;
+        if self.queue_depths.len() <= class {
+            self.queue_depths.resize(class + 1, 0);
+        }
+        self.queue_depths[class] += 1;
+        self.totals.queue_most = self.totals.queue_most.max(depth);
+    }
+
+    /// Notes a payload.
+    pub fn note_payload(&mut self, reading: &PayloadReading) {
+        match reading.direction {
+            Direction::Argument => self.arguments.note(reading),
+            Direction::Result => self.results.note(reading),
+        }
+    }
+
+    /// Notes something worth saying, once.
+    pub fn note(&mut self, code: &str, detail: &str) {
+        let known = self.notes.iter().any(|note| note.code == code && note.detail == detail);
+        if !known && self.notes.len() < MOST_NOTES {
+            self.notes.push(TaskNote { code: code.to_owned(), detail: detail.to_owned() });
+        }
+    }
+
+    /// Adds the sums of a process that has ended.
+    pub fn add_totals(&mut self, other: &TaskTotals) {
+        let sums = &mut self.totals;
+        sums.count += other.count;
+        sums.failed += other.failed;
+        sums.timed += other.timed;
+        sums.wall += other.wall;
+        sums.cpu_timed += other.cpu_timed;
+        sums.cpu += other.cpu;
+        sums.queue_timed += other.queue_timed;
+        sums.queue += other.queue;
+        sums.queue_most = sums.queue_most.max(other.queue_most);
+        sums.unretrieved += other.unretrieved;
+        sums.running += other.running;
+        sums.estimated |= other.estimated;
+        sums.cancelled += other.cancelled;
+    }
+
+    /// Adds the same stage of another run.
+    pub fn merge(&mut self, other: &Tasks) {
+        self.add_totals(&other.totals);
+        self.workers = self.workers.max(other.workers);
+        self.recorded += other.recorded;
+        self.wall.fold(&other.wall);
+        self.queued.fold(&other.queued);
+        if self.queue_depths.len() < other.queue_depths.len() {
+            self.queue_depths.resize(other.queue_depths.len(), 0);
+        }
+        for (sum, more) in self.queue_depths.iter_mut().zip(&other.queue_depths) {
+            *sum += more;
+        }
+        self.arguments.fold(&other.arguments);
+        self.results.fold(&other.results);
+        let (ours, theirs) = (&mut self.coroutines, &other.coroutines);
+        ours.count += theirs.count;
+        ours.wall += theirs.wall;
+        ours.own += theirs.own;
+        ours.ready += theirs.ready;
+        ours.slices += theirs.slices;
+        self.stalls = (self.stalls.0 + other.stalls.0, self.stalls.1.max(other.stalls.1));
+        for note in &other.notes {
+            self.note(&note.code, &note.detail);
+        }
+    }
+
+    /// A quantile of the queue's length: the lower end of its power of two.
+    pub fn queue_depth(&self, quantile: f64) -> Option<u64> {
+        let all: u64 = self.queue_depths.iter().sum();
+        let mut below = 0;
+        for (class, count) in self.queue_depths.iter().enumerate().filter(|_| all > 0) {
+            below += count;
+            if below as f64 >= quantile * all as f64 {
+                return Some(if class == 0 { 0 } else { 1 << (class - 1) });
+            }
+        }
+        None
+    }
+}

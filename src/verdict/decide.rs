@@ -1,0 +1,233 @@
+//! What the evidence says of a stage inside a Python program: every executor's predicted throughput, the best of them,
+//! and why. Rules:
+//!
+//! | evidence | recommendation |
+//! | --- | --- |
+//! | no demand, no class | none |
+//! | lock not read, CPU-bound or hybrid | as if the lock were held throughout, low confidence |
+//! | payload cannot be pickled | no processes |
+//! | payload never measured | processes only with low confidence |
+//! | two executors within 3 % (5 % where intervals overlap) | the simpler one |
+//! | module state is written by tasks | confidence at most medium |
+
+use super::recommend::{Confidence, Recommendation};
+use super::{Capacity, Class, Executor, Payload, Reason, Thresholds};
+use crate::predict::{self, Bottleneck, Costs, PayloadDemand, Prediction, Room, TaskDemand, curve, knee};
+use crate::stages::{GilEvidence, Kind, Phase, Stage};
+use crate::units::{Estimate, ratio};
+
+/// Executors from the simplest on.
+const BY_SIMPLICITY: [predict::Executor; 4] =
+    [predict::Executor::Serial, predict::Executor::Thread, predict::Executor::Asyncio, predict::Executor::Process];
+/// A simpler executor is preferred within this share of the best.
+const CLOSE: f64 = 0.03;
+/// And within this where the intervals overlap.
+const CLOSE_OVERLAPPING: f64 = 0.05;
+/// `workers` is the least number that reaches this share of the peak.
+const KNEE: f64 = 0.97;
+/// Dispatch should stay below this share of a chunk.
+const CHUNK_DISPATCH: f64 = 0.05;
+/// From so many at once on an event loop is worth its rewriting.
+const MANY_CONNECTIONS: u32 = 200;
+/// A lock held for this share of the CPU time binds.
+const GIL_BINDS: f64 = 0.7;
+/// And for less than this it does not.
+const GIL_RELEASED: f64 = 0.3;
+
+/// The best of each executor, and the one to pick.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// Each executor at its best number of workers.
+    pub predictions: Vec<Prediction>,
+    /// What to pick.
+    pub recommendation: Recommendation,
+}
+
+/// What one task demands; `None` where nothing was counted.
+pub fn demand_of(stage: &Stage, payload: Option<&Payload>) -> Option<TaskDemand> {
+    let tasks = stage.task_count() as f64;
+    let cpu = ratio(stage.demand.on_cpu, tasks)?;
+    let wait = ratio(stage.demand.own.sum(), tasks)?;
+    let own_cpu = ratio(stage.demand.on_cpu - stage.children_cpu, tasks)?.max(0.0);
+    let blocked = match &stage.gil {
+        GilEvidence::Measured(measured) => measured.held_blocked * wait,
+        _ => 0.0,
+    };
+    let gil = match stage.gil.share() {
+        Some(share) => Estimate::new(
+            share.low * own_cpu + blocked,
+            share.point * own_cpu + blocked,
+            share.high * own_cpu + blocked,
+        ),
+        None => Estimate::new(0.0, own_cpu, own_cpu),
+    };
+    let own = &stage.demand.own;
+    Some(TaskDemand {
+        cpu,
+        gil,
+        wait,
+        released_run: match &stage.gil {
+            GilEvidence::Measured(measured) => measured.released_run,
+            _ => None,
+        },
+        payload: payload.and_then(|payload| {
+            Some(PayloadDemand { parent: payload.parent_seconds?, worker: payload.worker_seconds? })
+        }),
+        picklable: payload.and_then(|payload| payload.picklable),
+        awaitable: own.network + own.sleep + own.other > 0.5 * own.sum(),
+        worker_bytes: stage.memory.peak_one_bytes,
+        seen_at_once: stage.workers_active().unwrap_or(1.0),
+    })
+}
+
+/// Decides; `None` where there is nothing to decide on.
+pub fn decide(
+    stage: &Stage,
+    class: Class,
+    phases: &[(Phase, Class)],
+    payload: Option<&Payload>,
+    capacity: &Capacity,
+    costs: &Costs,
+    thresholds: &Thresholds,
+) -> Option<Decision> {
+    let score = stage.score?.point;
+    let task = demand_of(stage, payload)?;
+    let room = Room { cores: capacity.cores, memory_bytes: capacity.memory_bytes };
+    let mut reasons = vec![match class {
+        Class::Unknown => return None,
+        Class::IoBound => Reason::IoBound { share: 1.0 - score },
+        Class::CpuBound => Reason::CpuBound { score },
+        Class::Hybrid if phases.is_empty() => Reason::Interleaved { score },
+        Class::Hybrid => Reason::MixedPhases { phases: phases.len() },
+    }];
+    let mut best: Vec<Prediction> = Vec::new();
+    for executor in BY_SIMPLICITY {
+        best.extend(knee(&curve(executor, &task, costs, &room), KNEE));
+    }
+    let pick = pick(&best, stage)?;
+    let found = |executor| best.iter().find(|one| one.executor == executor);
+    let (thread, process) = (found(predict::Executor::Thread), found(predict::Executor::Process));
+    let mut confidence = Confidence::High;
+    match (&stage.gil, stage.gil.share()) {
+        (GilEvidence::Measured(measured), Some(share)) if class != Class::IoBound => {
+            let churns = thread.is_some_and(|thread| thread.speedup.point < 1.0)
+                && share.point < GIL_BINDS
+                && measured.released_run.is_some_and(|run| run < 10.0 * costs.gil_handover);
+            if churns {
+                let run = measured.released_run.unwrap_or(0.0);
+                reasons.push(Reason::GilChurn { share: share.point, run, handover: costs.gil_handover });
+            } else if share.point >= GIL_BINDS {
+                reasons.push(Reason::GilBound { share: share.point });
+            } else if share.point < GIL_RELEASED {
+                reasons.push(Reason::GilReleased { share: share.point });
+            } else {
+                reasons.push(Reason::GilPartly { share: share.point });
+            }
+        }
+        (GilEvidence::Absent, _) => reasons.push(Reason::GilAbsent),
+        (GilEvidence::Unknown(_) | GilEvidence::NotPython, _) => {
+            reasons.push(Reason::GilUnknown);
+            confidence = if class == Class::IoBound { Confidence::Medium } else { Confidence::Low };
+        }
+        _ => {}
+    }
+    if let Some(thread) = thread
+        && class == Class::Hybrid
+        && thread.limited_by == Bottleneck::Gil
+        && pick.executor == predict::Executor::Process
+    {
+        reasons.push(Reason::SaturatesGil { workers: thread.workers });
+    }
+    if pick.executor == predict::Executor::Serial
+        && stage.task_seconds().is_some_and(|seconds| seconds < 10.0 * costs.thread_dispatch)
+    {
+        let seconds = stage.task_seconds().unwrap_or(0.0);
+        reasons.push(Reason::TaskTooSmall { seconds, dispatch: costs.thread_dispatch });
+    }
+    if let Some(payload) = payload {
+        if payload.picklable == Some(false) {
+            reasons.push(Reason::NotPicklable);
+        }
+        if let Some(share) = payload.share_of_latency(stage.task_seconds()).filter(|&share| share > thresholds.ipc) {
+            reasons.push(Reason::IpcTooExpensive { share, limit: thresholds.ipc });
+        }
+    }
+    if process.is_none() && payload.is_none_or(|payload| payload.picklable.is_none() && payload.seconds.is_none()) {
+        reasons.push(Reason::PayloadUnknown);
+        if class != Class::IoBound {
+            confidence = Confidence::Low;
+        }
+    }
+    if noted(stage, "shared-state") && pick.executor == predict::Executor::Process {
+        reasons.push(Reason::SharedState);
+        confidence = confidence.min(Confidence::Medium);
+    }
+    let seen = task.seen_at_once.round().max(1.0) as u32;
+    if pick.workers > seen && task.wait > task.cpu * 0.1 {
+        confidence = confidence.min(Confidence::Medium);
+        reasons.push(Reason::WaitAssumed { workers: pick.workers, seen });
+    }
+    if pick.executor == predict::Executor::Thread && pick.workers >= MANY_CONNECTIONS && task.awaitable {
+        reasons.push(Reason::ManyConnections { workers: pick.workers });
+    }
+    let dispatch = costs.process_parent + costs.process_worker;
+    let chunksize = (pick.executor == predict::Executor::Process)
+        .then(|| chunk(dispatch, task.cpu + task.wait, stage.task_count(), pick.workers))
+        .flatten();
+    Some(Decision {
+        predictions: best,
+        recommendation: Recommendation {
+            executor: pick.executor.into(),
+            parts: Vec::new(),
+            workers: Some(pick.workers),
+            chunksize,
+            speedup: Some(pick.speedup.point),
+            confidence,
+            reasons,
+        },
+    })
+}
+
+/// The highest throughput; a simpler one within 3 %, or 5 % where the intervals overlap. An event loop only for what is a
+/// coroutine already, or where so many at once pay for the rewriting.
+fn pick(best: &[Prediction], stage: &Stage) -> Option<Prediction> {
+    let is_coroutine = stage.kind == Kind::Coroutine;
+    let eligible = |one: &&Prediction| {
+        one.executor != predict::Executor::Asyncio || is_coroutine || one.workers >= MANY_CONNECTIONS
+    };
+    let top = best.iter().filter(eligible).max_by(|one, other| one.speedup.point.total_cmp(&other.speedup.point))?;
+    let close = |one: &&Prediction| {
+        let share = if one.speedup.high >= top.speedup.low { CLOSE_OVERLAPPING } else { CLOSE };
+        one.speedup.point >= (1.0 - share) * top.speedup.point
+    };
+    // What runs on a loop already stays there when nothing is won by moving it.
+    if is_coroutine
+        && let Some(stays) = best.iter().find(|one| one.executor == predict::Executor::Asyncio).filter(close)
+    {
+        return Some(*stays);
+    }
+    best.iter().filter(eligible).find(close).copied()
+}
+
+/// Tasks handed over at once, so that dispatch is a small part of a chunk, but every worker still gets several.
+fn chunk(dispatch: f64, task: f64, tasks: u64, workers: u32) -> Option<u32> {
+    let wanted = ratio(dispatch, CHUNK_DISPATCH * task)?.ceil().max(1.0);
+    let most = (tasks / (4 * u64::from(workers.max(1)))).max(1);
+    Some(wanted.min(most as f64) as u32)
+}
+
+/// Whether an agent noted this.
+pub fn noted(stage: &Stage, code: &str) -> bool {
+    stage.tasks.as_ref().is_some_and(|tasks| tasks.notes.iter().any(|note| note.code == code))
+}
+
+impl From<predict::Executor> for Executor {
+    fn from(executor: predict::Executor) -> Executor {
+        match executor {
+            predict::Executor::Serial => Executor::Serial,
+            predict::Executor::Thread => Executor::Thread,
+            predict::Executor::Asyncio => Executor::Asyncio,
+            predict::Executor::Process => Executor::Process,
+        }
+    }
+}
