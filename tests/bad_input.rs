@@ -38,7 +38,7 @@ fn helps(output: &Output, offending: &str) {
 }
 
 /// What stands after `profile`, as words split at blanks, and what of it the message must name.
-const MISUSE: [(&str, &str); 33] = [
+const MISUSE: [(&str, &str); 46] = [
     ("--runs 0", "0"),
     ("--runs 1001", "1001"),
     ("--runs many", "many"),
@@ -69,6 +69,19 @@ const MISUSE: [(&str, &str); 33] = [
     ("--export pdf=report", "pdf"),
     ("--export json=", "json="),
     ("--format json --export json=-", "stdout"),
+    ("--python maybe", "maybe"),
+    ("--stage parse", "parse"),
+    ("--stage =etl:parse", "=etl:parse"),
+    ("--stage parse=", "parse="),
+    ("--stage parse=parse", "`parse`"),
+    ("--stage parse=etl:", "``"),
+    ("--stage parse=:parse", "``"),
+    ("--stage parse=etl:1st", "`1st`"),
+    ("--stage parse=etl:a.<locals>.b", "`a.<locals>.b`"),
+    ("--stage parse=etl..steps:parse", "`etl..steps`"),
+    ("--stage a\nb=etl:parse", "line break"),
+    ("--python sample --stage parse=etl:parse", "--python agent"),
+    ("--stage parse=etl:a --stage parse=etl:b", "`parse`"),
     ("--frobnicate", "--frobnicate"),
     ("--run 3", "--run"),
     ("-x", "-x"),

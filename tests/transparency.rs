@@ -77,6 +77,54 @@ fn the_environment_is_the_callers() {
     assert_eq!(of(true), bare);
 }
 
+/// A block of entries as no shell can make it; poolpick's child shows what it got, byte for byte.
+#[test]
+fn odd_environments_are_kept_and_changed_in_their_place() {
+    if !python() {
+        return;
+    }
+    let odd: [&[u8]; 10] = [
+        b"PATH=/usr/bin:/bin",
+        b"A=\xff\xfe",
+        b"no equals sign",
+        b"A=twice",
+        b"PYTHONPATH=/x:\xff",
+        b"=C:=y",
+        b"POOLPICK_STAGES=old=a:b",
+        b"PYTHONPATH=/y",
+        b"",
+        b"Z=last",
+    ];
+    let quoted = |entry: &[u8]| format!("b'{}'", entry.escape_ascii());
+    let entries: Vec<String> = odd.iter().map(|entry| quoted(entry)).collect();
+    let of = |argv: &[&str]| {
+        let words: Vec<String> = argv.iter().map(|word| quoted(word.as_bytes())).collect();
+        let script = format!(
+            "import ctypes\nargv = [{}]\nenvp = [{}]\nblock = lambda l: (ctypes.c_char_p * (len(l) + 1))(*l, None)\n\
+             ctypes.CDLL(None).execve(argv[0], block(argv), block(envp))",
+            words.join(", "),
+            entries.join(", ")
+        );
+        let output = command(&["python3", "-c", &script]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let mut entries: Vec<Vec<u8>> = output.stdout.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect();
+        // The last entry ends with a zero byte too.
+        entries.pop();
+        entries
+    };
+    let cat = ["/bin/cat", "/proc/self/environ"];
+    assert_eq!(of(&cat), odd);
+    assert_eq!(of(&[&POOLPICK[..3], &["--python", "off", "--"], &cat].concat()), odd);
+    let mut wrapped = of(&[&POOLPICK[..], &cat].concat());
+    let channel = wrapped.pop().unwrap();
+    assert!(channel.starts_with(b"POOLPICK_CHANNEL=/"), "{}", channel.escape_ascii());
+    let path = wrapped[4].clone();
+    assert!(path.starts_with(b"PYTHONPATH=/") && path.ends_with(b":/x:\xff"), "{}", path.escape_ascii());
+    wrapped[4] = odd[4].to_vec();
+    let wanted: Vec<&[u8]> = odd.into_iter().filter(|entry| !entry.starts_with(b"POOLPICK_STAGES")).collect();
+    assert_eq!(wrapped, wanted);
+}
+
 #[test]
 fn descriptors_group_and_session_are_the_callers() {
     if !python() {

@@ -151,6 +151,7 @@ impl Instruments {
         if disabled.gil {
             refuse("gil", WhyNot::Disabled);
         }
+        let locks = visible && !disabled.gil && options.python != PythonMode::Off;
         let scope = Scope { records: records.is_some(), threads, waits, visible, interval: options.interval };
         let mut sampler = Sampler::new(root, target.pid(), scope);
         let mut waiting = Vec::new();
@@ -163,7 +164,7 @@ impl Instruments {
             records,
             counters,
             sampler,
-            interpreters: Interpreters::new(root, target.pid(), visible && !disabled.gil),
+            interpreters: Interpreters::new(root, target.pid(), locks),
             scope,
             refusals,
             timeout: options.timeout,
@@ -301,17 +302,24 @@ impl Instruments {
     fn pause(&mut self, watched: &mut [Watched], until: Timestamp, sink: &mut dyn Sink) -> io::Result<()> {
         let mut spent = None;
         loop {
-            let due = self.interpreters.due().map_or(until, |due| due.min(until));
-            if due < until {
-                spent.get_or_insert_with(clock::process_cpu);
+            let now = clock::monotonic();
+            let due = self.interpreters.due().filter(|&due| due < until);
+            if let Some(due) = due {
+                let before = spent.unwrap_or_else(clock::process_cpu);
+                spent = Some(before);
+                if due <= now && now < until {
+                    let mut readings = Vec::new();
+                    spent = Some(self.interpreters.round(before, &mut |event| readings.push(event)));
+                    for event in readings {
+                        self.emit(event, sink);
+                    }
+                    continue;
+                }
             }
-            wait(watched, due.since(clock::monotonic()))?;
+            wait(watched, due.unwrap_or(until).since(now))?;
             let ready = watched.iter().any(|watched| watched.readable || watched.hung_up);
-            let Some(before) = spent.filter(|_| !ready && clock::monotonic() < until) else { return Ok(()) };
-            let mut readings = Vec::new();
-            spent = Some(self.interpreters.round(before, &mut |event| readings.push(event)));
-            for event in readings {
-                self.emit(event, sink);
+            if ready || due.is_none() || clock::monotonic() >= until {
+                return Ok(());
             }
         }
     }

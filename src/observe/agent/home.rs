@@ -1,32 +1,32 @@
-//! The private directory that the target's interpreters load the agent from and write their channels to, and what its
-//! environment says of it. Goes away with its value. Must not read what is written there.
+//! The private directory that the target's interpreters write their channels to, the one that they load the agent from,
+//! and what the environment says of both. The first goes away with its value. Must not read what is written there.
 
+use super::kept::{PRIVATE, kept, write};
 use crate::sys::identity;
 use crate::sys::memory_disk;
 use crate::target::EnvironmentChange;
 use crate::trace::WhyNot;
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-/// The agent's files: name and text.
-const FILES: [(&str, &str); 2] = [
-    ("sitecustomize.py", include_str!("../../agent/sitecustomize.py")),
-    ("poolpick_agent.py", include_str!("../../agent/poolpick_agent.py")),
-];
-/// Only the user may enter.
-const PRIVATE: u32 = 0o700;
 /// Room for the channels of some two thousand processes. Docker's default is an eighth of this.
 const PLENTY: u64 = 512 << 20;
+/// Names that are tried before it is given up.
+const NAMES: usize = 16;
 /// A process that is left behind may add a file while the directory is emptied.
 const REMOVALS: usize = 3;
 
-/// The directory.
+/// The directories.
 #[derive(Debug)]
-pub struct Home(PathBuf);
+pub struct Home {
+    own: PathBuf,
+    /// Below `own`, or in the user's cache.
+    agent: PathBuf,
+}
 
 impl Home {
     /// Makes it: in the user's runtime directory where there is one, else in shared memory where there is plenty, else in
@@ -36,55 +36,61 @@ impl Home {
     /// # Errors
     /// Why the temporary directory did not take it.
     pub fn make() -> Result<Home, WhyNot> {
+        let kept = kept();
         for folder in [runtime_folder(), shared_memory()].into_iter().flatten() {
-            if let Ok(home) = Home::make_in(&folder) {
+            if let Ok(home) = Home::make_in(&folder, kept.clone()) {
                 return Ok(home);
             }
         }
         let refused = |error: io::Error| WhyNot::NoPrivateFolder(error.raw_os_error().unwrap_or(libc::EINVAL));
-        Home::make_in(&std::env::temp_dir()).map_err(refused)
+        Home::make_in(&std::env::temp_dir(), kept).map_err(refused)
     }
 
-    /// Makes it in this directory.
+    /// Makes it in this directory, with an agent of its own unless there is one already.
     ///
     /// # Errors
     /// Those of making directories and files. A path with a colon is invalid: no entry of `PYTHONPATH` can hold one.
-    pub fn make_in(folder: &Path) -> io::Result<Home> {
+    pub fn make_in(folder: &Path, agent: Option<PathBuf>) -> io::Result<Home> {
         let folder = std::path::absolute(folder)?;
         if folder.as_os_str().as_bytes().contains(&b':') {
             return Err(io::Error::from_raw_os_error(libc::EINVAL));
         }
-        let made = tempfile::Builder::new()
-            .prefix("poolpick-")
-            .permissions(Permissions::from_mode(PRIVATE))
-            .tempdir_in(folder)
-            .map_err(bare)?;
-        // From here on it is removed by ours.
-        let home = Home(made.keep());
-        for folder in [home.agent(), home.channel()] {
-            DirBuilder::new().mode(PRIVATE).create(folder)?;
-        }
-        for (name, text) in FILES {
-            fs::write(home.agent().join(name), text)?;
+        let mut private = DirBuilder::new();
+        private.mode(PRIVATE);
+        // Exclusive, and never through a link: whoever guesses the name gains nothing.
+        let own = std::iter::repeat_with(|| folder.join(format!("poolpick-{:08x}", fastrand::u32(..))))
+            .take(NAMES)
+            .find_map(|path| match private.create(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => None,
+                made => Some(made.map(|()| path)),
+            })
+            .unwrap_or(Err(io::ErrorKind::AlreadyExists.into()))?;
+        let wanted = agent.is_none();
+        let home = Home { agent: agent.unwrap_or_else(|| own.join("agent")), own };
+        // From here on it is removed, whatever fails.
+        private.create(home.channel())?;
+        if wanted {
+            private.create(&home.agent)?;
+            write(&home.agent)?;
         }
         Ok(home)
     }
 
     /// Where the agent is loaded from.
-    pub fn agent(&self) -> PathBuf {
-        self.0.join("agent")
+    pub fn agent(&self) -> &Path {
+        &self.agent
     }
 
     /// Where the channels are written to.
     pub fn channel(&self) -> PathBuf {
-        self.0.join("channel")
+        self.own.join("channel")
     }
 
     /// How the target learns of it, and of the functions that are stages (`NAME=MODULE:FUNCTION`).
     pub fn environment(&self, stages: &[String]) -> Vec<EnvironmentChange> {
         let set = |name, value| EnvironmentChange::Set { name, value };
         vec![
-            EnvironmentChange::Prepend { name: "PYTHONPATH", entry: self.agent().into_os_string() },
+            EnvironmentChange::Prepend { name: "PYTHONPATH", entry: self.agent.clone().into_os_string() },
             set("POOLPICK_CHANNEL", self.channel().into_os_string()),
             // Those of a poolpick that runs this one are not ours.
             if stages.is_empty() {
@@ -99,21 +105,12 @@ impl Home {
 impl Drop for Home {
     fn drop(&mut self) {
         for _ in 0..REMOVALS {
-            match fs::remove_dir_all(&self.0) {
+            match fs::remove_dir_all(&self.own) {
                 Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
                 // What cannot be removed stays: there is nobody to tell.
                 _ => return,
             }
         }
-    }
-}
-
-/// The error with its number, which `tempfile` wraps together with the path.
-fn bare(error: io::Error) -> io::Error {
-    let source = error.get_ref().and_then(|wrapped| wrapped.source()?.downcast_ref::<io::Error>());
-    match source.and_then(io::Error::raw_os_error) {
-        Some(errno) => io::Error::from_raw_os_error(errno),
-        None => error,
     }
 }
 
@@ -138,8 +135,8 @@ mod tests {
     #[test]
     fn it_is_private_and_goes_away() {
         let folder = tempfile::tempdir().expect("a folder");
-        let home = Home::make_in(folder.path()).expect("it can be made");
-        for path in [home.agent(), home.channel(), home.agent().join("..")] {
+        let home = Home::make_in(folder.path(), None).expect("it can be made");
+        for path in [home.agent().to_owned(), home.channel(), home.own.clone()] {
             assert_eq!(fs::metadata(path).expect("it is there").mode() & 0o777, 0o700);
         }
         assert!(fs::metadata(home.agent().join("sitecustomize.py")).expect("it is there").len() > 0);
@@ -153,8 +150,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let colon = folder.path().join("a:b");
         fs::create_dir(&colon).expect("it can be made");
-        assert_eq!(Home::make_in(&colon).expect_err("no list can hold it").raw_os_error(), Some(libc::EINVAL));
-        let missing = Home::make_in(&folder.path().join("none")).expect_err("it is not there");
+        assert_eq!(Home::make_in(&colon, None).expect_err("no list can hold it").raw_os_error(), Some(libc::EINVAL));
+        let missing = Home::make_in(&folder.path().join("none"), None).expect_err("it is not there");
         assert_eq!(missing.raw_os_error(), Some(libc::ENOENT));
     }
 }

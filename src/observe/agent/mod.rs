@@ -4,6 +4,7 @@
 
 mod follow;
 mod home;
+mod kept;
 pub mod layout;
 mod reader;
 mod trial;

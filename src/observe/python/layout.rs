@@ -121,7 +121,10 @@ impl Layout {
         };
         let free_threaded = word(2)? != 0;
         let gil = interpreter + ceval_gil;
-        let (enabled, locked, last_holder) = (small(gil + 2)?, small(gil + 3)?, small(gil + 4)?);
+        // Some count from the interpreter, where its own lock stands at `gil_runtime_state`, some from the lock.
+        let own_lock = small(gil + 1)?;
+        let from_lock = |index: usize| small(index).map(|offset| offset.checked_sub(own_lock).unwrap_or(offset));
+        let (enabled, locked, last_holder) = (from_lock(gil + 2)?, from_lock(gil + 3)?, from_lock(gil + 4)?);
         let layout = Layout {
             interpreters_head: small(runtime + 2)?,
             interpreter_next: small(interpreter + 2)?,
@@ -178,7 +181,7 @@ mod tests {
         let mut words = vec![u64::from_le_bytes(*COOKIE), hex, free_threaded, 283_320, 624, 632];
         words.extend([7200, 7272, 7264, 7344]);
         words.extend(std::iter::repeat_n(0, extra));
-        words.extend([7500, 7600, 7700, 7800, 16, 9000, 0, 16, 8]);
+        words.extend([7500, 7600, 7700, 7800, 16, 9000, 0, 9016, 9008]);
         words.extend(std::iter::repeat_n(0, if extra == 0 { 0 } else { 2 }));
         words.extend([320, 0, 8, 16, 72, 152, 160, 200, 36]);
         words.into_iter().flat_map(u64::to_le_bytes).collect()

@@ -49,8 +49,8 @@ pub enum Look {
     Several(Version),
     /// An interpreter of a kind that is not known here.
     Unknown(Version, String),
-    /// A file of an interpreter is mapped, but it has not come to life yet.
-    NotYet(Version),
+    /// A file of an interpreter is mapped, but there is no lock yet, for this reason.
+    NotYet(Version, &'static str),
     /// No interpreter so far.
     Nothing,
     /// Its memory or mappings may not be read.
@@ -96,20 +96,19 @@ impl Binaries {
             Err(_) => return Look::Gone,
         };
         let exe = std::fs::read_link(folder.join("exe")).unwrap_or_default();
-        for (rank, mapped) in candidates(&maps, &exe).into_iter().take(MOST_CANDIDATES).enumerate() {
+        let mut nameless = None;
+        for mapped in candidates(&maps, &exe).into_iter().take(MOST_CANDIDATES) {
             let named = named_version(&mapped.path);
             let Some((identity, binary)) = self.binary(&folder, &mapped, mapped.path == exe) else { continue };
             let Some(binary) = binary else {
-                // Python by its name, but none that we know: 2.7 or 3.6, or stripped of its symbols.
-                if let Some(version) = named.filter(|_| rank == 0) {
-                    return Look::Unknown(version, "it has no symbol `_PyRuntime`".to_owned());
-                }
+                // Python by its name: its library is yet to be loaded, or it is 2.7 or 3.6, or stripped.
+                nameless = nameless.or(named);
                 continue;
             };
             let bias = binary.elf.relocated_from.map_or(0, |from| mapped.start.wrapping_sub(from));
             return self.look_into(pid, identity, binary, bias, named);
         }
-        Look::Nothing
+        nameless.map_or(Look::Nothing, |version| Look::NotYet(version, "it has no symbol `_PyRuntime`"))
     }
 
     /// What a mapped file holds, from what is remembered or from the file.
@@ -146,11 +145,11 @@ impl Binaries {
             match Layout::decode(&start) {
                 Some((version, Some(layout))) => (version, layout),
                 Some((version, None)) => return unknown(version),
-                None => return Look::NotYet(named),
+                None => return Look::NotYet(named, "what it says of itself is not plausible"),
             }
         } else {
             let Some(version) = binary.version.or_else(|| version_of(pid, &binary, bias)) else {
-                return Look::NotYet(named);
+                return Look::NotYet(named, "its version is not known");
             };
             match Layout::of(version) {
                 Some(layout) => (version, layout),
@@ -163,7 +162,7 @@ impl Binaries {
         }
         match lock_of(pid, runtime, &layout) {
             Ok(Lock::At(gil)) => Look::Found(Located { version, layout, runtime, gil }),
-            Ok(Lock::Unmade) => Look::NotYet(version),
+            Ok(Lock::Unmade) => Look::NotYet(version, "no lock is where this version keeps it"),
             Ok(Lock::Disabled) => Look::Lockless(version),
             Ok(Lock::Several) => Look::Several(version),
             Err(error) => failed(error, version),
@@ -181,7 +180,7 @@ fn failed(error: io::Error, version: Version) -> Look {
     match error.raw_os_error() {
         Some(libc::EPERM | libc::EACCES | libc::ENOSYS) => Look::Refused(error),
         Some(libc::ESRCH) => Look::Gone,
-        _ => Look::NotYet(version),
+        _ => Look::NotYet(version, "its state is not mapped"),
     }
 }
 

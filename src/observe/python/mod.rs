@@ -22,6 +22,8 @@ use layout::Version;
 use locate::{Binaries, Located, Lock, Look, lock_of};
 use pace::{Allowance, Pace};
 use rustc_hash::FxHashMap;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -33,14 +35,16 @@ const IDLE_AFTER: Span = Span::from_millis(100);
 const IDLE_ONE_IN: u8 = 8;
 /// After so many bursts it is checked that the lock is still the only one, and where it was.
 const CHECK_EVERY: u32 = 64;
-/// The first look at a new program, and the rest between the first looks; it doubles.
-const FIRST_REST: Span = Span::from_millis(1);
+/// The rest before the first look at a new program; it doubles.
+const FIRST_REST: Span = Span::from_millis(2);
 /// The same where nothing about the process speaks of Python.
 const UNLIKELY_REST: Span = Span::from_millis(50);
 /// The longest rest between looks: an interpreter may be loaded late.
 const LONGEST_REST: Span = Span::from_millis(10_000);
-/// Looks at an interpreter that does not come to life before that is told.
-const PATIENCE: u32 = 12;
+/// Rounds of looks are no nearer than this.
+const BETWEEN_LOOKS: Span = Span::from_millis(1);
+/// Looks at an interpreter that does not come to life before that is told: half a second.
+const PATIENCE: u32 = 8;
 /// Most processes that one round looks at.
 const MOST_LOOKS: usize = 8;
 /// Most processes that are kept track of.
@@ -60,6 +64,8 @@ struct Process {
     /// When it is looked at next, if at all, and how often it was.
     look_at: Option<Timestamp>,
     looks: u32,
+    /// When its interpreter was found by a look.
+    found_at: Option<Timestamp>,
     /// Whether its name speaks of Python.
     likely: bool,
 }
@@ -73,8 +79,9 @@ pub struct Interpreters {
     processes: FxHashMap<u32, Process>,
     /// Those whose lock is read.
     readable: Vec<u32>,
-    /// When the next look is due.
-    look_at: Option<Timestamp>,
+    /// Looks to come, the next one first; those that their process does not know of any more do not count.
+    looks: BinaryHeap<Reverse<(Timestamp, u32)>>,
+    looked_at: Timestamp,
     pace: Pace,
     allowance: Allowance,
     usual: Usual,
@@ -91,14 +98,15 @@ impl Interpreters {
             binaries: Binaries::default(),
             processes: FxHashMap::default(),
             readable: Vec::new(),
-            look_at: None,
+            looks: BinaryHeap::new(),
+            looked_at: Timestamp(0),
             pace: Pace::default(),
             allowance: Allowance::default(),
             usual: Usual::default(),
             random: fastrand::Rng::new(),
             refused: None,
         };
-        interpreters.begin(target, Process { ran_at: clock::monotonic(), ..Process::default() });
+        interpreters.begin(target, Process { ran_at: clock::monotonic(), likely: true, ..Process::default() });
         interpreters
     }
 
@@ -141,10 +149,16 @@ impl Interpreters {
                     process.ran_at = *at;
                 }
             }
-            // Records are missing: who runs is not known.
-            Event::Lost { .. } => self.processes.values_mut().for_each(|process| process.running.clear()),
+            // Who runs is not known any more.
+            Event::Lost { .. } | Event::SwitchesEnd { .. } => {
+                self.processes.values_mut().for_each(|process| process.running.clear())
+            }
             Event::Fork { at, ids, parent } if ids.pid != parent.pid => self.forked(ids.pid, parent.pid, *at),
             Event::Exec { at, ids, name } => {
+                // Records come late: what was found since is the new program's.
+                if self.processes.get(&ids.pid).and_then(|process| process.found_at).is_some_and(|found| found > *at) {
+                    return;
+                }
                 self.begin(ids.pid, Process { ran_at: *at, likely: name.contains("python"), ..Process::default() });
             }
             Event::Program { at, pid, .. } if !self.processes.contains_key(pid) => {
@@ -163,14 +177,12 @@ impl Interpreters {
 
     /// A child has its parent's memory at its parent's addresses until it runs another program.
     fn forked(&mut self, pid: u32, parent: u32, at: Timestamp) {
-        let Some(parent) = self.processes.get(&parent) else { return };
-        let child = Process {
-            located: parent.located,
-            threads: parent.threads.of_child(),
-            ran_at: at,
-            likely: parent.likely,
-            ..Process::default()
-        };
+        let mut child = Process { ran_at: at, ..Process::default() };
+        if let Some(parent) = self.processes.get(&parent) {
+            child.located = parent.located;
+            child.threads = parent.threads.of_child();
+            child.likely = parent.likely;
+        }
         self.begin(pid, child);
     }
 
@@ -183,11 +195,24 @@ impl Interpreters {
         if process.located.is_some() {
             self.readable.push(pid);
         } else {
-            let first = Timestamp(clock::monotonic().0 + FIRST_REST.0);
+            let first = clock::monotonic() + FIRST_REST;
             process.look_at = Some(first);
-            self.look_at = Some(self.look_at.map_or(first, |at| at.min(first)));
+            self.looks.push(Reverse((first, pid)));
         }
         self.processes.insert(pid, process);
+    }
+
+    /// Plans the next look at a process.
+    fn look_later(&mut self, pid: u32, at: Timestamp) {
+        if let Some(process) = self.processes.get_mut(&pid) {
+            process.look_at = Some(at);
+            self.looks.push(Reverse((at, pid)));
+        }
+    }
+
+    /// When the next look is due.
+    fn next_look(&self) -> Option<Timestamp> {
+        self.looks.peek().map(|&Reverse((at, _))| at.max(self.looked_at + BETWEEN_LOOKS))
     }
 
     fn end(&mut self, pid: u32) {
@@ -198,50 +223,51 @@ impl Interpreters {
     /// When there is something to do next; `None` while there is nothing.
     pub fn due(&self) -> Option<Timestamp> {
         let next = (!self.readable.is_empty()).then(|| self.pace.next());
-        match (next, self.look_at) {
+        match (next, self.next_look()) {
             (Some(next), Some(look)) => Some(next.min(look)),
             (next, look) => next.or(look),
         }
     }
 
-    /// Does what is due. `spent`: CPU time of ours since the last thing that was not this instrument's.
-    pub fn round(&mut self, began: Span, emit: &mut dyn FnMut(Event)) -> Span {
+    /// Does what is due. `before`: our CPU time when this instrument's turn began; returns that at its end.
+    pub fn round(&mut self, before: Span, emit: &mut dyn FnMut(Event)) -> Span {
         let now = clock::monotonic();
         let mut looking = Span(0);
-        if self.look_at.is_some_and(|at| at <= now) {
-            let before = clock::process_cpu();
+        if self.next_look().is_some_and(|at| at <= now) {
+            let began = clock::process_cpu();
             self.look_around(now, emit);
-            looking = clock::process_cpu() - before;
+            looking = clock::process_cpu() - began;
             self.allowance.spend(looking);
         }
         let reading = !self.readable.is_empty() && self.pace.next() <= now;
-        if reading {
-            self.read_some(now, emit);
-        }
+        let idle = reading && self.read_some(now, emit);
         let ended = clock::process_cpu();
         if reading {
-            self.pace.spent((ended - began) - looking, clock::monotonic(), &mut self.random);
+            self.pace.spent((ended - before) - looking, idle, clock::monotonic(), &mut self.random);
         }
         ended
     }
 
     /// Looks for interpreters in processes where none was found yet.
     fn look_around(&mut self, now: Timestamp, emit: &mut dyn FnMut(Event)) {
+        self.looked_at = now;
         let generous = self.allowance.is_left(now);
-        let mut waiting: Vec<(Timestamp, u32)> = Vec::new();
-        for (&pid, process) in &self.processes {
-            waiting.extend(process.look_at.map(|at| (at, pid)));
-        }
-        waiting.sort_unstable();
-        let due = waiting.iter().take_while(|(at, _)| *at <= now).take(MOST_LOOKS);
-        for &(_, pid) in due {
-            if generous || self.processes.get(&pid).is_some_and(|process| process.likely) {
+        let mut looks = 0;
+        while looks < MOST_LOOKS
+            && let Some(&Reverse((at, pid))) = self.looks.peek()
+            && at <= now
+        {
+            self.looks.pop();
+            let Some(process) = self.processes.get(&pid).filter(|process| process.look_at == Some(at)) else {
+                continue;
+            };
+            if generous || process.likely {
+                looks += 1;
                 self.look(pid, now, emit);
-            } else if let Some(process) = self.processes.get_mut(&pid) {
-                process.look_at = Some(now + UNLIKELY_REST);
+            } else {
+                self.look_later(pid, now + UNLIKELY_REST);
             }
         }
-        self.look_at = self.processes.values().filter_map(|process| process.look_at).min();
     }
 
     fn look(&mut self, pid: u32, now: Timestamp, emit: &mut dyn FnMut(Event)) {
@@ -249,61 +275,68 @@ impl Interpreters {
         let Some(process) = self.processes.get_mut(&pid) else { return };
         process.looks = process.looks.saturating_add(1);
         process.look_at = None;
-        let rest = |first: Span, looks: u32| Span(first.0 << (looks / 2).min(16)).min(LONGEST_REST);
+        let looks = process.looks;
+        let rest = |first: Span| Span(first.0 << (looks - 1).min(16)).min(LONGEST_REST);
         match look {
             Look::Found(located) => {
                 process.located = Some(located);
+                process.found_at = Some(now);
                 process.likely = true;
                 self.readable.push(pid);
                 self.tell(pid, located.version, GilAccess::Read, now, emit);
             }
             // An extension module that needs the lock may bring it back.
             Look::Lockless(version) => {
-                process.look_at = Some(now + rest(UNLIKELY_REST, process.looks));
+                process.found_at = Some(now);
+                self.look_later(pid, now + rest(UNLIKELY_REST));
                 self.tell(pid, version, GilAccess::Absent, now, emit);
             }
             Look::Several(version) => self.tell(pid, version, GilAccess::Several, now, emit),
             Look::Unknown(version, why) => self.tell(pid, version, GilAccess::Refused(why), now, emit),
-            Look::NotYet(version) => {
+            Look::NotYet(version, why) => {
                 process.likely = true;
-                process.look_at = Some(now + rest(FIRST_REST, process.looks));
-                if process.looks == PATIENCE {
-                    let why = "no lock is where this version keeps it".to_owned();
-                    self.tell(pid, version, GilAccess::Refused(why), now, emit);
+                self.look_later(pid, now + rest(FIRST_REST));
+                if looks == PATIENCE {
+                    self.tell(pid, version, GilAccess::Refused(why.to_owned()), now, emit);
                 }
             }
             Look::Nothing => {
                 let first = if process.likely { FIRST_REST } else { UNLIKELY_REST };
-                process.look_at = Some(now + rest(first, process.looks));
+                self.look_later(pid, now + rest(first));
             }
             Look::Refused(error) => self.refuse(pid, &error, now, emit),
             Look::Gone => self.end(pid),
         }
     }
 
-    /// Reads the locks of some processes.
-    fn read_some(&mut self, now: Timestamp, emit: &mut dyn FnMut(Event)) {
-        let mut chosen: Vec<u32> = Vec::with_capacity(MOST_A_ROUND);
+    /// Reads the locks of some processes, of the idle ones now and then; whether all are idle.
+    fn read_some(&mut self, now: Timestamp, emit: &mut dyn FnMut(Event)) -> bool {
         let wanted = self.readable.len().min(MOST_A_ROUND);
-        for _ in 0..2 * wanted {
+        let mut chosen: Vec<u32> = Vec::with_capacity(wanted);
+        let mut idle = true;
+        for _ in 0..3 * wanted {
             let pid = self.readable[self.random.usize(..self.readable.len())];
-            if chosen.len() < wanted && !chosen.contains(&pid) && (self.is_active(pid, now) || self.one_in_some()) {
-                chosen.push(pid);
+            if chosen.len() < wanted && !chosen.contains(&pid) {
+                let active = self.is_active(pid, now);
+                idle &= !active;
+                if active || self.random.u8(..IDLE_ONE_IN) == 0 {
+                    chosen.push(pid);
+                }
             }
+        }
+        if chosen.is_empty() {
+            chosen.push(self.readable[self.random.usize(..self.readable.len())]);
         }
         for pid in chosen {
             self.read(pid, emit);
         }
+        idle
     }
 
     fn is_active(&self, pid: u32, now: Timestamp) -> bool {
         self.processes
             .get(&pid)
             .is_some_and(|process| !process.running.is_empty() || now.since(process.ran_at) < IDLE_AFTER)
-    }
-
-    fn one_in_some(&mut self) -> bool {
-        self.random.u8(..IDLE_ONE_IN) == 0
     }
 
     fn read(&mut self, pid: u32, emit: &mut dyn FnMut(Event)) {
@@ -349,13 +382,12 @@ impl Interpreters {
 
     fn forget_lock(&mut self, pid: u32, look_in: Option<Span>) {
         self.readable.retain(|&readable| readable != pid);
-        let Some(process) = self.processes.get_mut(&pid) else { return };
-        process.located = None;
-        process.look_at = look_in.map(|rest| clock::monotonic() + rest);
-        self.look_at = match (self.look_at, process.look_at) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        };
+        if let Some(process) = self.processes.get_mut(&pid) {
+            process.located = None;
+        }
+        if let Some(rest) = look_in {
+            self.look_later(pid, clock::monotonic() + rest);
+        }
     }
 
     /// Memory is refused: that matters where it may be Python's.

@@ -10,6 +10,8 @@ const LOOKING: f64 = 0.001;
 const HEAD_START: Span = Span::from_millis(20);
 /// No two rounds are nearer on average.
 const SHORTEST: Span = Span(2_500_000);
+/// The same while all processes are idle.
+const IDLE: Span = Span::from_millis(20);
 /// No two rounds are further apart on average: else short processes are missed altogether.
 const LONGEST: Span = Span::from_millis(50);
 /// What a round is taken to cost before one was measured.
@@ -36,10 +38,10 @@ impl Pace {
         self.next
     }
 
-    /// A round ended and cost this much CPU time: sets the next one.
-    pub fn spent(&mut self, cost: Span, now: Timestamp, random: &mut fastrand::Rng) {
+    /// A round ended and cost this much CPU time: sets the next one. `idle`: whether no process runs.
+    pub fn spent(&mut self, cost: Span, idle: bool, now: Timestamp, random: &mut fastrand::Rng) {
         self.cost += WEIGHT * (cost.secs_f64() - self.cost);
-        let rest = Span::from_secs_f64(self.cost / BUDGET).max(SHORTEST).min(LONGEST);
+        let rest = Span::from_secs_f64(self.cost / BUDGET).max(if idle { IDLE } else { SHORTEST }).min(LONGEST);
         // Evenly between a fifth and nine fifths.
         self.next = now + Span((rest.0 as f64 * (0.2 + 1.6 * random.f64())) as u64);
     }
@@ -75,7 +77,7 @@ mod tests {
         let mut pace = Pace::default();
         let (mut now, mut count) = (Timestamp(1), 0);
         while now < Timestamp(10_000_000_000) {
-            pace.spent(cost, now, &mut random);
+            pace.spent(cost, false, now, &mut random);
             now = pace.next();
             count += 1;
         }

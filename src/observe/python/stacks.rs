@@ -4,6 +4,7 @@
 use py_spy::config::LockingStrategy;
 use py_spy::{Config, PythonSpy};
 use rustc_hash::FxHashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Most processes that are kept open.
 const MOST_PROCESSES: usize = 64;
@@ -52,9 +53,13 @@ impl Stacks {
             }
             let config =
                 Config { blocking: LockingStrategy::NonBlocking, collect_thread_names: false, ..Config::default() };
-            self.spies.insert(pid, PythonSpy::new(i32::try_from(pid).ok()?, &config).ok()?);
+            let number = i32::try_from(pid).ok()?;
+            let spy = catch_unwind(AssertUnwindSafe(|| PythonSpy::new(number, &config))).ok()?.ok()?;
+            self.spies.insert(pid, spy);
         }
-        let traces = self.spies.get_mut(&pid)?.get_stack_traces().ok()?;
+        let spy = self.spies.get_mut(&pid)?;
+        // The target's memory is what it wants it to be, and py-spy was written for friends.
+        let traces = catch_unwind(AssertUnwindSafe(|| spy.get_stack_traces())).ok()?.ok()?;
         let call = |frame: py_spy::Frame| Call {
             function: frame.name,
             file: frame.filename,
