@@ -113,8 +113,8 @@ pub fn worker_counts() -> impl Iterator<Item = u32> {
         .take_while(|&count| count <= MOST)
 }
 
-/// The curve of one executor over workers; empty where it cannot be used.
-pub fn curve(executor: Executor, task: &TaskDemand, costs: &Costs, room: &Room) -> Vec<Prediction> {
+/// The curve of one executor over up to `most` workers; empty where it cannot be used.
+pub fn curve(executor: Executor, task: &TaskDemand, costs: &Costs, room: &Room, most: u32) -> Vec<Prediction> {
     if task.cpu + task.wait <= 0.0 || room.cores <= 0.0 {
         return Vec::new();
     }
@@ -125,14 +125,19 @@ pub fn curve(executor: Executor, task: &TaskDemand, costs: &Costs, room: &Room) 
             speedup: Estimate::new(1.0, 1.0, 1.0),
             limited_by: Bottleneck::Workers,
         }],
-        Executor::Thread => worker_counts().map(|workers| threads::predict(task, costs, room, workers)).collect(),
-        Executor::Asyncio if task.awaitable => {
-            worker_counts().map(|workers| asyncio::predict(task, costs, room, workers)).collect()
-        }
+        Executor::Thread => worker_counts()
+            .take_while(|&count| count <= most)
+            .map(|workers| threads::predict(task, costs, room, workers))
+            .collect(),
+        Executor::Asyncio if task.awaitable => worker_counts()
+            .take_while(|&count| count <= most)
+            .map(|workers| asyncio::predict(task, costs, room, workers))
+            .collect(),
         Executor::Asyncio => Vec::new(),
-        Executor::Process => {
-            worker_counts().map_while(|workers| processes::predict(task, costs, room, workers)).collect()
-        }
+        Executor::Process => worker_counts()
+            .take_while(|&count| count <= most)
+            .map_while(|workers| processes::predict(task, costs, room, workers))
+            .collect(),
     }
 }
 
@@ -206,7 +211,7 @@ mod tests {
 
     fn best(executor: Executor, task: &TaskDemand, cores: f64) -> f64 {
         let room = Room { cores, memory_bytes: None };
-        curve(executor, task, &COSTS, &room).iter().map(|one| one.speedup.point).fold(0.0, f64::max)
+        curve(executor, task, &COSTS, &room, 512).iter().map(|one| one.speedup.point).fold(0.0, f64::max)
     }
 
     #[test]
@@ -232,7 +237,7 @@ mod tests {
             prop_assert!(best(Executor::Thread, &one, cores + more) >= best(Executor::Thread, &one, cores) - 1e-9);
             prop_assert!(best(Executor::Process, &one, cores + more) >= best(Executor::Process, &one, cores) - 1e-9);
             for executor in [Executor::Thread, Executor::Process, Executor::Asyncio] {
-                for prediction in curve(executor, &one, &COSTS, &Room { cores, memory_bytes: None }) {
+                for prediction in curve(executor, &one, &COSTS, &Room { cores, memory_bytes: None }, 512) {
                     let bound = f64::from(prediction.workers).min(cores * (cpu + wait) / cpu);
                     let bound = if executor == Executor::Asyncio { (cpu + wait) / cpu } else { bound };
                     prop_assert!(prediction.speedup.point <= bound * (1.0 + 1e-9), "{prediction:?} {bound}");

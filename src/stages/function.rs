@@ -62,7 +62,7 @@ impl Places {
 
 /// Whether anything ran of it.
 pub fn seen(tasks: &Tasks) -> bool {
-    tasks.totals.count + tasks.recorded + tasks.totals.running > 0
+    [tasks.totals.count, tasks.recorded, tasks.totals.running].iter().any(|&count| count > 0)
 }
 
 /// The stages inside programs, and by what factor the demand of each other program shrinks because it turned out to be

@@ -13,14 +13,8 @@ const MOST_NOTES: usize = 32;
 const LONGEST: u64 = 3_600_000_000_000;
 
 /// A distribution of durations, to within a hundredth.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Durations(Option<Histogram<u32>>);
-
-impl Default for Durations {
-    fn default() -> Durations {
-        Durations(None)
-    }
-}
 
 impl Durations {
     fn histogram(&mut self) -> Option<&mut Histogram<u32>> {
@@ -273,26 +267,26 @@ impl Tasks {
     /// Adds the sums of a process that has ended.
     pub fn add_totals(&mut self, other: &TaskTotals) {
         let sums = &mut self.totals;
-        sums.count += other.count;
-        sums.failed += other.failed;
-        sums.timed += other.timed;
+        sums.count = sums.count.saturating_add(other.count);
+        sums.failed = sums.failed.saturating_add(other.failed);
+        sums.timed = sums.timed.saturating_add(other.timed);
         sums.wall += other.wall;
-        sums.cpu_timed += other.cpu_timed;
+        sums.cpu_timed = sums.cpu_timed.saturating_add(other.cpu_timed);
         sums.cpu += other.cpu;
-        sums.queue_timed += other.queue_timed;
+        sums.queue_timed = sums.queue_timed.saturating_add(other.queue_timed);
         sums.queue += other.queue;
         sums.queue_most = sums.queue_most.max(other.queue_most);
-        sums.unretrieved += other.unretrieved;
-        sums.running += other.running;
+        sums.unretrieved = sums.unretrieved.saturating_add(other.unretrieved);
+        sums.running = sums.running.saturating_add(other.running);
         sums.estimated |= other.estimated;
-        sums.cancelled += other.cancelled;
+        sums.cancelled = sums.cancelled.saturating_add(other.cancelled);
     }
 
     /// Adds the same stage of another run.
     pub fn merge(&mut self, other: &Tasks) {
         self.add_totals(&other.totals);
         self.workers = self.workers.max(other.workers);
-        self.recorded += other.recorded;
+        self.recorded = self.recorded.saturating_add(other.recorded);
         self.wall.fold(&other.wall);
         self.queued.fold(&other.queued);
         if self.queue_depths.len() < other.queue_depths.len() {

@@ -27,6 +27,12 @@ const CLOSE_OVERLAPPING: f64 = 0.05;
 const KNEE: f64 = 0.97;
 /// Dispatch should stay below this share of a chunk.
 const CHUNK_DISPATCH: f64 = 0.05;
+/// At most so many times the concurrency that was seen is recommended: beyond, nobody knows what the outside bears.
+const BEYOND_SEEN: f64 = 16.0;
+/// Nor more workers of a pool than this, unless more were seen.
+const MOST_WORKERS: f64 = 64.0;
+/// Where the stage's own Python code is a smaller share of its time, the lock hardly matters.
+const LOCK_MATTERS: f64 = 0.1;
 /// From so many at once on an event loop is worth its rewriting.
 const MANY_CONNECTIONS: u32 = 200;
 /// A lock held for this share of the CPU time binds.
@@ -101,8 +107,10 @@ pub fn decide(
         Class::Hybrid => Reason::MixedPhases { phases: phases.len() },
     }];
     let mut best: Vec<Prediction> = Vec::new();
+    let most = (BEYOND_SEEN * task.seen_at_once.max(1.0)).min(MOST_WORKERS).max(f64::from(stage.workers)) as u32;
+    let most = most.max(capacity.cores.ceil() as u32 + 1);
     for executor in BY_SIMPLICITY {
-        best.extend(knee(&curve(executor, &task, costs, &room), KNEE));
+        best.extend(knee(&curve(executor, &task, costs, &room, most), KNEE));
     }
     let pick = pick(&best, stage)?;
     let found = |executor| best.iter().find(|one| one.executor == executor);
@@ -125,6 +133,8 @@ pub fn decide(
             }
         }
         (GilEvidence::Absent, _) => reasons.push(Reason::GilAbsent),
+        // Children compute, or nobody does: what its own code holds is little, whatever the lock.
+        (GilEvidence::Unknown(_), _) if task.gil.high < LOCK_MATTERS * (task.cpu + task.wait) => {}
         (GilEvidence::Unknown(_) | GilEvidence::NotPython, _) => {
             reasons.push(Reason::GilUnknown);
             confidence = if class == Class::IoBound { Confidence::Medium } else { Confidence::Low };
@@ -167,8 +177,11 @@ pub fn decide(
         confidence = confidence.min(Confidence::Medium);
         reasons.push(Reason::WaitAssumed { workers: pick.workers, seen });
     }
-    if pick.executor == predict::Executor::Thread && pick.workers >= MANY_CONNECTIONS && task.awaitable {
-        reasons.push(Reason::ManyConnections { workers: pick.workers });
+    let loops = curve(predict::Executor::Asyncio, &task, costs, &room, u32::MAX);
+    if pick.executor == predict::Executor::Thread
+        && let Some(all) = knee(&loops, KNEE).filter(|all| all.workers >= MANY_CONNECTIONS)
+    {
+        reasons.push(Reason::ManyConnections { workers: all.workers });
     }
     let dispatch = costs.process_parent + costs.process_worker;
     let chunksize = (pick.executor == predict::Executor::Process)
@@ -189,12 +202,10 @@ pub fn decide(
 }
 
 /// The highest throughput; a simpler one within 3 %, or 5 % where the intervals overlap. An event loop only for what is a
-/// coroutine already, or where so many at once pay for the rewriting.
+/// coroutine already: whether rewriting pays is a reason of its own.
 fn pick(best: &[Prediction], stage: &Stage) -> Option<Prediction> {
     let is_coroutine = stage.kind == Kind::Coroutine;
-    let eligible = |one: &&Prediction| {
-        one.executor != predict::Executor::Asyncio || is_coroutine || one.workers >= MANY_CONNECTIONS
-    };
+    let eligible = |one: &&Prediction| one.executor != predict::Executor::Asyncio || is_coroutine;
     let top = best.iter().filter(eligible).max_by(|one, other| one.speedup.point.total_cmp(&other.speedup.point))?;
     let close = |one: &&Prediction| {
         let share = if one.speedup.high >= top.speedup.low { CLOSE_OVERLAPPING } else { CLOSE };

@@ -1,0 +1,347 @@
+//! Drawn Python runs through the timeline and the stages: what lies between the beginning and the end of a task belongs
+//! to its stage, what the lock was read belongs to the thread that had or wanted a CPU. Times are in milliseconds.
+
+use poolpick::stages::{GilEvidence, Kind, Stage, Stages, Totals, segment};
+use poolpick::timeline::{Timeline, build};
+use poolpick::trace::{
+    AgentFact, Blocking, Event, GilAccess, GilHolder, GilRun, GilSample, Ids, PayloadReading, Rung, RunsUnder,
+    StageDefinition, SwitchOut, TaskEnd, TaskKind, TaskTotals, ThreadReading,
+};
+use poolpick::units::{Span, Timestamp};
+
+const ROOT: u32 = 100;
+const MAIN: (u32, u32) = (ROOT, ROOT);
+const WORKER: (u32, u32) = (ROOT, 101);
+
+fn at(millis: u64) -> Timestamp {
+    Timestamp(1_000_000_000 + millis * 1_000_000)
+}
+
+fn ids((pid, tid): (u32, u32)) -> Ids {
+    Ids { pid, tid }
+}
+
+fn start() -> Vec<Event> {
+    let argv = vec!["/usr/bin/python3".to_owned(), "etl.py".to_owned()];
+    vec![
+        Event::Exec { at: at(0), ids: ids(MAIN), name: "python3".to_owned() },
+        Event::Program { at: at(0), pid: ROOT, parent: 0, exe: Some(argv[0].clone()), argv },
+        Event::Interpreter { at: at(1), pid: ROOT, version: (3, 11, 7), gil: GilAccess::Read },
+        out(1, MAIN, SwitchOut::Blocked),
+        Event::Fork { at: at(1), ids: ids(WORKER), parent: ids(MAIN) },
+        switch_in(1, WORKER),
+    ]
+}
+
+fn switch_in(millis: u64, who: (u32, u32)) -> Event {
+    Event::SwitchIn { at: at(millis), ids: ids(who) }
+}
+
+fn out(millis: u64, who: (u32, u32), why: SwitchOut) -> Event {
+    Event::SwitchOut { at: at(millis), ids: ids(who), why }
+}
+
+fn waits(millis: u64, who: (u32, u32), on: Blocking) -> Event {
+    Event::Waiting { at: at(millis), ids: ids(who), on }
+}
+
+fn stage(number: u16, name: &str, executor: RunsUnder, kind: TaskKind) -> Event {
+    let definition = StageDefinition {
+        stage: number,
+        kind,
+        executor,
+        workers: Some(4),
+        name: name.to_owned(),
+        module: "etl".to_owned(),
+        file: "etl.py".to_owned(),
+        line: Some(7),
+        pool: "concurrent.futures.ThreadPoolExecutor".to_owned(),
+        start_method: None,
+    };
+    Event::Agent { at: at(1), pid: ROOT, fact: AgentFact::Stage(Box::new(definition)) }
+}
+
+fn begin(millis: u64, who: (u32, u32), stage: u16) -> Event {
+    Event::TaskBegin { at: at(millis), ids: ids(who), stage, queued: Some(Span::from_millis(2)), slice: false }
+}
+
+fn end(millis: u64, who: (u32, u32), stage: u16, wall: u64) -> Event {
+    let end =
+        TaskEnd { wall: Span::from_millis(wall), cpu: None, tasks: 1, failed: false, slice: false, unbegun: false };
+    Event::TaskEnd { at: at(millis), ids: ids(who), stage, end }
+}
+
+fn totals(stage: u16, count: u64) -> Event {
+    let totals = TaskTotals { count, timed: count, ..TaskTotals::default() };
+    Event::Agent { at: at(999), pid: ROOT, fact: AgentFact::Totals { stage, totals: Box::new(totals) } }
+}
+
+fn lock(millis: u64, holder: GilHolder) -> Event {
+    let sample = GilSample { runs: vec![GilRun { holder, reads: 16 }], length: Span(16_000) };
+    Event::Gil { at: at(millis), pid: ROOT, sample }
+}
+
+fn run(mut events: Vec<Event>, end: u64) -> (Timeline, Stages) {
+    events.sort_by_key(Event::at);
+    let timeline = build(&events, at(0), ROOT, at(end));
+    let stages = segment(&timeline, &Totals { rung: Rung::Perf, rusage: None, whole: true });
+    (timeline, stages)
+}
+
+fn named<'a>(stages: &'a Stages, name: &str) -> &'a Stage {
+    stages.stages.iter().find(|stage| stage.name == name).unwrap_or_else(|| panic!("no `{name}` in {stages:#?}"))
+}
+
+fn near(one: f64, millis: u64) -> bool {
+    (one - millis as f64 / 1e3).abs() < 1e-6
+}
+
+#[test]
+fn time_within_a_task_is_its_stage_s_and_the_rest_is_not() {
+    let mut events = start();
+    events.extend([
+        stage(0, "etl.parse", RunsUnder::Thread, TaskKind::Function),
+        // Waits for work, then 100 ms of CPU, 50 ms of network, 50 ms of CPU; waits for work again.
+        out(10, WORKER, SwitchOut::Blocked),
+        waits(100, WORKER, Blocking::Lock),
+        switch_in(200, WORKER),
+        begin(200, WORKER, 0),
+        out(300, WORKER, SwitchOut::Blocked),
+        waits(320, WORKER, Blocking::Network),
+        switch_in(350, WORKER),
+        end(400, WORKER, 0, 200),
+        out(400, WORKER, SwitchOut::Blocked),
+        waits(500, WORKER, Blocking::Lock),
+        totals(0, 1),
+    ]);
+    let (timeline, stages) = run(events, 1000);
+    let parse = named(&stages, "etl.parse");
+    assert_eq!((parse.kind, parse.id.as_str()), (Kind::Function, "function:etl.parse:thread"));
+    assert!(near(parse.demand.on_cpu, 150) && near(parse.demand.own.network, 50), "{:?}", parse.demand);
+    assert!(near(parse.demand.starved, 0) && near(parse.wall.secs_f64(), 200), "{parse:?}");
+    assert!((parse.score.expect("demand").point - 0.75).abs() < 1e-6);
+    let tasks = parse.tasks.as_ref().expect("tasks");
+    assert_eq!((tasks.totals.count, tasks.recorded, tasks.workers), (1, 1, Some(4)));
+    assert!((tasks.wall.mean().expect("timed") - 0.2).abs() < 0.004);
+    // All of it is there: the thread's life is tiled by what it did inside and outside.
+    let all: f64 = timeline.programs.iter().map(|program| program.demand.thread_seconds()).sum();
+    assert!(near(all, 1999), "{all}");
+}
+
+#[test]
+fn waiting_for_the_lock_is_neither_own_wait_nor_cpu() {
+    let mut events = start();
+    events.extend([
+        stage(0, "etl.parse", RunsUnder::Thread, TaskKind::Function),
+        begin(10, WORKER, 0),
+        out(110, WORKER, SwitchOut::Blocked),
+        waits(150, WORKER, Blocking::Gil),
+        switch_in(210, WORKER),
+        end(310, WORKER, 0, 300),
+        out(310, WORKER, SwitchOut::Blocked),
+    ]);
+    let (_, stages) = run(events, 400);
+    let demand = named(&stages, "etl.parse").demand;
+    assert!(near(demand.gil_wait, 100) && near(demand.on_cpu, 200) && demand.own.sum() < 1e-9, "{demand:?}");
+}
+
+#[test]
+fn a_child_that_a_task_runs_counts_for_the_task_s_stage() {
+    let child = (200, 200);
+    let mut events = start();
+    let argv = vec!["/usr/bin/sha256sum".to_owned()];
+    events.extend([
+        stage(0, "etl.hash", RunsUnder::Thread, TaskKind::Function),
+        begin(10, WORKER, 0),
+        Event::Fork { at: at(20), ids: ids(child), parent: ids(WORKER) },
+        out(20, WORKER, SwitchOut::Blocked),
+        waits(100, WORKER, Blocking::Pipe),
+        switch_in(20, child),
+        Event::Exec { at: at(21), ids: ids(child), name: "sha256sum".to_owned() },
+        Event::Program { at: at(21), pid: 200, parent: ROOT, exe: Some(argv[0].clone()), argv },
+        Event::Exit { at: at(220), ids: ids(child) },
+        switch_in(220, WORKER),
+        end(230, WORKER, 0, 220),
+        out(230, WORKER, SwitchOut::Blocked),
+    ]);
+    let (_, stages) = run(events, 300);
+    let hash = named(&stages, "etl.hash");
+    assert!(near(hash.demand.on_cpu, 220) && near(hash.children_cpu, 200), "{:?}", hash.demand);
+    assert!(near(hash.demand.child, 200) && hash.demand.own.sum() < 1e-9, "{:?}", hash.demand);
+    assert!(!stages.stages.iter().any(|stage| stage.name == "sha256sum"), "{stages:?}");
+}
+
+#[test]
+fn the_lock_s_share_is_that_of_the_time_on_a_cpu() {
+    let mut events = start();
+    events.extend([stage(0, "etl.mix", RunsUnder::Thread, TaskKind::Function), begin(10, WORKER, 0)]);
+    for turn in 0..50 {
+        let base = 10 + turn * 10;
+        events.push(lock(base + 2, GilHolder::Thread(WORKER.1)));
+        events.push(lock(base + 6, GilHolder::Nobody));
+        // It sleeps at the end of each turn: whoever holds the lock then is of no matter.
+        events.push(out(base + 8, WORKER, SwitchOut::Blocked));
+        events.push(waits(base + 9, WORKER, Blocking::Sleep));
+        events.push(lock(base + 9, GilHolder::Nobody));
+        events.push(switch_in(base + 10, WORKER));
+    }
+    events.push(end(515, WORKER, 0, 505));
+    let (_, stages) = run(events, 600);
+    let mix = named(&stages, "etl.mix");
+    let GilEvidence::Measured(share) = &mix.gil else { panic!("{:?}", mix.gil) };
+    assert!((share.share.point - 0.5).abs() < 1e-9, "{share:?}");
+    assert!(share.share.low < 0.45 && share.share.high > 0.55 && share.samples == 1600, "{share:?}");
+}
+
+#[test]
+fn tasks_that_were_only_counted_are_like_those_that_were_recorded() {
+    let mut events = start();
+    events.extend([
+        stage(0, "etl.tiny", RunsUnder::Thread, TaskKind::Function),
+        begin(10, WORKER, 0),
+        end(20, WORKER, 0, 10),
+        // Nine more, back to back, without records.
+        out(110, WORKER, SwitchOut::Blocked),
+        waits(200, WORKER, Blocking::Lock),
+        totals(0, 10),
+    ]);
+    let (_, stages) = run(events, 300);
+    let tiny = named(&stages, "etl.tiny");
+    assert!((tiny.demand.on_cpu - 0.1).abs() < 0.006, "{:?}", tiny.demand);
+    assert_eq!(tiny.task_count(), 10);
+}
+
+#[test]
+fn a_coroutine_waits_while_others_run() {
+    let slice = |millis: u64, wall: u64| {
+        let end =
+            TaskEnd { wall: Span::from_millis(wall), cpu: None, tasks: 1, failed: false, slice: true, unbegun: false };
+        Event::TaskEnd { at: at(millis), ids: ids(WORKER), stage: 0, end }
+    };
+    let begin =
+        |millis: u64| Event::TaskBegin { at: at(millis), ids: ids(WORKER), stage: 0, queued: None, slice: true };
+    let done = |millis: u64| Event::Agent {
+        at: at(millis),
+        pid: ROOT,
+        fact: AgentFact::Coroutine {
+            stage: 0,
+            wall: Span::from_millis(200),
+            own: Span::from_millis(20),
+            ready: Span::from_millis(10),
+            slices: 2,
+            failed: false,
+        },
+    };
+    let mut events = start();
+    events.extend([
+        stage(0, "etl.fetch", RunsUnder::Asyncio, TaskKind::Coroutine),
+        begin(10),
+        slice(20, 10),
+        begin(20),
+        slice(30, 10),
+        out(30, WORKER, SwitchOut::Blocked),
+        waits(100, WORKER, Blocking::Network),
+        switch_in(190, WORKER),
+        begin(190),
+        slice(200, 10),
+        begin(200),
+        slice(210, 10),
+        done(200),
+        done(210),
+        out(211, WORKER, SwitchOut::Blocked),
+        totals(0, 2),
+    ]);
+    let (_, stages) = run(events, 300);
+    let fetch = named(&stages, "etl.fetch");
+    assert_eq!(fetch.kind, Kind::Coroutine);
+    assert!(near(fetch.demand.on_cpu, 40) && near(fetch.demand.own.sum(), 340), "{:?}", fetch.demand);
+    assert!(fetch.demand.own.network > 0.3, "what the loop waited for: {:?}", fetch.demand);
+    // The loop's wait is its coroutines': it is not counted a second time beside them.
+    let rest: f64 =
+        stages.stages.iter().filter(|stage| stage.tasks.is_none()).map(|stage| stage.demand.own.sum()).sum();
+    assert!(rest < 0.02, "{stages:#?}");
+}
+
+#[test]
+fn without_records_the_agent_s_cpu_times_split_a_reading() {
+    let reading = |millis: u64, on_cpu: u64, delay: u64| Event::Thread {
+        at: at(millis),
+        ids: ids(WORKER),
+        reading: ThreadReading {
+            on_cpu: Some(Span::from_millis(on_cpu)),
+            run_delay: Some(Span::from_millis(delay)),
+            active: Some(false),
+            ..ThreadReading::default()
+        },
+    };
+    let cpu = |millis: u64, wall: u64, cpu: u64| {
+        let end = TaskEnd {
+            wall: Span::from_millis(wall),
+            cpu: Some(Span::from_millis(cpu)),
+            tasks: 1,
+            failed: false,
+            slice: false,
+            unbegun: false,
+        };
+        Event::TaskEnd { at: at(millis), ids: ids(WORKER), stage: 0, end }
+    };
+    let argv = vec!["/usr/bin/python3".to_owned(), "etl.py".to_owned()];
+    let mut events = vec![
+        Event::SwitchesEnd { at: at(0) },
+        Event::Program { at: at(0), pid: ROOT, parent: 0, exe: Some(argv[0].clone()), argv },
+        stage(0, "etl.parse", RunsUnder::Thread, TaskKind::Function),
+        reading(100, 0, 0),
+    ];
+    // Ten tasks of 20 ms CPU and 20 ms sleep, 60 ms of queue between them.
+    for turn in 0..10 {
+        let base = 100 + turn * 100;
+        events.push(begin(base + 60, WORKER, 0));
+        events.push(waits(base + 90, WORKER, Blocking::Sleep));
+        events.push(cpu(base + 100, 40, 20));
+        events.push(waits(base + 101, WORKER, Blocking::Lock));
+        events.push(reading(base + 105, (turn + 1) * 20, 0));
+    }
+    events.push(totals(0, 10));
+    let (_, stages) = run(events, 1150);
+    let parse = named(&stages, "etl.parse");
+    assert!((parse.demand.on_cpu - 0.2).abs() < 0.01, "{:?}", parse.demand);
+    assert!((parse.demand.own.sum() - 0.2).abs() < 0.03, "{:?}", parse.demand);
+}
+
+#[test]
+fn hostile_facts_do_no_harm() {
+    let mut events = start();
+    events.extend([
+        // No such stage, an end without a beginning, a beginning that never ends, and a thread that nobody knows.
+        begin(10, WORKER, 9),
+        stage(0, "etl.parse", RunsUnder::Thread, TaskKind::Function),
+        end(11, WORKER, 0, u64::MAX / 2_000_000),
+        begin(12, WORKER, 0),
+        begin(12, (ROOT, 999), 0),
+        begin(5, WORKER, 0),
+        lock(20, GilHolder::Thread(4242)),
+        totals(0, u64::MAX),
+        Event::Agent {
+            at: at(30),
+            pid: ROOT,
+            fact: AgentFact::Payload {
+                stage: 0,
+                reading: PayloadReading {
+                    direction: poolpick::trace::Direction::Argument,
+                    bytes: u64::MAX,
+                    pickle: Span(u64::MAX),
+                    unpickle: Some(Span(u64::MAX)),
+                    extrapolated: true,
+                },
+            },
+        },
+    ]);
+    for depth in 0..1000 {
+        events.push(begin(40 + depth % 50, WORKER, 0));
+    }
+    let (timeline, stages) = run(events, 200);
+    for program in &timeline.programs {
+        assert!(program.demand.thread_seconds().is_finite() && program.demand.on_cpu < 1.0, "{:?}", program.demand);
+    }
+    assert!(stages.stages.iter().all(|stage| stage.score.is_none_or(|score| score.point <= 1.0)));
+}
