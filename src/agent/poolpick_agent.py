@@ -1762,59 +1762,64 @@ def _hook_events(module):
     plain_run = handle._run
 
     def _run(self):
-        known = token = doer = outer = None
+        # The hot path of an event loop: a task that is known, of which this slice is not timed.
+        known = token = outer = None
         try:
             state = _state
-            callback = self._callback
-            task = getattr(callback, "__self__", None)
+            task = self._callback.__self__
             start = clock()
-            if task is not None and (_task_types.get(type(task)) or _is_task(type(task))):
-                known = state.tasks.get(id(task))
-                ready = state.ready.pop(id(self), start)
-                if known is None or known.reference() is not task:
-                    known = _new_task(state, task, ready)
-                if known is not None:
-                    known.delay += start - ready
-                    if _wanted:
-                        # A named coroutine that is a task is counted as one, here.
-                        doer = _me()
-                        outer, doer.direct = doer.direct, known.code
-                    lane = known.lane
-                    if lane.left > 0:
-                        lane.left -= 1
-                        lane.passed += 1
-                    else:
-                        me = _me()
-                        token = _begin(me, known.stage, lane, start, -1, -1, 1, SLICE)
-                        start = clock()
-            else:
-                task = None
-                state.ready.pop(id(self), None)
+            known = state.tasks.get(id(task))
+            if known is None or known.reference() is not task:
+                known = None
+                if _task_types.get(type(task)) or _is_task(type(task)):
+                    known = _new_task(state, task, state.ready.get(id(self), start))
+                else:
+                    task = None
+            ready = state.ready.pop(id(self), start)
+            if known is not None:
+                known.delay += start - ready
+                lane = known.lane
+                if lane.left > 0:
+                    lane.left -= 1
+                    lane.passed += 1
+                else:
+                    token = _begin(_me(), known.stage, lane, start, -1, -1, 1, SLICE)
+                    start = clock()
+                if _wanted:
+                    # A named coroutine that is a task is counted as one, here.
+                    doer = _me()
+                    outer = doer, doer.direct
+                    doer.direct = known.code
+        except AttributeError:
+            task = known = None  # The callback is a plain function.
+            start = clock()
+            state.ready.pop(id(self), None)
         except Exception as error:
             if _foreign(error):
                 raise
-            known = None
+            task = known = None
+        callback = self._callback if task is None else None
         try:
             return plain_run(self)
         finally:
+            self = None
             try:
-                self = None
-                if doer is not None:
-                    doer.direct = outer
                 own = clock() - start
                 if token is not None:
                     _end(token, 0)
-                if known is not None and known.stage.state is _state:
+                if outer is not None:
+                    outer[0].direct = outer[1]
+                if known is not None:
                     known.own += own
                     known.slices += 1
-                    if task.done():
+                    if task.done() and known.stage.state is _state:
                         _task_done(known, task)
                 if own > STALL_TIME and _state.usable():
                     _stalled(known, callback, own)
             except Exception as error:
                 if _foreign(error):
                     raise
-            task = callback = known = token = doer = outer = None
+            task = callback = known = token = outer = None
 
     handle._run = _like(_run, plain_run)
 
@@ -1861,16 +1866,17 @@ def _hook_base_events(module):
     plain_soon = loop._call_soon
     plain_handler = loop.call_exception_handler
 
-    def _call_soon(self, *arguments, **named):
-        handle = plain_soon(self, *arguments, **named)
+    def _call_soon(self, callback, args, context):
+        handle = plain_soon(self, callback, args, context)
         try:
             ready = _state.ready
             ready[id(handle)] = clock()
-            if len(ready) > 20_000:
-                ready.clear()  # Of handles that were cancelled.
-            trace = handle._source_traceback
-            if trace and type(trace).__name__ == "StackSummary" and trace[-1].filename == _own_file:
-                del trace[-1]
+            if self._debug or len(ready) > 20_000:
+                if len(ready) > 20_000:
+                    ready.clear()  # Of handles that were cancelled.
+                trace = handle._source_traceback
+                if trace and trace[-1].filename == _own_file:
+                    del trace[-1]
         except Exception as error:
             if _foreign(error):
                 raise
