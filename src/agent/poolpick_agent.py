@@ -730,8 +730,8 @@ def _from_library(module):
     if top in ("builtins", "copyreg"):
         return True
     names = getattr(sys, "stdlib_module_names", None)
-    if names is not None and top not in names:
-        return False
+    if names is not None and top not in names or top in ("test", "__main__", "__mp_main__"):
+        return False  # Python's own tests pickle what no other module would.
     if _library is None:
         _library = (posix_file(sys.modules.get("os")) or "").rpartition("/")[0]
         if not _library and names is not None:
@@ -977,7 +977,7 @@ def _pay(stage, me, kind, function, args, kwargs):
             _note("not-picklable", str(refusal), stage)
         except (_Enough, MemoryError):
             pass
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if _foreign(error):
                 raise
             _note("not-picklable", _refused(error, kind, parts), stage)
@@ -1007,7 +1007,7 @@ def _refused(error, kind, parts):
                 _weigh(part, PAYLOAD_TIME // 5)
             except (_Veto, _Enough, MemoryError):
                 continue
-            except Exception:
+            except (Exception, SystemExit):
                 return "%s in argument %d" % (what, place)
     return what + " in argument 1"
 
