@@ -76,8 +76,11 @@ for thread in threads: thread.join()
 
 /// Every CPython of the versions that are read, by the path behind its shims.
 fn interpreters() -> Vec<String> {
-    let mut names: Vec<PathBuf> = vec!["python3".into()];
-    names.extend((8..=14).flat_map(|minor| [format!("python3.{minor}").into(), format!("python3.{minor}t").into()]));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let versions = (8..=14).flat_map(|minor| [format!("python3.{minor}"), format!("python3.{minor}t")]);
+    let known: Vec<String> = std::iter::once("python3".to_owned()).chain(versions).collect();
+    let in_path = std::env::split_paths(&path).flat_map(|folder| known.iter().map(move |name| folder.join(name)));
+    let mut names: Vec<PathBuf> = in_path.filter(|name| name.exists()).collect();
     let home = std::env::var_os("HOME").map(|home| Path::new(&home).join(".pyenv"));
     for folder in std::env::var_os("PYENV_ROOT").map(PathBuf::from).into_iter().chain(home) {
         let versions = std::fs::read_dir(folder.join("versions")).into_iter().flatten().flatten();
