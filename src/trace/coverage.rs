@@ -136,7 +136,10 @@ impl fmt::Display for WhyNot {
                 write!(out, "the target's memory may not be read: `kernel.yama.ptrace_scope` is {scope}")
             }
             WhyNot::MemoryHidden { .. } => {
-                write!(out, "the target's memory may not be read: it has privileges that poolpick does not")
+                write!(
+                    out,
+                    "the target's memory may not be read: it forbids that, or has privileges that poolpick does not"
+                )
             }
             WhyNot::MemoryFiltered(errno) => write!(
                 out,

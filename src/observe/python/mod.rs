@@ -304,7 +304,7 @@ impl Interpreters {
                 let first = if process.likely { FIRST_REST } else { UNLIKELY_REST };
                 self.look_later(pid, now + rest(first));
             }
-            Look::Refused(error) => self.refuse(pid, &error, now, emit),
+            Look::Refused(error) => self.refuse(pid, (0, 0, 0), &error, now, emit),
             Look::Gone => self.end(pid),
         }
     }
@@ -372,8 +372,10 @@ impl Interpreters {
         match error.raw_os_error() {
             Some(libc::ESRCH) => self.end(pid),
             Some(libc::EPERM | libc::EACCES) => {
+                let located = self.processes.get(&pid).and_then(|process| process.located);
+                let version = located.map_or((0, 0, 0), |located| located.version);
                 self.forget_lock(pid, None);
-                self.refuse(pid, error, clock::monotonic(), emit);
+                self.refuse(pid, version, error, clock::monotonic(), emit);
             }
             // Another program by now, of whose beginning we hear later.
             _ => self.forget_lock(pid, Some(FIRST_REST)),
@@ -390,13 +392,13 @@ impl Interpreters {
         }
     }
 
-    /// Memory is refused: that matters where it may be Python's.
-    fn refuse(&mut self, pid: u32, error: &io::Error, now: Timestamp, emit: &mut dyn FnMut(Event)) {
+    /// Memory is refused: that matters where it may be Python's. Version 0.0.0 is one that could not be read.
+    fn refuse(&mut self, pid: u32, version: Version, error: &io::Error, now: Timestamp, emit: &mut dyn FnMut(Event)) {
         let comm = std::fs::read_to_string(self.root.join(format!("{pid}/comm"))).unwrap_or_default();
         let likely = self.processes.get(&pid).is_some_and(|process| process.likely);
         if likely || comm.contains("python") {
             let why = explain(error);
-            self.tell(pid, (0, 0, 0), GilAccess::Refused(why.to_string()), now, emit);
+            self.tell(pid, version, GilAccess::Refused(why.to_string()), now, emit);
             self.refused.get_or_insert(why);
         }
     }
