@@ -60,6 +60,7 @@ _pack_record = Struct("<IBBHIIQQQII").pack_into
 _pack_signed = Struct("<q").pack_into
 _pack_u32 = Struct("<I").pack_into
 _pack_two = Struct("<II").pack_into
+_pack_two_signed = Struct("<qq").pack_into
 
 
 class _State:
@@ -1071,8 +1072,9 @@ def _hook_futures(module):
                 if token is not None:
                     _end(token, FAILED)
             elif "_poolpick" in own:
-                stage = own["_poolpick"][0]
-                _pool_failure(stage, exception)
+                stage = own["_poolpick"]
+                if stage.executor == PROCESS:
+                    _pool_failure(stage, exception)
             own.pop("set_result", None)
         except Exception as error:
             if _foreign(error):
@@ -1098,10 +1100,9 @@ def _hook_futures(module):
         answer = plain_cancel(self)
         try:
             if answer:
-                job = self.__dict__.pop("_poolpick", None)
-                if job is not None and job[0].state is _state:
-                    stage = job[0]
-                    _state.waiting.pop(job[1], None)
+                stage = self.__dict__.pop("_poolpick", None)
+                if stage is not None and stage.state is _state:
+                    _state.waiting.pop(self.__dict__.pop("_poolpick_key", None), None)
                     stage.cancelled()
                     _taken(stage)
         except Exception as error:
@@ -1151,20 +1152,44 @@ def _hook_thread(module):
     item = module._WorkItem
     plain_init, plain_run, plain_worker = item.__init__, item.run, module._worker
 
-    def __init__(self, future, *rest, **named):
+    # This is the hot path of a pool's owner. Attributes, and no containers: what is allocated for each task lives as
+    # long as its future, and would make the garbage collector run more often.
+    def __init__(self, future, fn, args, kwargs):
+        plain_init(self, future, fn, args, kwargs)
+        try:
+            state = _state
+            entry = state.by_id[THREAD].get(id(fn))
+            if entry is not None and entry[0]() is fn:
+                stage = entry[1]
+            else:
+                stage = _stage_of(fn if type(fn) is FunctionType else _unwrap(fn, args, {})[0], THREAD)
+                if stage is None:
+                    return
+            number = stage.submitted_n = stage.submitted()
+            depth = number - stage.begun_n
+            if depth > stage.peak:
+                stage.peak = depth
+                _pack_two_signed(state.memory, stage.depth_at, depth, depth)
+            self._poolpick_depth = depth if depth > 0 else 0
+            self._poolpick_when = clock()
+            self._poolpick = future._poolpick = stage
+        except Exception as error:
+            if _foreign(error):
+                raise
+
+    def init_since_314(self, future, *rest, **named):
         plain_init(self, future, *rest, **named)
         try:
-            function = _call_of(rest)[0]
-            kind = type(function)
-            if kind is not FunctionType:
-                function = _unwrap(function, _call_of(rest)[1], {})[0]
+            function, args, _ = _call_of(rest)
+            if type(function) is not FunctionType:
+                function = _unwrap(function, args, {})[0]
             executor = THREAD
-            if len(rest) == 1 and "concurrent.futures.interpreter" in sys.modules:
-                executor = INTERPRETER if _caller_is_interpreters(2) else THREAD
+            if "concurrent.futures.interpreter" in sys.modules and _caller_is_interpreters(2):
+                executor = INTERPRETER
             stage = _stage_of(function, executor)
             if stage is not None:
-                self._poolpick = (stage,) + _submitted(stage)
-                future._poolpick = (stage, 0)
+                self._poolpick_when, self._poolpick_depth = _submitted(stage)
+                self._poolpick = future._poolpick = stage
         except Exception as error:
             if _foreign(error):
                 raise
@@ -1172,14 +1197,28 @@ def _hook_thread(module):
     def run(self, *rest):
         stage = None
         try:
-            job = self.__dict__.get("_poolpick")
-            if job is not None and job[0].state is _state:
-                future = self.future
-                if future.__dict__.get("_state") == "PENDING":
-                    me = _me()
-                    outer = (me.future, me.stage, me.token, me.failed, me.direct)
-                    stage = job[0]
-                    _thread_begins(me, self, future, job)
+            stage = self._poolpick
+            future = self.future
+            if stage.state is _state and future._state == "PENDING":
+                me = _me()
+                outer = (me.future, me.stage, me.token, me.failed, me.direct)
+                number = stage.begun_n = stage.begun()
+                left = stage.submitted_n - number
+                if left <= 0 or not number & 7:
+                    _pack_signed(stage.state.memory, stage.depth_at, left if left > 0 else 0)
+                me.future, me.stage, me.token, me.failed = future, stage, None, False
+                if _wanted:
+                    me.direct = _code_of(getattr(self, "fn", None))
+                lane = me.lanes.get(stage)
+                if lane is not None and lane.left > 0:
+                    lane.left -= 1
+                    lane.passed += 1
+                else:
+                    _thread_begins(me, self, future, stage)
+            else:
+                stage = None
+        except AttributeError:
+            stage = None  # Made before us, or by somebody else.
         except Exception as error:
             if _foreign(error):
                 raise
@@ -1187,14 +1226,27 @@ def _hook_thread(module):
             return plain_run(self, *rest)
         finally:
             # The frame may live on in a traceback: nothing of the task may be held by it.
-            self = future = job = rest = None
+            self = rest = None
             try:
                 if stage is not None:
-                    _thread_ended(me, stage, outer)
+                    state = future._state
+                    token, failed = me.token, me.failed
+                    me.future, me.stage, me.token, me.failed, me.direct = outer
+                    if stage.state is _state and state != "CANCELLED_AND_NOTIFIED":
+                        stage.done_feed(1)
+                        stage.done_step()
+                        stage.tasks = stage.ended()
+                        if failed:
+                            stage.failed()
+                    if token is not None:
+                        _thread_unended(token, future)
             except Exception as error:
                 if _foreign(error):
                     raise
-            me = stage = outer = None
+            future = me = stage = outer = token = None
+
+    if sys.hexversion >= 0x030E0000:
+        __init__ = init_since_314
 
     def _worker(*arguments, **named):
         try:
@@ -1240,23 +1292,13 @@ def _caller_is_interpreters(level):
     return any(base.__name__ == "InterpreterPoolExecutor" for base in type(executor).__mro__)
 
 
-def _thread_begins(me, item, future, job):
+def _thread_begins(me, item, future, stage):
     entered = clock()
-    stage, submitted, depth = job
-    _taken(stage)
-    me.future, me.stage, me.token, me.failed = future, stage, None, False
-    if _wanted:
-        me.direct = _code_of(getattr(item, "fn", None))
+    submitted, depth = item._poolpick_when, item._poolpick_depth
     pool = me.pool
     if pool is not None and (pool[2] != stage.workers or pool[1] != stage.pool):
         stage.pooled(pool[1], pool[2], "")
-    lane = me.lanes.get(stage)
-    if lane is None:
-        lane = me.lanes[stage] = _Lane()
-    if lane.left > 0:
-        lane.left -= 1
-        lane.passed += 1
-        return
+    lane = _lane_of(me, stage)
     paying = _pay_due(stage)
     if paying:
         call = (item.fn, item.args, item.kwargs) if hasattr(item, "fn") else item.task
@@ -1282,24 +1324,11 @@ def _thread_result(me, future, paying, result):
     return future.set_result(result)
 
 
-def _thread_ended(me, stage, outer):
-    token, failed, future = me.token, me.failed, me.future
-    me.future, me.stage, me.token, me.failed, me.direct = outer
-    if stage.state is not _state:
-        return  # The task has forked, and this is the child.
-    if token is not None:
-        # Neither a result nor an exception: cancelled in the very moment.
-        future.__dict__.pop("set_result", None)
+def _thread_unended(token, future):
+    """A timed task with neither a result nor an exception: it was cancelled in the very moment."""
+    future.__dict__.pop("set_result", None)
+    if token[0].state is _state:
         _end(token, CANCELLED)
-        return
-    state = future.__dict__.get("_state")
-    if state == "CANCELLED_AND_NOTIFIED":
-        return
-    stage.done_feed(1)
-    stage.done_step()
-    stage.tasks = stage.ended()
-    if failed:
-        stage.failed()
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -1398,7 +1427,7 @@ class _CallQueue(_Queue):
         item = queue.get(*arguments, **named)
         try:
             if item is not None:
-                watch.begin(item.fn, item.args, item.kwargs, item.__dict__.get("_poolpick"))
+                watch.begin(item.fn, item.args, item.kwargs, getattr(item, "_poolpick", None))
         except Exception as error:
             if _foreign(error):
                 raise
@@ -1478,7 +1507,7 @@ def _hook_process(module):
                 when, depth = _submitted(stage)
                 # A call's kwargs are a dictionary of its own: it tells the call from all others.
                 _state.waiting[id(kwargs)] = (stage, when, depth)
-                future._poolpick = (stage, id(kwargs))
+                future._poolpick, future._poolpick_key = stage, id(kwargs)
                 if not stage.workers:
                     _process_pool(stage, sys._getframe(1), pool_name)
         except Exception as error:
@@ -1733,59 +1762,64 @@ def _hook_events(module):
     plain_run = handle._run
 
     def _run(self):
-        known = token = doer = outer = None
+        # The hot path of an event loop: a task that is known, of which this slice is not timed.
+        known = token = outer = None
         try:
             state = _state
-            callback = self._callback
-            task = getattr(callback, "__self__", None)
+            task = self._callback.__self__
             start = clock()
-            if task is not None and (_task_types.get(type(task)) or _is_task(type(task))):
-                known = state.tasks.get(id(task))
-                ready = state.ready.pop(id(self), start)
-                if known is None or known.reference() is not task:
-                    known = _new_task(state, task, ready)
-                if known is not None:
-                    known.delay += start - ready
-                    if _wanted:
-                        # A named coroutine that is a task is counted as one, here.
-                        doer = _me()
-                        outer, doer.direct = doer.direct, known.code
-                    lane = known.lane
-                    if lane.left > 0:
-                        lane.left -= 1
-                        lane.passed += 1
-                    else:
-                        me = _me()
-                        token = _begin(me, known.stage, lane, start, -1, -1, 1, SLICE)
-                        start = clock()
-            else:
-                task = None
-                state.ready.pop(id(self), None)
+            known = state.tasks.get(id(task))
+            if known is None or known.reference() is not task:
+                known = None
+                if _task_types.get(type(task)) or _is_task(type(task)):
+                    known = _new_task(state, task, state.ready.get(id(self), start))
+                else:
+                    task = None
+            ready = state.ready.pop(id(self), start)
+            if known is not None:
+                known.delay += start - ready
+                lane = known.lane
+                if lane.left > 0:
+                    lane.left -= 1
+                    lane.passed += 1
+                else:
+                    token = _begin(_me(), known.stage, lane, start, -1, -1, 1, SLICE)
+                    start = clock()
+                if _wanted:
+                    # A named coroutine that is a task is counted as one, here.
+                    doer = _me()
+                    outer = doer, doer.direct
+                    doer.direct = known.code
+        except AttributeError:
+            task = known = None  # The callback is a plain function.
+            start = clock()
+            state.ready.pop(id(self), None)
         except Exception as error:
             if _foreign(error):
                 raise
-            known = None
+            task = known = None
+        callback = self._callback if task is None else None
         try:
             return plain_run(self)
         finally:
+            self = None
             try:
-                self = None
-                if doer is not None:
-                    doer.direct = outer
                 own = clock() - start
                 if token is not None:
                     _end(token, 0)
-                if known is not None and known.stage.state is _state:
+                if outer is not None:
+                    outer[0].direct = outer[1]
+                if known is not None:
                     known.own += own
                     known.slices += 1
-                    if task.done():
+                    if task.done() and known.stage.state is _state:
                         _task_done(known, task)
                 if own > STALL_TIME and _state.usable():
                     _stalled(known, callback, own)
             except Exception as error:
                 if _foreign(error):
                     raise
-            task = callback = known = token = doer = outer = None
+            task = callback = known = token = outer = None
 
     handle._run = _like(_run, plain_run)
 
@@ -1832,16 +1866,17 @@ def _hook_base_events(module):
     plain_soon = loop._call_soon
     plain_handler = loop.call_exception_handler
 
-    def _call_soon(self, *arguments, **named):
-        handle = plain_soon(self, *arguments, **named)
+    def _call_soon(self, callback, args, context):
+        handle = plain_soon(self, callback, args, context)
         try:
             ready = _state.ready
             ready[id(handle)] = clock()
-            if len(ready) > 20_000:
-                ready.clear()  # Of handles that were cancelled.
-            trace = handle._source_traceback
-            if trace and type(trace).__name__ == "StackSummary" and trace[-1].filename == _own_file:
-                del trace[-1]
+            if self._debug or len(ready) > 20_000:
+                if len(ready) > 20_000:
+                    ready.clear()  # Of handles that were cancelled.
+                trace = handle._source_traceback
+                if trace and trace[-1].filename == _own_file:
+                    del trace[-1]
         except Exception as error:
             if _foreign(error):
                 raise

@@ -12,14 +12,25 @@ def _start():
     here = __file__.rpartition("/")[0]
     # The entry may be written in several ways (`dir`, `dir/`): Python has made it absolute, and so is `__file__`.
     entries = [entry for entry in sys.path if isinstance(entry, str) and entry.rstrip("/") == here]
+    # The agent is compiled once, whatever the target's settings say about the target's own files: into this directory,
+    # which is poolpick's. Compiled anew in each process it would cost thirty times what it costs so.
+    settings = sys.dont_write_bytecode, sys.pycache_prefix
+    sys.dont_write_bytecode, sys.pycache_prefix = False, None
     try:
-        # Set by us, the interpreter's own choice is to be seen by nobody.
         import poolpick_agent
 
         sys.modules["_poolpick_agent"] = sys.modules.pop("poolpick_agent")
-        poolpick_agent.start()
     except Exception:
-        pass  # No agent: the sampler outside carries on alone.
+        entries_only = True  # No agent: the sampler outside carries on alone.
+    else:
+        entries_only = False
+    sys.dont_write_bytecode, sys.pycache_prefix = settings
+    if not entries_only:
+        try:
+            poolpick_agent.start()
+        except Exception:
+            pass
+    del settings
     for entry in entries:
         try:
             sys.path.remove(entry)
