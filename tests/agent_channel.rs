@@ -792,7 +792,7 @@ fn the_agent_tells_of_pools() {
     let Some(python) = python() else { return };
     let fixture = support::fixture("pools.py");
     for disable in ["", "perf"] {
-        let options = ["--stage", "triangle=pools:triangle"];
+        let options = ["--stage", "triangle=__main__:triangle"];
         let events = recorded(disable, &options, &[python, &fixture]);
         let began = events.iter().filter_map(|event| match event {
             Event::Agent { pid, fact: AgentFact::Began { forked, .. }, .. } => Some((*pid, *forked)),

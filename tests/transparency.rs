@@ -148,7 +148,10 @@ fn descriptors_group_and_session_are_the_callers() {
             let argv = line(wrapped, &["python3", &probe, &file]).join(" ");
             let output = command(&["sh", "-c", &format!("exec {launch} {argv}")]).output().unwrap();
             assert!(output.status.success(), "{options:?}: {output:?}");
-            seen.push(std::fs::read_to_string(&file).unwrap());
+            // Until 3.13, Python keeps a descriptor of what it maps: the agent's channel, at 64 or above.
+            let lines = std::fs::read_to_string(&file).unwrap();
+            let others: Vec<&str> = lines.lines().filter(|line| !line.contains("/poolpick-")).collect();
+            seen.push(others.join("\n"));
             std::fs::remove_file(&file).unwrap();
         }
         assert_eq!(seen[1], seen[0], "{options:?}");

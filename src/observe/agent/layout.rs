@@ -38,6 +38,9 @@ const DEFINITION_HEAD: usize = 8;
 /// Stage number of what belongs to none.
 const NO_STAGE: u16 = 0xFFFF;
 
+/// The largest count, size or time in nanoseconds that is believed: as a time, two years of one thread.
+const MOST: u64 = 1 << 56;
+
 // Flags of the header.
 const FREE_THREADED: u32 = 1;
 const FORKED: u32 = 2;
@@ -61,6 +64,11 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
 
 fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     array(bytes, at).map(u64::from_le_bytes)
+}
+
+/// The number, or the largest that may be one: so that sums of those of many liars do not overflow.
+fn plausible(number: u64) -> u64 {
+    number.min(MOST)
 }
 
 /// The header of a file.
@@ -103,28 +111,29 @@ pub fn header(bytes: &[u8]) -> Option<Header> {
         definitions: u32_at(bytes, 32)?.min(DEFINITIONS_ROOM),
         stages: u32_at(bytes, 36)?.min(u32::from(STAGES)) as u16,
         sequence: u64_at(bytes, 40)?,
-        dropped: u64_at(bytes, 48)?,
-        spent: Span(u64_at(bytes, 56)?),
+        dropped: plausible(u64_at(bytes, 48)?),
+        spent: Span(plausible(u64_at(bytes, 56)?)),
     })
 }
 
 /// A stage's sums from the bytes of its slot.
 pub fn totals(slot: &[u8]) -> Option<TaskTotals> {
-    let word = |index: usize| u64_at(slot, index * 8);
+    let count = |index: usize| u64_at(slot, index * 8).map(plausible);
+    let span = |index: usize| u64_at(slot, index * 8).map(plausible).map(Span);
     Some(TaskTotals {
-        count: word(0)?,
-        failed: word(1)?,
-        timed: word(2)?,
-        wall: Span(word(3)?),
-        cpu_timed: word(4)?,
-        cpu: Span(word(5)?),
-        queue_timed: word(6)?,
-        queue: Span(word(7)?),
-        queue_most: word(9)?,
-        unretrieved: word(10)?,
-        running: word(11)?,
-        estimated: word(12)? != 0,
-        cancelled: word(13)?,
+        count: count(0)?,
+        failed: count(1)?,
+        timed: count(2)?,
+        wall: span(3)?,
+        cpu_timed: count(4)?,
+        cpu: span(5)?,
+        queue_timed: count(6)?,
+        queue: span(7)?,
+        queue_most: count(9)?,
+        unretrieved: count(10)?,
+        running: count(11)?,
+        estimated: count(12)? != 0,
+        cancelled: count(13)?,
     })
 }
 
@@ -259,7 +268,7 @@ pub fn event(record: &[u8], pid: u32, at: Timestamp) -> Option<Event> {
     let stage = u16_at(record, 6)?;
     let ids = Ids { pid, tid: u32_at(record, 8)? };
     let (x, y) = (u32_at(record, 12)?, u32_at(record, 40)?);
-    let (a, b) = (u64_at(record, 24)?, u64_at(record, 32)?);
+    let (a, b) = (plausible(u64_at(record, 24)?), plausible(u64_at(record, 32)?));
     // 0 says that it was not measured.
     let measured = |value: u64| value.checked_sub(1).map(Span);
     let told = |fact| Event::Agent { at, pid, fact };
