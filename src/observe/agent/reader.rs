@@ -250,8 +250,9 @@ fn consider(path: &std::path::Path, now: Timestamp, belongs: &mut dyn FnMut(u32)
     if !metadata.is_file() || metadata.uid() != identity::effective_uid() {
         return Entry::Refused;
     }
+    // One that ends between the questions belongs to nobody any more, and is believed as other dead ones are.
     let alive = lives(pid);
-    if alive && !belongs(pid) {
+    if alive && !belongs(pid) && lives(pid) {
         return Entry::Refused;
     }
     let mut bytes = [0; HEADER];
