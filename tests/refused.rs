@@ -146,7 +146,9 @@ fn an_ordinary_user_is_served_as_root_is() {
 #[test]
 fn what_is_switched_off_is_switched_on_by_its_remedy() {
     let _turn = alone();
-    for (name, word) in [("perf", "perf"), ("schedstat", "schedstat"), ("waits", "waits"), ("counters", "counters")] {
+    for (name, word) in
+        [("perf", "perf"), ("schedstat", "schedstat"), ("waits", "waits"), ("counters", "counters"), ("gil", "gil")]
+    {
         let answer = doctor(Command::new(POOLPICK).env("POOLPICK_DISABLE", word));
         assert!(!available(&answer, name) && why(&answer, name).contains("POOLPICK_DISABLE"), "{answer:#}");
         let line = format!("{}; exec '{POOLPICK}' doctor --json", remedy(&answer, name));

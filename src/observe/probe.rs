@@ -4,6 +4,7 @@ use super::agent;
 use super::host;
 use super::ladder;
 use super::switches::SwitchRecords;
+use crate::sys::memory;
 use crate::trace::WhyNot;
 use perf_event::Builder;
 use perf_event::events::Hardware;
@@ -62,6 +63,11 @@ pub fn probe(disabled: ladder::Disabled) -> Findings {
             source: "counters",
             gives: "instructions and cycles",
             result: off(disabled.counters, instructions()),
+        },
+        Finding {
+            source: "gil",
+            gives: "who holds the interpreter lock of Python processes",
+            result: off(disabled.gil, lock_of()),
         },
         Finding {
             source: "agent",
@@ -123,6 +129,20 @@ fn waits_of(root: &Path, pid: u32) -> Result<String, WhyNot> {
             Some(libc::EMFILE | libc::ENFILE) => WhyNot::OpenFiles,
             errno => WhyNot::Unsupported(errno.unwrap_or(0)),
         }),
+    }
+}
+
+/// Our own memory can be read unless a filter forbids the call; a child's only where the ptrace scope lets a parent attach.
+fn lock_of() -> Result<String, WhyNot> {
+    let known = [7u8; 8];
+    let mut read = [0u8; 8];
+    let scope = host::ptrace_scope();
+    match memory::read(std::process::id(), known.as_ptr().addr() as u64, &mut read) {
+        Ok(()) if scope.is_some_and(|scope| scope > 1) && crate::sys::identity::effective_uid() != 0 => {
+            Err(WhyNot::MemoryHidden { ptrace_scope: scope })
+        }
+        Ok(()) => Ok("memory of own children can be read".to_owned()),
+        Err(error) => Err(WhyNot::MemoryFiltered(error.raw_os_error().unwrap_or(libc::EPERM))),
     }
 }
 

@@ -112,6 +112,8 @@ pub fn refusal(refusal: &Refusal) -> String {
         "perf" => "switch records are not there, times of threads are sampled",
         "schedstat" => "counters of threads are not there",
         "waits" => "what blocked threads wait for is not known",
+        "gil" => "who holds the interpreter lock (GIL) is not known",
+        "agent" => "stages inside Python programs are not told apart",
         _ => "a source is not there",
     };
     let remedy = refusal.why.remedy().map_or(String::new(), |remedy| format!("; `{remedy}` would change that"));

@@ -2,7 +2,7 @@
 //! Not knowing is a value, and no lock at all is another.
 
 use crate::laws::wilson;
-use crate::timeline::Program;
+use crate::timeline::{GilCounts, Program};
 use crate::trace::GilAccess;
 use crate::units::{Estimate, ratio};
 
@@ -78,10 +78,7 @@ pub fn gil_of(program: &Program, sampled: bool) -> GilEvidence {
         return GilEvidence::Unknown(None);
     }
     let (low, high) = wilson(point, bursts as f64);
-    let released = if sampled { 0.0 } else { counts.active.saturating_sub(counts.held) as f64 };
-    let released_run = spacing
-        .filter(|_| counts.releases >= FEWEST_RELEASES && released > 0.0)
-        .map(|spacing| released * spacing / counts.releases as f64);
+    let released_run = spacing.filter(|_| !sampled).and_then(|spacing| released_run(counts, spacing));
     let all = counts.active + counts.held_blocked;
     GilEvidence::Measured(GilShare {
         share: Estimate::new(low, point, high),
@@ -89,4 +86,40 @@ pub fn gil_of(program: &Program, sampled: bool) -> GilEvidence {
         held_blocked: ratio(counts.held_blocked as f64, all as f64).unwrap_or(0.0),
         samples: all,
     })
+}
+
+/// Mean length of a released run: the lock as seen by a running thread is a process of two states, held and not held, and
+/// readings `spacing` apart miss spells shorter than that. With p the share held and P the probability that a held reading
+/// is followed by one that is not, P = (1 − p)·(1 − e^(−k·spacing)), where k is the sum of both rates (D. R. Cox, *Renewal
+/// Theory*, §7.4), and a released run lasts 1/(p·k). `None` where nothing can be told.
+fn released_run(counts: &GilCounts, spacing: f64) -> Option<f64> {
+    if counts.releases < FEWEST_RELEASES {
+        return None;
+    }
+    let held = ratio(counts.running_held as f64, counts.running as f64)?.min(1.0);
+    let leaves = ratio(counts.releases as f64, counts.running_held as f64)?;
+    let seen = ratio(leaves, 1.0 - held)?;
+    // As if every reading was independent of the one before: the runs are no longer than the spacing.
+    let rates = if seen < 0.98 { -(1.0 - seen).ln() / spacing } else { 4.0 / spacing };
+    ratio(1.0, held * rates)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_spells_between_readings_are_made_up_for() {
+        // Held 1 µs, released 3 µs, memoryless, read every 2 µs: p = 1/4, k = 1/1 µs + 1/3 µs.
+        let leaves = 0.75 * (1.0 - (-2e-6 * (1e6 + 1e6 / 3.0)).exp());
+        let counts = GilCounts {
+            running: 4_000_000,
+            running_held: 1_000_000,
+            releases: (leaves * 1e6) as u64,
+            ..GilCounts::default()
+        };
+        let run = released_run(&counts, 2e-6).expect("many releases");
+        assert!((run - 3e-6).abs() < 1e-8, "{run}");
+        assert_eq!(released_run(&GilCounts { releases: 1, ..counts }, 2e-6), None);
+    }
 }

@@ -13,6 +13,7 @@ use super::process::{Process, ProcessSlot, Thread};
 use super::program::{Program, ProgramId};
 use super::series::Lane;
 use super::tasks::Tasks;
+use super::thread::ThreadState;
 use super::{Records, births::MAX_PROGRAMS};
 use crate::trace::{AgentFact, Blocking, GilAccess, Ids, RunsUnder, StageDefinition, TaskEnd, TaskKind};
 use crate::units::{Span, Timestamp, ratio};
@@ -81,6 +82,16 @@ impl Thread {
         self.ledger.gil.active += reads - self.gil_base.0.min(reads);
         self.ledger.gil.bursts += bursts - self.gil_base.1.min(bursts);
         self.gil_base = (reads, bursts);
+        self.count_running(process);
+    }
+
+    /// Books what the lock was read while it had a CPU.
+    pub fn count_running(&mut self, process: &Process) {
+        let reads = process.interpreter.reads;
+        if self.clock.state() == ThreadState::Running {
+            self.ledger.gil.running += reads - self.running_base.min(reads);
+        }
+        self.running_base = reads;
     }
 
     /// Moves the ledger to where it belongs: another stretch begins.

@@ -2,6 +2,7 @@
 //! P(held | it had or wanted a CPU); who holds the lock while blocked demands it all the same. Must not know offsets.
 
 use super::fold::TimelineBuilder;
+use super::thread::ThreadState;
 use crate::trace::{GilAccess, GilHolder, GilSample};
 use crate::units::{Span, Timestamp};
 
@@ -17,7 +18,11 @@ pub struct GilCounts {
     pub held: u64,
     /// Readings that showed it as the holder while it was blocked.
     pub held_blocked: u64,
-    /// Times within a burst that it was seen to let go.
+    /// Readings while it had a CPU: on a full machine our own look takes one away, and the lock stands still meanwhile.
+    pub running: u64,
+    /// Of those, readings that showed it as the holder and were followed by another.
+    pub running_held: u64,
+    /// Of the latter, those that the next reading did not show as the holder any more.
     pub releases: u64,
     /// Bursts while it had or wanted a CPU.
     pub bursts: u64,
@@ -33,6 +38,8 @@ impl GilCounts {
         self.active += other.active;
         self.held += other.held;
         self.held_blocked += other.held_blocked;
+        self.running += other.running;
+        self.running_held += other.running_held;
         self.releases += other.releases;
         self.bursts += other.bursts;
         self.held_bursts += other.held_bursts;
@@ -89,7 +96,11 @@ impl TimelineBuilder {
                 counts.held_blocked += reads;
             }
             counts.held_time += stands_for.scaled(reads as f64 / known as f64);
-            counts.releases += u64::from(index + 1 < sample.runs.len());
+            if thread.clock.state() == ThreadState::Running {
+                let last = index + 1 == sample.runs.len();
+                counts.running_held += reads - u64::from(last);
+                counts.releases += u64::from(!last);
+            }
             if !holders.contains(&tid) {
                 holders.push(tid);
                 counts.held_bursts += 1;

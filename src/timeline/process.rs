@@ -60,6 +60,8 @@ pub struct Thread {
     pub tasked: Option<Box<Tasked>>,
     /// Readings and bursts of its process's lock when it last came to have or want a CPU.
     pub gil_base: (u64, u64),
+    /// Readings of the lock when it last came to have a CPU.
+    pub running_base: u64,
     /// Without records: when its counters had last caught up.
     pub settled_at: Timestamp,
 }
@@ -108,6 +110,7 @@ impl Thread {
             missing_on_cpu: Span::ZERO,
             tasked: None,
             gil_base: (0, 0),
+            running_base: 0,
             settled_at: began,
         }
     }

@@ -17,6 +17,7 @@ impl TimelineBuilder {
         let thread = &mut self.threads[slot as usize];
         let process = &mut self.processes[thread.process];
         let was_active = thread.clock.is_active();
+        thread.count_running(process);
         let still = process.stillness(at);
         let interval = thread.clock.step(step, at, trusted_from);
         let is_active = thread.clock.is_active();
