@@ -23,6 +23,7 @@ from _collections import deque
 from itertools import accumulate, chain, count, repeat
 from time import monotonic_ns as clock
 from _struct import Struct
+from mmap import mmap as _mmap
 
 # A clock that some kernels and builds lack; then there is no CPU time.
 try:
@@ -108,17 +109,15 @@ class _State:
         return self.memory is not None
 
     def map(self):
-        from mmap import mmap
-
         name = "%s/%d.%s" % (self.directory, posix.getpid(), posix.urandom(4).hex())
         descriptor = posix.open(name, posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o600)
         try:
             try:
                 posix.posix_fallocate(descriptor, 0, SIZE)
                 if sys.hexversion >= 0x030D0000:
-                    memory = mmap(descriptor, SIZE, trackfd=False)
+                    memory = _mmap(descriptor, SIZE, trackfd=False)
                 else:
-                    memory = self.map_high(mmap, descriptor)
+                    memory = self.map_high(descriptor)
             except BaseException:
                 posix.unlink(name)
                 raise
@@ -137,7 +136,7 @@ class _State:
         memory[0:8] = b"PPAGENT1"
         self.memory = memory
 
-    def map_high(self, mmap, descriptor):
+    def map_high(self, descriptor):
         """Before 3.13, mmap keeps a descriptor of its own, the lowest that is free. The target's first file would get
         another number than without us, so the low ones are taken for a moment."""
         held = []
@@ -151,7 +150,7 @@ class _State:
                 # What stands highest is handed on to mmap.
                 own = held.pop()
                 posix.close(own)
-            memory = mmap(descriptor, SIZE)
+            memory = _mmap(descriptor, SIZE)
             if held:
                 status = posix.fstat(own)
                 self.file = (own, status.st_dev, status.st_ino)

@@ -700,11 +700,11 @@ class Hostile(Case):
 
     def test_ring_wraps(self):
         run = self.measure("""
-            with ThreadPoolExecutor(1) as pool:
-                for i in range(3000): pool.submit(spin, 0.0008)
+            with ThreadPoolExecutor(16) as pool:
+                for i in range(6000): pool.submit(time.sleep, 0.005)
         """)
-        self.assertStage(run, "pipeline.spin", "thread", tasks=3000)
-        self.assertGreater(run.files[0].last, 1000)
+        self.assertStage(run, "time.sleep", "thread", tasks=6000)
+        self.assertGreater(run.files[0].last, 4096)
 
     def test_shutdown(self):
         self.measure("""
