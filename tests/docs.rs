@@ -132,12 +132,16 @@ fn links(page: &str) -> Vec<String> {
 
 #[test]
 fn reason_codes_and_their_sections_are_the_same() {
-    let source = read("src/verdict/reason.rs");
-    let codes: BTreeSet<String> = source
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("Reason::")?.split_once("=> \"")?.1.split_once('"'))
-        .map(|(code, _)| code.to_owned())
-        .collect();
+    let quoted = |path: &str, before: &str, at: &str| -> Vec<String> {
+        let code = |line: &str| {
+            let rest = line.trim().strip_prefix(before)?.split_once(at)?.1;
+            rest.split_once('"').map(|(code, _)| code.to_owned())
+        };
+        read(path).lines().filter_map(code).collect()
+    };
+    let mut codes: BTreeSet<String> = quoted("src/verdict/reason.rs", "Reason::", "=> \"").into_iter().collect();
+    codes.extend(quoted("src/verdict/diagnose.rs", "Warning::", "=> \""));
+    codes.extend(quoted("src/agent/poolpick_agent.py", "_note(", "\""));
     assert!(codes.len() > 10, "{codes:?}");
     let page = read("docs/reasons.md");
     let sections: BTreeSet<String> =

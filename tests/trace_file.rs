@@ -18,6 +18,7 @@ fn header() -> Header {
         started_at: "2026-01-02T03:04:05Z".into(),
         origin: Timestamp(1_000_000_000),
         target: 4242,
+        agent: true,
     }
 }
 

@@ -5,7 +5,7 @@ use crate::calibrate::{self, CostModel};
 use crate::predict::Costs;
 use crate::report::{Assembly, Judged, Python, Report, assemble};
 use crate::stages::{GilEvidence, PayloadSums, SeenTasks, Stage, Stages, Totals, average, segment};
-use crate::timeline::{Image, Records, Timeline};
+use crate::timeline::{Image, Program, Records, Timeline};
 use crate::trace::{Footer, Header, Rung, Rusage};
 use crate::verdict::{Capacity, Executor, Payload, PayloadSource, Thresholds, judge};
 use std::path::Path;
@@ -18,7 +18,7 @@ const SMALL_PAYLOAD: u64 = 64 << 10;
 const DEAREST_BYTE: f64 = 20e-9;
 
 /// What the user says of the stages.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Questions {
     /// Thresholds of the plain rule.
     pub thresholds: Thresholds,
@@ -30,6 +30,8 @@ pub struct Questions {
     pub payload_out: Option<u64>,
     /// Whether arguments are shown.
     pub show_args: bool,
+    /// Names of the functions that were asked for.
+    pub named: Vec<String>,
     /// Whether the host may be measured: not while another's trace is judged.
     pub calibrate: bool,
 }
@@ -43,6 +45,7 @@ impl Questions {
             payload_in: judge.payload_in,
             payload_out: judge.payload_out,
             show_args,
+            named: Vec::new(),
             calibrate,
         }
     }
@@ -69,6 +72,8 @@ pub fn analyse(runs: &[Recorded<'_>], questions: &Questions, mut notes: Vec<Stri
     let mut model: Option<CostModel> = None;
     let declared = questions.executor;
     let costs = dispatch_costs(&stages, questions, &mut notes);
+    notes.extend(unheard(last));
+    notes.extend(unseen_names(&stages, &questions.named));
     let mut judged = Vec::new();
     for stage in &stages.stages {
         let payload = payload(stage, questions, &mut model);
@@ -135,6 +140,38 @@ fn dispatch_costs(stages: &Stages, questions: &Questions, notes: &mut Vec<String
     }
 }
 
+/// Interpreters that the agent did not load in. A forked worker has one only once it has something to tell.
+fn unheard(run: &Recorded<'_>) -> Option<String> {
+    let own = |program: &&Program| program.image.is_python() && !program.image.forked && program.tasks.is_none();
+    let (mut all, mut heard) = (0u64, 0u64);
+    for program in run.timeline.programs.iter().filter(own).filter(|program| !program.image.is_helper()) {
+        let ended = program.processes.saturating_sub(program.replaced);
+        all += ended;
+        heard += program.agents.min(ended);
+    }
+    let missing = all - heard;
+    (run.header.agent && missing > 0).then(|| {
+        format!(
+            "the agent was not loaded in {missing} of {all} Python processes (isolated mode, an environment of their own, \
+             another user, or over at once): functions inside them are not told apart"
+        )
+    })
+}
+
+/// Functions named by `--stage` that were never called, or never found.
+fn unseen_names(stages: &Stages, named: &[String]) -> Vec<String> {
+    let seen = |name: &&String| {
+        stages.stages.iter().any(|stage| stage.tasks.as_ref().is_some_and(|tasks| tasks.name == **name))
+    };
+    named
+        .iter()
+        .filter(|name| !seen(name))
+        .map(|name| {
+            format!("no call of the stage `{}` was seen: is its module and function right?", name.escape_debug())
+        })
+        .collect()
+}
+
 /// What told about Python: agents where there are stages of theirs, else the lock's readings.
 fn told_by(stages: &Stages) -> Python {
     let any = |of: fn(&Stage) -> bool| stages.stages.iter().any(of);
@@ -170,6 +207,9 @@ fn cores(run: &Recorded<'_>) -> f64 {
 
 /// What one task of the stage would have to move, with its price where that can matter.
 fn payload(stage: &Stage, questions: &Questions, model: &mut Option<CostModel>) -> Option<Payload> {
+    if stage.outside_stages {
+        return None;
+    }
     if let Some(tasks) = &stage.tasks
         && questions.payload_in.is_none()
         && questions.payload_out.is_none()

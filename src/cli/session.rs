@@ -97,6 +97,7 @@ pub fn run(plan: Plan<'_>) -> Result<Run, Failure> {
     let fork_rss_bytes = own_rss_bytes();
     let agent = Agent::prepare(&plan.options);
     let environment = agent.as_ref().and_then(|agent| agent.as_ref().ok()).map(|agent| agent.environment(plan.stages));
+    let agent_given = environment.is_some();
     let spec = TargetSpec {
         argv: plan.command.to_vec(),
         stdout_to_stderr: plan.stdout_to_stderr,
@@ -113,6 +114,7 @@ pub fn run(plan: Plan<'_>) -> Result<Run, Failure> {
         started_at,
         origin: target.started(),
         target: target.pid(),
+        agent: agent_given,
     };
     let writer = plan.record.map(|file| Writer::new(BufWriter::new(file), &header)).transpose();
     let (writer, failed) = match writer {

@@ -263,6 +263,11 @@ fn stage(judged: &Judged<'_>, assembly: &Assembly<'_>) -> Stage {
         predictions: judgement.predictions.iter().map(prediction).collect(),
         rule: judgement.rule.map(|rule| Rule { executor: executor(rule) }),
         recommendation: judgement.recommendation.as_ref().map(recommendation),
+        warnings: judgement
+            .warnings
+            .iter()
+            .map(|warning| Reason { code: warning.code().to_owned(), text: wording::warning(warning) })
+            .collect(),
         verdict,
         verdict_reason: reason,
         misrouting_cost: cost,

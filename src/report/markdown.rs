@@ -56,6 +56,7 @@ fn details(text: &mut String, report: &Report, stages: &[Stage], voice: &Voice) 
     let explained = stages.iter().filter_map(|stage| {
         let mut points = why::reasons(stage, voice);
         points.extend(why::predictions(stage, voice));
+        points.extend(why::warnings(stage, voice));
         points.extend(why::facts(stage, voice));
         (!points.is_empty()).then_some((stage, points))
     });

@@ -76,6 +76,7 @@ fn explain(stages: &[Stage], voice: &Voice, page: &mut Page) {
     let explained = stages.into_iter().filter_map(|stage| {
         let mut points = why::reasons(stage, voice);
         points.extend(why::predictions(stage, voice));
+        points.extend(why::warnings(stage, voice));
         (!points.is_empty()).then_some((stage, points))
     });
     for (stage, points) in explained.take(EXPLAINED) {

@@ -211,6 +211,8 @@ pub struct Stage {
     pub rule: Option<Rule>,
     /// What the evidence says.
     pub recommendation: Option<Recommendation>,
+    /// What is wrong with it whatever its executor.
+    pub warnings: Vec<Reason>,
     /// Whether the executor that it runs under is the right one.
     pub verdict: Verdict,
     /// Why the verdict is `undecided` or `not-judged`.

@@ -3,7 +3,7 @@
 use super::number::{Glyphs, NO_BREAK};
 use crate::stages::Folded;
 use crate::trace::{Refusal, Rung};
-use crate::verdict::{Reason, Why};
+use crate::verdict::{Reason, Warning, Why};
 
 /// A reason in a sentence with its numbers.
 pub fn reason(reason: &Reason) -> String {
@@ -89,6 +89,31 @@ pub fn reason(reason: &Reason) -> String {
             format!("about {workers} at once would fill the cores: an event loop holds that many more cheaply than threads")
         }
         Reason::WorkersTooFew { seen, wanted } => format!("it runs with {seen} workers where {wanted} would be used"),
+    }
+}
+
+/// A warning in a sentence with its numbers. What an agent says comes from the target: renderers escape it.
+pub fn warning(warning: &Warning) -> String {
+    match warning {
+        Warning::ErrorRate { failed, count } => {
+            format!("{failed} of {count} tasks failed ({})", percent(*failed as f64 / (*count).max(1) as f64))
+        }
+        Warning::Unretrieved { count } => {
+            format!("{count} exceptions were never looked at: call `result()` on every future")
+        }
+        Warning::LoopStalled { count, longest } => format!(
+            "{count} times a callback kept the event loop for more than 50 ms, at worst {}: hand that work to a pool",
+            seconds_of(*longest)
+        ),
+        Warning::MemoryGrowing { per_second } => format!(
+            "resident memory grows by {} a second; `max_tasks_per_child` or an `initializer` bounds what workers keep",
+            bytes_of(*per_second as u64)
+        ),
+        Warning::QueueGrowing { longest, queued } => format!(
+            "up to {longest} tasks were queued, {} at the median: bound the number in flight",
+            seconds_of(*queued)
+        ),
+        Warning::Noted { detail, .. } => detail.clone(),
     }
 }
 

@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn short_spells_between_readings_are_made_up_for() {
         // Held 1 µs, released 3 µs, memoryless, read every 2 µs: p = 1/4, k = 1/1 µs + 1/3 µs.
-        let leaves = 0.75 * (1.0 - (-2e-6 * (1e6 + 1e6 / 3.0)).exp());
+        let leaves = 0.75 * (1.0 - (-2e-6f64 * (1e6 + 1e6 / 3.0)).exp());
         let counts = GilCounts {
             running: 4_000_000,
             running_held: 1_000_000,

@@ -18,6 +18,9 @@ pub use segment::{Totals, segment};
 use crate::timeline::{Demand, ProgramBytes, ProgramMemory, TaskNote, Tasks};
 use crate::units::{Estimate, Span};
 
+/// How the name of what a program did outside of its stages ends.
+pub const OUTSIDE: &str = " outside its stages";
+
 /// What a stage is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {

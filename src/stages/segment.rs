@@ -5,7 +5,7 @@ use super::function::{Places, task_stages};
 use super::gil::gil_of;
 use super::phases::{Phase, phases_of};
 use super::score::{pairs_of, score_of};
-use super::{Folded, Kind, Stage, Stages};
+use super::{Folded, Kind, OUTSIDE, Stage, Stages};
 use crate::timeline::{Program, Records, Timeline};
 use crate::trace::{Rung, Rusage};
 use crate::units::{Estimate, Span, ratio};
@@ -88,7 +88,7 @@ pub fn segment(timeline: &Timeline, totals: &Totals) -> Stages {
         });
     }
     for stage in stages.iter_mut().filter(|stage| stage.outside_stages) {
-        stage.name = format!("{} outside its stages", stage.name);
+        stage.name = format!("{}{OUTSIDE}", stage.name);
     }
     if let [only] = stages.as_mut_slice()
         && left_out.is_empty()

@@ -32,6 +32,8 @@ pub struct Header {
     pub origin: Timestamp,
     /// Process id of the target.
     pub target: u32,
+    /// Whether the target's interpreters were given an agent.
+    pub agent: bool,
 }
 
 /// What is known after the last event: how the run ended and how it was seen.

@@ -13,6 +13,7 @@
 
 use super::classify::{classify, phases_by_class};
 use super::decide::decide;
+use super::diagnose::{Warning, diagnose};
 use super::recommend::{Confidence, Recommendation, recommend};
 use super::{Capacity, Class, Executor, Payload, Reason, Thresholds};
 use crate::laws::thread_of_children_bound;
@@ -75,6 +76,8 @@ pub struct Judgement {
     pub predictions: Vec<Prediction>,
     /// The executor that it was found to run under.
     pub found: Option<Executor>,
+    /// What is wrong with it whatever its executor.
+    pub warnings: Vec<Warning>,
     /// Whether the executor fits.
     pub outcome: Outcome,
 }
@@ -124,7 +127,7 @@ pub fn judge(
     {
         recommendation.reasons.push(Reason::WorkersTooFew { seen: stage.workers, wanted });
     }
-    Judgement { class, phases, rule, recommendation, predictions, found, outcome }
+    Judgement { class, phases, rule, recommendation, predictions, found, warnings: diagnose(stage), outcome }
 }
 
 /// The executor that it was found to run under.

@@ -3,6 +3,7 @@
 
 mod classify;
 mod decide;
+mod diagnose;
 mod judge;
 mod payload;
 mod reason;
@@ -11,6 +12,7 @@ mod thresholds;
 
 pub use classify::{Class, classify, phases_by_class};
 pub use decide::{Decision, decide, demand_of};
+pub use diagnose::{Warning, diagnose};
 pub use judge::{Judgement, Outcome, Why, judge};
 pub use payload::{Payload, PayloadSource};
 pub use reason::Reason;

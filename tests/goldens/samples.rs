@@ -116,6 +116,7 @@ fn stage(name: &str, wall: f64, cpu: f64, waits: Waits, run_queue: f64, switches
         predictions: Vec::new(),
         rule: None,
         recommendation: None,
+        warnings: Vec::new(),
         verdict: Verdict::NotJudged,
         verdict_reason: None,
         misrouting_cost: None,

@@ -4,7 +4,8 @@
 use super::why::Point;
 use super::words;
 use super::{Tone, Voice};
-use crate::report::{Executor, Python, Report, Scheduler, Stage, Verdict};
+use crate::report::{Executor, Python, Report, Scheduler, Stage, StageKind, Verdict};
+use crate::stages::OUTSIDE;
 
 /// So many stages of one verdict get a line each; the others are counted.
 const LINES: usize = 6;
@@ -21,10 +22,19 @@ pub fn headlines(report: &Report, voice: &Voice) -> Vec<String> {
     let (advised, unadvised): (Vec<&Stage>, Vec<&Stage>) =
         of_verdict(report, Verdict::NotJudged).partition(|stage| stage.recommendation.is_some());
     lines.extend(each_or_counted(&advised, voice, "more stages have a recommendation, below"));
+    // What a program did outside of its stages is told in the table.
+    let unadvised: Vec<&Stage> = unadvised.into_iter().filter(|stage| !is_rest(stage, report)).collect();
     lines.extend(each_or_counted(&unadvised, voice, "more stages were not judged"));
     let fits: Vec<&Stage> = of_verdict(report, Verdict::Fits).collect();
     lines.extend(each_or_counted(&fits, voice, "more stages fit"));
     lines
+}
+
+/// Whether it is only what a program did outside of its stages, beside stages that say more.
+fn is_rest(stage: &Stage, report: &Report) -> bool {
+    stage.kind == StageKind::Process
+        && stage.name.ends_with(OUTSIDE)
+        && report.stages.iter().any(|other| !other.name.ends_with(OUTSIDE))
 }
 
 /// How many stages are misrouted, for a title.

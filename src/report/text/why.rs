@@ -3,7 +3,7 @@
 
 use super::words;
 use super::{Tone, Voice};
-use crate::report::{Gil, Ipc, IpcSource, Phase, Prediction, Stage, Tasks};
+use crate::report::{Gil, Ipc, IpcSource, Phase, Prediction, Reason, Stage, Tasks};
 
 /// A labelled line: `gil-bound`, `holds the GIL 98 % of its CPU time`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +33,15 @@ pub fn reasons(stage: &Stage, voice: &Voice) -> Vec<Point> {
         points.push(point("phases", phases.join(", then ")));
     }
     points
+}
+
+/// What is wrong with it whatever its executor.
+pub fn warnings(stage: &Stage, voice: &Voice) -> Vec<Point> {
+    let said = |warning: &Reason| Point {
+        label: voice.tone(Tone::Doubtful, &voice.text(&warning.code)),
+        text: voice.text(&warning.text),
+    };
+    stage.warnings.iter().map(said).collect()
 }
 
 /// What each executor would do, in one line.

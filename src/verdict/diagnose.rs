@@ -1,0 +1,116 @@
+//! What is wrong with a stage whatever its executor: warnings with stable codes and the numbers or words behind them.
+//! Must not change a verdict.
+
+use crate::stages::{Kind, Stage};
+use crate::units::ratio;
+
+/// More failures than this share of the tasks are worth a warning.
+const ERROR_RATE: f64 = 0.05;
+/// Of at least so many tasks.
+const FEWEST_TASKS: u64 = 20;
+/// Memory that grew by this share of what it was is worth a warning,
+const GROWTH_SHARE: f64 = 0.25;
+/// if it grew by at least so many bytes
+const GROWTH_BYTES: f64 = (32u64 << 20) as f64;
+/// over at least so many seconds.
+const GROWTH_SECONDS: f64 = 2.0;
+/// A queue longer than this many times its workers at its longest, and
+const QUEUE_PER_WORKER: u64 = 2;
+/// tasks that wait in it for this many times what one takes, are worth a warning.
+const QUEUED_PER_TASK: f64 = 20.0;
+
+/// A warning.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Warning {
+    /// Many tasks fail.
+    ErrorRate {
+        /// Tasks that failed.
+        failed: u64,
+        /// All of them.
+        count: u64,
+    },
+    /// Exceptions that nobody retrieved.
+    Unretrieved {
+        /// How many.
+        count: u64,
+    },
+    /// An event loop ran one callback for long.
+    LoopStalled {
+        /// How often.
+        count: u64,
+        /// The longest, seconds.
+        longest: f64,
+    },
+    /// Resident memory grows.
+    MemoryGrowing {
+        /// Bytes a second.
+        per_second: f64,
+    },
+    /// Tasks are submitted faster than they are done.
+    QueueGrowing {
+        /// The longest queue.
+        longest: u64,
+        /// Median time in it, seconds.
+        queued: f64,
+    },
+    /// What the agent found.
+    Noted {
+        /// Its code.
+        code: String,
+        /// Its words.
+        detail: String,
+    },
+}
+
+impl Warning {
+    /// Its stable code.
+    pub fn code(&self) -> &str {
+        match self {
+            Warning::ErrorRate { .. } => "error-rate",
+            Warning::Unretrieved { .. } => "unretrieved-exceptions",
+            Warning::LoopStalled { .. } => "loop-stalled",
+            Warning::MemoryGrowing { .. } => "memory-growing",
+            Warning::QueueGrowing { .. } => "queue-growing",
+            Warning::Noted { code, .. } => code,
+        }
+    }
+}
+
+/// The warnings of a stage.
+pub fn diagnose(stage: &Stage) -> Vec<Warning> {
+    let mut found = Vec::new();
+    if let Some(tasks) = &stage.tasks {
+        let totals = &tasks.totals;
+        let rate = ratio(totals.failed as f64, totals.count as f64).unwrap_or(0.0);
+        if rate > ERROR_RATE && totals.count >= FEWEST_TASKS {
+            found.push(Warning::ErrorRate { failed: totals.failed, count: totals.count });
+        }
+        if totals.unretrieved > 0 {
+            found.push(Warning::Unretrieved { count: totals.unretrieved });
+        }
+        if tasks.stalls.0 > 0 {
+            found.push(Warning::LoopStalled { count: tasks.stalls.0, longest: tasks.stalls.1.secs_f64() });
+        }
+        let long = totals.queue_most > QUEUE_PER_WORKER * u64::from(stage.workers.max(1));
+        if let (Some(queued), Some(task)) = (tasks.queued.quantile(0.5), stage.task_seconds())
+            && long
+            && queued > QUEUED_PER_TASK * task
+            && stage.kind == Kind::Function
+        {
+            found.push(Warning::QueueGrowing { longest: totals.queue_most, queued });
+        }
+        found.extend(
+            tasks.notes.iter().map(|note| Warning::Noted { code: note.code.clone(), detail: note.detail.clone() }),
+        );
+    }
+    found
+        .extend(stage.notes.iter().map(|note| Warning::Noted { code: note.code.clone(), detail: note.detail.clone() }));
+    let seconds = stage.wall.secs_f64();
+    if let (Some(per_second), Some(start)) = (stage.growth, stage.memory.start_bytes)
+        && seconds >= GROWTH_SECONDS
+        && per_second * seconds > GROWTH_BYTES.max(GROWTH_SHARE * start as f64)
+    {
+        found.push(Warning::MemoryGrowing { per_second });
+    }
+    found
+}
