@@ -124,6 +124,9 @@ pub fn why(why: Why) -> &'static str {
         Why::ThinEvidence => "the run shows too little CPU time and wait of it to judge",
         Why::FeedsPool => "it feeds a pool of its own workers, which are judged instead",
         Why::OutsideStages => "its stages are judged; this is what it did besides",
+        Why::PayloadUnknown => {
+            "what a process pool would have to move was not measured: `--stage` or `--payload-in` tells"
+        }
         Why::NoPrediction => "what the executor that it runs under would do with it is not predicted",
         Why::GilUnknown => "how much of its CPU time holds the interpreter lock (GIL) was not measured",
         Why::TooClose => "the difference is within what this run leaves open; a longer run would decide it",

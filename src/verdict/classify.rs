@@ -6,6 +6,8 @@ use crate::units::Estimate;
 
 /// On-CPU and own wait together below which there is nothing to judge, seconds.
 const THIN_SECONDS: f64 = 0.010;
+/// Of calls that are counted in windows, so many recorded ones tell the class.
+const ENOUGH_CALLS: u64 = 200;
 /// An interval wider than this that reaches into another class decides none.
 const WIDE: f64 = 0.3;
 /// A phase with less demand than this share of the stage's is not told: an interpreter's start is none.
@@ -38,7 +40,10 @@ pub fn class_of(score: f64, thresholds: &Thresholds) -> Class {
 /// The class of a stage.
 pub fn classify(stage: &Stage, thresholds: &Thresholds) -> Class {
     let Some(score) = stage.score else { return Class::Unknown };
-    if stage.demand.on_cpu + stage.demand.own.sum() < THIN_SECONDS || is_open(score, thresholds) {
+    // Calls that are too short to be recorded one by one leave little behind, but a few windows of them tell enough.
+    let sampled = stage.tasks.as_ref().is_some_and(|tasks| tasks.totals.estimated && tasks.recorded >= ENOUGH_CALLS);
+    let thin = stage.demand.on_cpu + stage.demand.own.sum() < THIN_SECONDS && !sampled;
+    if thin || is_open(score, thresholds) {
         return Class::Unknown;
     }
     class_of(score.point, thresholds)

@@ -10,7 +10,7 @@
 //! | two executors within 3 % (5 % where intervals overlap) | the simpler one |
 //! | module state is written by tasks | confidence at most medium |
 
-use super::recommend::{Confidence, Recommendation};
+use super::recommend::{Confidence, GIL_BINDS, GIL_RELEASED, Recommendation};
 use super::{Capacity, Class, Executor, Payload, Reason, Thresholds};
 use crate::predict::{self, Bottleneck, Costs, PayloadDemand, Prediction, Room, TaskDemand, curve, knee};
 use crate::stages::{GilEvidence, Kind, Phase, Stage};
@@ -35,10 +35,6 @@ const MOST_WORKERS: f64 = 64.0;
 const LOCK_MATTERS: f64 = 0.1;
 /// From so many at once on an event loop is worth its rewriting.
 const MANY_CONNECTIONS: u32 = 200;
-/// A lock held for this share of the CPU time binds.
-const GIL_BINDS: f64 = 0.7;
-/// And for less than this it does not.
-const GIL_RELEASED: f64 = 0.3;
 
 /// The best of each executor, and the one to pick.
 #[derive(Debug, Clone, PartialEq)]

@@ -9,7 +9,8 @@
 //! | other | thread, process, asyncio | a program is in its own process already | fits: all drive it as well |
 //! | other | serial | threads' bound over serial, both ends of the score, above 1/0.85 | misrouted |
 //! | other | pool | already parallel | undecided: no faster, perhaps slower |
-//! | Python | any | no GIL reading, low confidence or another executor | undecided |
+//! | Python program | any | another executor than recommended | undecided: lock or payload not known |
+//! | stage in Python | any | predicted under 85 % of the recommended one, intervals apart | misrouted |
 
 use super::classify::{classify, phases_by_class};
 use super::decide::decide;
@@ -35,6 +36,8 @@ pub enum Why {
     FeedsPool,
     /// It is what a program did outside of its stages.
     OutsideStages,
+    /// What a process pool would have to move was not measured.
+    PayloadUnknown,
     /// Nothing predicts the executor that it runs under.
     NoPrediction,
     /// Whether threads would contend for the interpreter lock was not measured.
@@ -187,7 +190,8 @@ fn compare(stage: &Stage, recommendation: &Recommendation, current: Executor, ca
         return Outcome::Undecided(Why::AlreadyParallel);
     }
     if stage.is_python {
-        return Outcome::Undecided(Why::GilUnknown);
+        let unknown = stage.gil.share().is_none();
+        return Outcome::Undecided(if unknown { Why::GilUnknown } else { Why::PayloadUnknown });
     }
     match (current, recommendation.executor) {
         // A program is in a process of its own already: what waits for it matters little.

@@ -13,7 +13,7 @@
 
 use super::{Capacity, Class, Executor, Payload, Reason, Thresholds};
 use crate::laws::{saturation_point, thread_of_children_bound};
-use crate::stages::{Phase, Stage};
+use crate::stages::{GilEvidence, Phase, Stage};
 use crate::units::ratio;
 
 /// A program that keeps this share of the cores busy by itself leaves nothing for a second one.
@@ -26,6 +26,11 @@ const MEMORY_SHARE: f64 = 0.8;
 const MOST_WORKERS: u32 = 64;
 /// From here on an event loop is worth a thought.
 const MANY_CONNECTIONS: f64 = 200.0;
+
+/// A lock held for this share of the CPU time binds.
+pub const GIL_BINDS: f64 = 0.7;
+/// And for less than this it does not.
+pub const GIL_RELEASED: f64 = 0.3;
 
 /// How sure a recommendation is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -159,8 +164,18 @@ pub fn recommend(
     if !stage.is_python {
         return Some(plain(Executor::Thread, workers, speedup, confidence, reasons));
     }
-    reasons.push(Reason::GilUnknown);
+    let share = stage.gil.share().map(|share| share.point);
+    reasons.push(match share {
+        None => Reason::GilUnknown,
+        Some(_) if stage.gil == GilEvidence::Absent => Reason::GilAbsent,
+        Some(share) if share >= GIL_BINDS => Reason::GilBound { share },
+        Some(share) if share < GIL_RELEASED => Reason::GilReleased { share },
+        Some(share) => Reason::GilPartly { share },
+    });
     if class == Class::IoBound {
+        return Some(plain(Executor::Thread, workers, speedup, confidence.min(Confidence::Medium), reasons));
+    }
+    if share.is_some_and(|share| share < GIL_RELEASED) && (class == Class::CpuBound || phases.is_empty()) {
         return Some(plain(Executor::Thread, workers, speedup, confidence.min(Confidence::Medium), reasons));
     }
     if class == Class::Hybrid && !phases.is_empty() {
@@ -178,8 +193,11 @@ pub fn recommend(
             reasons,
         });
     }
-    // Whether threads would do as well hangs on the GIL share.
-    Some(plain(Executor::Process, workers, None, Confidence::Low, reasons))
+    // Whether threads would do as well hangs on the GIL share, whether processes pay on what they would have to move.
+    let known = share.is_some_and(|share| share >= GIL_BINDS);
+    let confidence = if known { confidence.min(Confidence::Medium) } else { Confidence::Low };
+    reasons.push(Reason::PayloadUnknown);
+    Some(plain(Executor::Process, workers, None, confidence, reasons))
 }
 
 fn plain(
