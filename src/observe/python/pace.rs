@@ -3,7 +3,7 @@
 use crate::units::{Span, Timestamp};
 
 /// Share of one core that reading may cost.
-const BUDGET: f64 = 0.006_5;
+const BUDGET: f64 = 0.004_5;
 /// Share of one core that looking for interpreters may cost besides, after `HEAD_START`.
 const LOOKING: f64 = 0.000_5;
 /// What looking may cost before it is counted: a pool of workers may come up at once.
