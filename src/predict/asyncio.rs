@@ -2,7 +2,7 @@
 //!
 //! X(N) ≤ min( N/(D+Z+δ), 1/(D+δ) )
 
-use super::{Bottleneck, Bound, Costs, Executor, Prediction, Room, TaskDemand, interval};
+use super::{Bottleneck, Bound, Costs, Executor, MODEL_ERROR, Prediction, Room, TaskDemand, interval};
 use crate::laws::closed_throughput;
 
 /// Throughput with `workers` coroutines at once.
@@ -19,7 +19,7 @@ pub fn predict(task: &TaskDemand, costs: &Costs, room: &Room, workers: u32) -> P
     Prediction {
         executor: Executor::Asyncio,
         workers,
-        speedup: interval(point, point, point, task, workers),
+        speedup: interval((point, point, point), MODEL_ERROR, task, workers),
         limited_by: bound.cause,
     }
 }

@@ -171,15 +171,17 @@ impl Bound {
 /// Beyond the concurrency that was seen, that the wait stays the same is an assumption: the interval opens downwards by
 /// this much for each doubling.
 const UNSEEN_DOUBLING: f64 = 0.05;
-/// No model of ours is better than this.
-const MODEL_ERROR: f64 = 0.06;
+/// How far the model of threads and loops may be off.
+const MODEL_ERROR: f64 = 0.08;
+/// And that of processes, where parent and workers compete for cores and caches.
+const PROCESS_ERROR: f64 = 0.15;
 
 /// An interval around a modelled speed-up: that of its inputs, the model's own error, and what was not seen.
-fn interval(low: f64, point: f64, high: f64, task: &TaskDemand, workers: u32) -> Estimate {
+fn interval((low, point, high): (f64, f64, f64), error: f64, task: &TaskDemand, workers: u32) -> Estimate {
     let doublings = (f64::from(workers) / task.seen_at_once.max(1.0)).log2().max(0.0);
     let waits = ratio(task.wait, task.wait + task.cpu).unwrap_or(0.0);
     let unseen = (UNSEEN_DOUBLING * doublings * waits).min(0.5);
-    Estimate::new(low * (1.0 - MODEL_ERROR - unseen), point, high * (1.0 + MODEL_ERROR))
+    Estimate::new(low * (1.0 - error - unseen).max(0.0), point, high * (1.0 + error))
 }
 
 #[cfg(test)]

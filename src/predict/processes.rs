@@ -3,7 +3,7 @@
 //!
 //! X(N) ≤ min( N/(D+Z+ipc), C/(D+ipc_cpu), 1/D_parent )
 
-use super::{Bottleneck, Bound, Costs, Executor, Prediction, Room, TaskDemand, interval};
+use super::{Bottleneck, Bound, Costs, Executor, PROCESS_ERROR, Prediction, Room, TaskDemand, interval};
 use crate::laws::closed_throughput;
 
 /// Share of the memory that a pool may fill.
@@ -37,7 +37,7 @@ pub fn predict(task: &TaskDemand, costs: &Costs, room: &Room, workers: u32) -> O
     Some(Prediction {
         executor: Executor::Process,
         workers,
-        speedup: interval(low, point * serial, high, task, workers),
+        speedup: interval((low, point * serial, high), PROCESS_ERROR, task, workers),
         limited_by: cause,
     })
 }

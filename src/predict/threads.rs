@@ -2,7 +2,7 @@
 //!
 //! X(N) ≤ min( N/(D+Z+δ), 1/D_gil, C/D ); each release costs a hand-over as soon as another thread wants the lock.
 
-use super::{Bottleneck, Bound, Costs, Executor, Prediction, Room, TaskDemand, interval};
+use super::{Bottleneck, Bound, Costs, Executor, MODEL_ERROR, Prediction, Room, TaskDemand, interval};
 use crate::laws::closed_throughput;
 use crate::units::ratio;
 
@@ -15,7 +15,7 @@ pub fn predict(task: &TaskDemand, costs: &Costs, room: &Room, workers: u32) -> P
     Prediction {
         executor: Executor::Thread,
         workers,
-        speedup: interval(low, point * serial, high, task, workers),
+        speedup: interval((low, point * serial, high), MODEL_ERROR, task, workers),
         limited_by: cause,
     }
 }

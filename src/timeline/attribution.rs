@@ -76,29 +76,21 @@ impl Thread {
         self.tasked.as_ref().and_then(|tasked| tasked.stack.last().copied())
     }
 
-    /// Books what its process's lock was read while it had or wanted a CPU.
+    /// Books what its process's lock was read while it had a CPU, until now.
     pub fn count_gil(&mut self, process: &Process) {
         let (reads, bursts) = (process.interpreter.reads, process.interpreter.bursts);
-        self.ledger.gil.active += reads - self.gil_base.0.min(reads);
-        self.ledger.gil.bursts += bursts - self.gil_base.1.min(bursts);
-        self.gil_base = (reads, bursts);
-        self.count_running(process);
-    }
-
-    /// Books what the lock was read while it had a CPU.
-    pub fn count_running(&mut self, process: &Process) {
-        let reads = process.interpreter.reads;
         if self.clock.state() == ThreadState::Running {
-            self.ledger.gil.running += reads - self.running_base.min(reads);
+            let reads = reads - self.gil_base.0.min(reads);
+            self.ledger.gil.active += reads;
+            self.ledger.gil.running += reads;
+            self.ledger.gil.bursts += bursts - self.gil_base.1.min(bursts);
         }
-        self.running_base = reads;
+        self.gil_base = (reads, bursts);
     }
 
     /// Moves the ledger to where it belongs: another stretch begins.
     fn close_stretch(&mut self, process: &mut Process) {
-        if self.clock.is_active() {
-            self.count_gil(process);
-        }
+        self.count_gil(process);
         let stage = self.stage();
         let Some(tasked) = &mut self.tasked else { return };
         let ledger = std::mem::take(&mut self.ledger);

@@ -52,9 +52,7 @@ impl TimelineBuilder {
         let stopped = self.stopped_until(at);
         let thread = &mut self.threads[slot as usize];
         let process = &mut self.processes[thread.process];
-        if thread.clock.is_active() {
-            thread.count_gil(process);
-        }
+        thread.count_gil(process);
         for stage in thread.leave_tasks(process) {
             self.programs[stage.0].leave(at);
         }

@@ -1,5 +1,5 @@
 //! The interpreter lock in the fold: readings counted against what the thread did at that instant. A thread's share is
-//! P(held | it had or wanted a CPU); who holds the lock while blocked demands it all the same. Must not know offsets.
+//! P(held | it had a CPU); who holds the lock while blocked demands it all the same. Must not know offsets.
 
 use super::fold::TimelineBuilder;
 use super::thread::ThreadState;
@@ -9,10 +9,13 @@ use crate::units::{Span, Timestamp};
 /// A burst stands for the time since the one before, but for no more than this.
 const LONGEST_GAP: Span = Span::from_millis(100);
 
+/// A thread that lost its CPU so short a time before a reading lost it to the reader.
+const JUST_NOW: Span = Span(300_000);
+
 /// Readings of the lock, from one thread's point of view. Sums.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct GilCounts {
-    /// Readings while it had or wanted a CPU.
+    /// Readings while it had a CPU, or had just lost it to the reader.
     pub active: u64,
     /// Of those, readings that showed it as the holder.
     pub held: u64,
@@ -24,7 +27,7 @@ pub struct GilCounts {
     pub running_held: u64,
     /// Of the latter, those that the next reading did not show as the holder any more.
     pub releases: u64,
-    /// Bursts while it had or wanted a CPU.
+    /// Bursts while it had a CPU, or had just lost it to the reader.
     pub bursts: u64,
     /// Bursts in which it was seen as the holder at least once.
     pub held_bursts: u64,
@@ -83,17 +86,32 @@ impl TimelineBuilder {
         interpreter.length += sample.length;
         interpreter.gaps += (known + reads(false)).saturating_sub(1);
         let stands_for = interpreter.last.replace(at).map_or(Span::ZERO, |last| at.since(last).min(LONGEST_GAP));
+        // Who lost its CPU just now lost it to our look: it counts as having one.
+        let ousted = |ousted: &[(u32, Timestamp)], slot: u32| {
+            ousted.iter().any(|&(other, since)| other == slot && at.since(since) < JUST_NOW && since <= at)
+        };
+        let process = &self.processes[slot];
+        for &(other, since) in &process.ousted {
+            let Some(thread) = self.threads.get_mut(other as usize) else { continue };
+            let is_ours = thread.process == slot && thread.clock.state() == ThreadState::Preempted;
+            if is_ours && since <= at && at.since(since) < JUST_NOW {
+                thread.ledger.gil.active += known;
+                thread.ledger.gil.bursts += 1;
+            }
+        }
         let mut holders: Vec<u32> = Vec::new();
         for (index, run) in sample.runs.iter().enumerate() {
             let GilHolder::Thread(tid) = run.holder else { continue };
-            let Some(&thread) = self.by_tid.get(&tid) else { continue };
-            let thread = &mut self.threads[thread as usize];
+            let Some(&slot) = self.by_tid.get(&tid) else { continue };
+            let thread = &mut self.threads[slot as usize];
             let counts = &mut thread.ledger.gil;
             let reads = u64::from(run.reads);
-            if thread.clock.is_active() {
-                counts.held += reads;
-            } else {
-                counts.held_blocked += reads;
+            match thread.clock.state() {
+                ThreadState::Running => counts.held += reads,
+                ThreadState::Preempted if ousted(&process.ousted, slot) => counts.held += reads,
+                // Waiting for a CPU with the lock in hand tells nothing of its own time.
+                ThreadState::Preempted => {}
+                _ => counts.held_blocked += reads,
             }
             counts.held_time += stands_for.scaled(reads as f64 / known as f64);
             if thread.clock.state() == ThreadState::Running {

@@ -58,10 +58,8 @@ pub struct Thread {
     pub missing_on_cpu: Span,
     /// Its tasks, once it has had one.
     pub tasked: Option<Box<Tasked>>,
-    /// Readings and bursts of its process's lock when it last came to have or want a CPU.
+    /// Readings and bursts of its process's lock that were counted, or passed by, so far.
     pub gil_base: (u64, u64),
-    /// Readings of the lock when it last came to have a CPU.
-    pub running_base: u64,
     /// Without records: when its counters had last caught up.
     pub settled_at: Timestamp,
 }
@@ -110,7 +108,6 @@ impl Thread {
             missing_on_cpu: Span::ZERO,
             tasked: None,
             gil_base: (0, 0),
-            running_base: 0,
             settled_at: began,
         }
     }
@@ -173,6 +170,8 @@ pub struct Process {
     pub unsettled: i64,
     /// Whether one of them was seen to have or want a CPU in this round.
     pub round_running: bool,
+    /// Threads that lost their CPU lately, and when: our own look at the lock may have taken it.
+    pub ousted: [(u32, Timestamp); 4],
     /// Its Python interpreter.
     pub interpreter: Interpreter,
     /// Whether an agent tells of it.
@@ -215,6 +214,7 @@ impl Process {
             round_stopped: Span::ZERO,
             unsettled: 0,
             round_running: false,
+            ousted: [(u32::MAX, Timestamp(0)); 4],
             interpreter: Interpreter::default(),
             has_agent: false,
             agent_cost: (Span::ZERO, 0),

@@ -17,19 +17,13 @@ impl TimelineBuilder {
         let thread = &mut self.threads[slot as usize];
         let process = &mut self.processes[thread.process];
         let was_active = thread.clock.is_active();
-        thread.count_running(process);
+        thread.count_gil(process);
         let still = process.stillness(at);
         let interval = thread.clock.step(step, at, trusted_from);
         let is_active = thread.clock.is_active();
         match (was_active, is_active) {
-            (false, true) => {
-                process.wake(at);
-                thread.gil_base = (process.interpreter.reads, process.interpreter.bursts);
-            }
-            (true, false) => {
-                process.rest(at);
-                thread.count_gil(process);
-            }
+            (false, true) => process.wake(at),
+            (true, false) => process.rest(at),
             _ => {}
         }
         if let Some(interval) = interval {
@@ -38,7 +32,11 @@ impl TimelineBuilder {
         match step {
             Step::Out(why) => {
                 match why {
-                    SwitchOut::Preempted => thread.ledger.involuntary += 1,
+                    SwitchOut::Preempted => {
+                        thread.ledger.involuntary += 1;
+                        process.ousted.rotate_right(1);
+                        process.ousted[0] = (slot, at);
+                    }
                     SwitchOut::Blocked => thread.ledger.voluntary += 1,
                 }
                 thread.still_at_block = process.stillness(at);
@@ -91,7 +89,7 @@ impl TimelineBuilder {
         let blocked = beside + alone;
         let mut kinds = std::mem::take(&mut thread.sampled);
         let has_children = thread.children_at_block || process.children > 0;
-        if in_task && has_children {
+        if in_task && has_children && kinds[Blocking::Pipe as usize] > 0 {
             // A task that reads what its child writes waits for the child.
             kinds[Blocking::Child as usize] += std::mem::take(&mut kinds[Blocking::Pipe as usize]);
         }
@@ -100,7 +98,7 @@ impl TimelineBuilder {
         } else {
             kinds = program.kinds.guess(blocked);
             // Never sampled at all, but it has living children: a launcher waits for those.
-            if has_children && kinds.iter().all(|&count| count == 0) {
+            if !in_task && has_children && kinds.iter().all(|&count| count == 0) {
                 kinds[Blocking::Child as usize] = 1;
             }
         }
@@ -150,9 +148,9 @@ impl TimelineBuilder {
             self.cut(slot, at);
             let thread = &mut self.threads[slot as usize];
             let process = &mut self.processes[thread.process];
+            thread.count_gil(process);
             if thread.clock.is_active() {
                 process.rest(at);
-                thread.count_gil(process);
             }
             thread.settled_at = at;
             thread.clock = ThreadClock::new(ThreadState::Unseen, at);
