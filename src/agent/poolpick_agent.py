@@ -88,6 +88,7 @@ class _State:
         self.waiting = {}  # a process pool's work: id of its kwargs -> (stage, when it was submitted, queue length)
         self.tasks = {}  # id of an asyncio task -> _Coroutine
         self.ready = {}  # id of a handle -> when it became ready
+        self.late = 0  # how long the timer that runs now has been due
 
     def usable(self):
         return self.memory is not None or (not self.unusable and self.open())
@@ -868,6 +869,13 @@ def _by_reference(function):
                 found = found.__func__
     except (KeyError, AttributeError):
         return  # A module may make its attributes up; pickle itself will tell.
+    for _ in range(32):
+        if found is function:
+            return
+        # Under its name stands what decorates it, and that is what a pool would be given.
+        found = getattr(found, "__wrapped__", None)
+        if found is None:
+            break
     if found is not function:
         raise _Refusal("function `%s`: its name stands for another object" % qualified)
 
@@ -1793,6 +1801,11 @@ def _hook_events(module):
             task = known = None  # The callback is a plain function.
             start = clock()
             state.ready.pop(id(self), None)
+            try:
+                # A timer: what it wakes up has been ready since it was due, however long the loop did something else.
+                state.late = max(start - int(self._when * 1e9), 0)
+            except AttributeError:
+                pass
         except Exception as error:
             if _foreign(error):
                 raise
@@ -1804,6 +1817,8 @@ def _hook_events(module):
             self = None
             try:
                 own = clock() - start
+                if task is None:
+                    state.late = 0
                 if token is not None:
                     _end(token, 0)
                 if outer is not None:
@@ -1869,7 +1884,7 @@ def _hook_base_events(module):
         handle = plain_soon(self, callback, args, context)
         try:
             ready = _state.ready
-            ready[id(handle)] = clock()
+            ready[id(handle)] = clock() - _state.late
             if self._debug or len(ready) > 20_000:
                 if len(ready) > 20_000:
                     ready.clear()  # Of handles that were cancelled.

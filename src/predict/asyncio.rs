@@ -14,7 +14,8 @@ pub fn predict(task: &TaskDemand, costs: &Costs, room: &Room, workers: u32) -> P
     let bound = Bound::tightest(&[
         Bound::new(count, cpu + task.wait, Bottleneck::Workers),
         Bound::new(cores, cpu, Bottleneck::Gil),
-    ]);
+    ])
+    .locked(task);
     let point = bound.per_second.min(closed_throughput(count, &[(cpu, 1.0)], task.wait)) * serial;
     Prediction {
         executor: Executor::Asyncio,

@@ -35,6 +35,8 @@ pub enum Bottleneck {
     Parent,
     /// Memory.
     Memory,
+    /// A lock of the program that tasks wait for in turns.
+    Lock,
 }
 
 /// What one task demands, seconds.
@@ -56,6 +58,8 @@ pub struct TaskDemand {
     pub awaitable: bool,
     /// Resident memory of one worker process.
     pub worker_bytes: Option<u64>,
+    /// Tasks a second that a lock of the program let through, where most of the wait was for it.
+    pub lock_limit: Option<f64>,
     /// How many ran at once when it was measured.
     pub seen_at_once: f64,
 }
@@ -159,6 +163,14 @@ impl Bound {
         Bound { per_second: ratio(workers, seconds).unwrap_or(f64::INFINITY), cause }
     }
 
+    /// Where tasks were seen to queue for a lock, no executor lets more of them through.
+    fn locked(self, task: &TaskDemand) -> Bound {
+        match task.lock_limit {
+            Some(limit) if limit < self.per_second => Bound { per_second: limit, cause: Bottleneck::Lock },
+            _ => self,
+        }
+    }
+
     fn tightest(bounds: &[Bound]) -> Bound {
         let none = Bound { per_second: f64::INFINITY, cause: Bottleneck::Workers };
         bounds
@@ -207,6 +219,7 @@ mod tests {
             picklable: Some(true),
             awaitable: true,
             worker_bytes: None,
+            lock_limit: None,
             seen_at_once: 1.0,
         }
     }

@@ -48,7 +48,7 @@ fn modelled(task: &TaskDemand, room: &Room, count: f64, parent: f64, worker: f64
         Bound::new(room.cores, task.cpu + worker + parent, Bottleneck::Cores),
         Bound::new(1.0, parent, Bottleneck::Parent),
     ];
-    let bound = Bound::tightest(&bounds);
+    let bound = Bound::tightest(&bounds).locked(task);
     // The parent's work is serial, but goes on while the workers do theirs.
     let queued =
         closed_throughput(count + 1.0, &[(parent, 1.0), (task.cpu + worker, room.cores.min(count))], task.wait);

@@ -38,7 +38,7 @@ fn modelled(task: &TaskDemand, costs: &Costs, room: &Room, workers: u32, gil: f6
         Bound::new(1.0, lock, Bottleneck::Gil),
         Bound::new(room.cores, cpu, Bottleneck::Cores),
     ];
-    let bound = Bound::tightest(&bounds);
+    let bound = Bound::tightest(&bounds).locked(task);
     let queued = closed_throughput(count, &[(lock, 1.0), (cpu - lock, room.cores)], task.wait);
     (bound.per_second.min(queued), bound.cause)
 }

@@ -326,6 +326,7 @@ fn prediction(one: &predict::Prediction) -> Prediction {
             predict::Bottleneck::Ipc => Bottleneck::Ipc,
             predict::Bottleneck::Parent => Bottleneck::Parent,
             predict::Bottleneck::Memory => Bottleneck::Memory,
+            predict::Bottleneck::Lock => Bottleneck::Lock,
         },
     }
 }

@@ -62,6 +62,10 @@ pub fn reason(reason: &Reason) -> String {
         Reason::SaturatesGil { workers } => {
             format!("{workers} threads already keep the interpreter lock (GIL) busy: more of them only wait for it")
         }
+        Reason::LockBound { share, limit } => format!(
+            "{} of its waits are for a lock of the program, which let {limit:.1} tasks a second through: more workers only queue for it",
+            percent(share)
+        ),
         Reason::TaskTooSmall { seconds, dispatch } => format!(
             "a task takes {}, handing one to a pool {}: hand over many at once, or use no pool",
             seconds_of(seconds),
@@ -108,10 +112,6 @@ pub fn warning(warning: &Warning) -> String {
         Warning::MemoryGrowing { per_second } => format!(
             "resident memory grows by {} a second; `max_tasks_per_child` or an `initializer` bounds what workers keep",
             bytes_of(*per_second as u64)
-        ),
-        Warning::QueueGrowing { longest, queued } => format!(
-            "up to {longest} tasks were queued, {} at the median: bound the number in flight",
-            seconds_of(*queued)
         ),
         Warning::Noted { detail, .. } => detail.clone(),
     }

@@ -75,7 +75,8 @@ pub fn task_stages(timeline: &Timeline, places: &Places, sampled: bool) -> (Vec<
         let inside = |index: &usize| {
             places.owner[*index] == owner && programs[*index].tasks.as_ref().is_some_and(|tasks| seen(tasks))
         };
-        let inside: Vec<usize> = (0..programs.len()).filter(inside).collect();
+        let mut inside: Vec<usize> = (0..programs.len()).filter(inside).collect();
+        drop_joins(&mut inside, programs);
         if inside.is_empty() {
             continue;
         }
@@ -100,6 +101,29 @@ pub fn task_stages(timeline: &Timeline, places: &Places, sampled: bool) -> (Vec<
     (stages, shrink)
 }
 
+/// Not every slice of a coroutine is recorded, nor every coroutine: by what factor its recorded CPU time is short.
+fn slices_beyond(tasks: &Tasks) -> f64 {
+    if tasks.kind != TaskKind::Coroutine {
+        return 1.0;
+    }
+    let sums = &tasks.coroutines;
+    ratio(sums.own.secs_f64(), sums.recorded_slices.secs_f64()).map_or(1.0, |beyond| beyond * coroutines_beyond(tasks))
+}
+
+/// How many coroutines there were for each that was recorded.
+fn coroutines_beyond(tasks: &Tasks) -> f64 {
+    ratio(tasks.totals.count as f64, tasks.coroutines.count as f64).unwrap_or(1.0).max(1.0)
+}
+
+/// The coroutine that a loop is run for waits for the others: that is a join, and no stage beside them.
+fn drop_joins(inside: &mut Vec<usize>, programs: &[Program]) {
+    let coroutine = |index: usize| programs[index].tasks.as_ref().filter(|tasks| tasks.kind == TaskKind::Coroutine);
+    let many = |tasks: &Tasks| tasks.totals.count.max(tasks.recorded) > 1;
+    if inside.iter().filter_map(|&index| coroutine(index)).any(|tasks| many(tasks)) {
+        inside.retain(|&index| coroutine(index).is_none_or(|tasks| many(tasks)));
+    }
+}
+
 /// How many tasks were counted beyond each one that was recorded.
 fn unrecorded(program: &Program) -> f64 {
     let Some(tasks) = program.tasks.as_ref().filter(|tasks| tasks.kind != TaskKind::Coroutine) else { return 0.0 };
@@ -111,8 +135,12 @@ fn stage_of(index: usize, owner: usize, factor: f64, timeline: &Timeline, places
     let programs = &timeline.programs;
     let mut program = programs[index].clone();
     let tasks = program.tasks.clone();
-    program.demand = program.demand.scaled(factor);
+    program.demand = program.demand.scaled(factor * tasks.as_deref().map_or(1.0, slices_beyond));
     let gil = gil_of(&program, sampled);
+    if places.absorbed_by.contains(&Some(index)) {
+        // What a child does replaces waiting for it.
+        program.demand.child = 0.0;
+    }
     let mut children_cpu = 0.0;
     for (other, absorbed) in places.absorbed_by.iter().enumerate() {
         if *absorbed == Some(index) {
@@ -136,13 +164,20 @@ fn stage_of(index: usize, owner: usize, factor: f64, timeline: &Timeline, places
     let score = score_of(&program.demand, std::slice::from_ref(&pairs), program.processes.max(1), sampled);
     let worker = worker_of(owner, tasks.as_deref(), programs, places);
     let memory = worker.map_or(programs[owner].memory, |worker| programs[worker].memory);
-    let active = if kind == Kind::Coroutine { last.since(first) } else { program.present };
+    // Where only some of many short tasks were recorded, the stage was active for all the span of them.
+    let spans = kind == Kind::Coroutine || factor > RECORDED_ENOUGH;
+    let active = if spans { last.since(first) } else { program.present };
     let life = match (&tasks, kind) {
-        (Some(tasks), Kind::Coroutine) => tasks.coroutines.wall.secs_f64(),
+        (Some(tasks), Kind::Coroutine) => tasks.coroutines.wall.secs_f64() * coroutines_beyond(tasks),
         _ => programs[index].demand.thread_seconds(),
     };
     let executor = tasks.as_ref().map_or(RunsUnder::Unknown, |tasks| tasks.executor);
-    let peak = program.peak_processes.max(1);
+    let active_workers = ratio(life, active.secs_f64());
+    let peak = match kind {
+        // One thread runs the slices; how many coroutines were under way is what their wall times add up to.
+        Kind::Coroutine => active_workers.map_or(1, |mean| (mean.round() as u32).max(1)),
+        _ => program.peak_processes.max(1),
+    };
     Stage {
         id: String::new(),
         name: tasks.as_ref().map_or_else(String::new, |tasks| tasks.name.clone()),
@@ -156,7 +191,7 @@ fn stage_of(index: usize, owner: usize, factor: f64, timeline: &Timeline, places
         wall: active,
         processes: program.processes.max(1),
         threads: u64::from(peak),
-        workers: tasks.as_ref().and_then(|tasks| tasks.workers).unwrap_or(peak),
+        workers: tasks.as_ref().and_then(|tasks| tasks.workers).filter(|_| kind != Kind::Coroutine).unwrap_or(peak),
         active_threads: 1,
         parallelism: None,
         voluntary: program.voluntary.filter(|_| !sampled),
@@ -169,7 +204,7 @@ fn stage_of(index: usize, owner: usize, factor: f64, timeline: &Timeline, places
         demand: program.demand,
         gil,
         children_cpu,
-        active: ratio(life, active.secs_f64()),
+        active: active_workers,
         tasks,
         outside_stages: false,
         notes: Vec::new(),
@@ -192,7 +227,8 @@ fn worker_of(owner: usize, tasks: Option<&Tasks>, programs: &[Program], places: 
 /// A coroutine awaits while others run: its own wait is its wall time less its slices and the ready queue, and what for is
 /// what the loop waited for.
 fn await_outside(demand: &mut Demand, tasks: &Tasks, owner: &Program) {
-    let awaited = tasks.coroutines.awaited().secs_f64();
+    let beyond = coroutines_beyond(tasks);
+    let awaited = tasks.coroutines.awaited().secs_f64() * beyond;
     let [network, sleep, disk, other] = owner.loop_waits.map(|nanoseconds| nanoseconds as f64);
     let all = network + sleep + disk + other;
     let part = |kind: f64| ratio(awaited * kind, all).unwrap_or(0.0);
@@ -200,7 +236,7 @@ fn await_outside(demand: &mut Demand, tasks: &Tasks, owner: &Program) {
     demand.own.sleep += part(sleep);
     demand.own.disk += part(disk);
     demand.own.other += if all > 0.0 { part(other) } else { awaited };
-    demand.starved += tasks.coroutines.ready.secs_f64();
+    demand.starved += tasks.coroutines.ready.secs_f64() * beyond;
 }
 
 /// How long one task takes, seconds.

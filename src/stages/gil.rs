@@ -69,7 +69,8 @@ pub fn gil_of(program: &Program, sampled: bool) -> GilEvidence {
     let spacing = ratio(program.gil_bursts.0.secs_f64(), program.gil_bursts.1 as f64);
     let (point, bursts) = if sampled {
         let active = program.demand.on_cpu + program.demand.run_queue;
-        (ratio(counts.held_time.secs_f64(), active), program.gil_bursts.1.min(counts.held_bursts.max(FEWEST_BURSTS)))
+        let looks = if program.tasks.is_some() { counts.bursts } else { counts.held_bursts };
+        (ratio(counts.held_time.secs_f64(), active), looks)
     } else {
         (ratio(counts.held as f64, counts.active as f64), counts.bursts)
     };
@@ -79,11 +80,11 @@ pub fn gil_of(program: &Program, sampled: bool) -> GilEvidence {
     }
     let (low, high) = wilson(point, bursts as f64);
     let released_run = spacing.filter(|_| !sampled).and_then(|spacing| released_run(counts, spacing));
-    let all = counts.active + counts.held_blocked;
+    let all = if sampled { bursts } else { counts.active + counts.held_blocked };
     GilEvidence::Measured(GilShare {
         share: Estimate::new(low, point, high),
         released_run,
-        held_blocked: ratio(counts.held_blocked as f64, all as f64).unwrap_or(0.0),
+        held_blocked: if sampled { 0.0 } else { ratio(counts.held_blocked as f64, all as f64).unwrap_or(0.0) },
         samples: all,
     })
 }

@@ -15,8 +15,9 @@ use super::series::Lane;
 use super::tasks::Tasks;
 use super::thread::ThreadState;
 use super::{Records, births::MAX_PROGRAMS};
-use crate::trace::{AgentFact, Blocking, GilAccess, Ids, RunsUnder, StageDefinition, TaskEnd, TaskKind};
+use crate::trace::{AgentFact, Blocking, GilAccess, Ids, RunsUnder, StageDefinition, TaskEnd, TaskKind, TaskTotals};
 use crate::units::{Span, Timestamp, ratio};
+use rustc_hash::FxHashMap;
 
 /// Tasks nest no deeper than this; deeper ones belong to the one around them.
 const DEEPEST: usize = 64;
@@ -229,6 +230,11 @@ impl TimelineBuilder {
             tasks.wall.note(each, end.tasks);
             tasks.recorded += u64::from(end.tasks);
         }
+        if let Some(tasks) = &mut self.programs[program.0].tasks
+            && end.slice
+        {
+            tasks.coroutines.recorded_slices += end.wall;
+        }
         let inside = self.threads[slot as usize].tasked.as_ref().is_some_and(|tasked| tasked.stack.contains(&program));
         if end.unbegun || !inside {
             return;
@@ -339,9 +345,15 @@ impl TimelineBuilder {
     // ---- what agents tell ------------------------------------------------------------------------------------------
 
     pub(super) fn agent_tells(&mut self, pid: u32, fact: &AgentFact, at: Timestamp) {
-        let Some(&slot) = self.by_pid.get(&pid) else { return };
+        let Some(&slot) = self.by_pid.get(&pid) else {
+            self.agent_told_late(pid, fact, at);
+            return;
+        };
         if let AgentFact::Stage(definition) = fact {
-            self.define_stage(slot, definition);
+            let program = self.processes[slot].program;
+            if let Some(id) = self.define_stage(program, definition) {
+                self.processes[slot].stages.insert(definition.stage, id);
+            }
             return;
         }
         let process = &mut self.processes[slot];
@@ -374,7 +386,67 @@ impl TimelineBuilder {
             | AgentFact::Stall { stage: number, .. }
             | AgentFact::Note { stage: Some(number), .. } => (stage(*number), fact),
         };
-        let Some(program) = number.map(|id| &mut self.programs[id.0]) else { return };
+        if let Some(id) = number {
+            self.add_fact(id, fact, at);
+        }
+    }
+
+    /// A fact of a process that has ended (its last words are read after its end), or that is not known yet (readings find
+    /// it later than its agent speaks).
+    fn agent_told_late(&mut self, pid: u32, fact: &AgentFact, at: Timestamp) {
+        let Some(ended) = self.ended.get_mut(&pid) else {
+            if self.records != Records::Whole
+                && matches!(fact, AgentFact::Stage(_) | AgentFact::Began { .. })
+                && self.early.len() < MOST_EARLY
+            {
+                let facts = self.early.entry(pid).or_default();
+                if facts.len() < MOST_EARLY {
+                    facts.push(fact.clone());
+                }
+            }
+            return;
+        };
+        let program = ended.program;
+        match fact {
+            AgentFact::Stage(definition) => {
+                if let Some(id) = self.define_stage(program, definition)
+                    && let Some(ended) = self.ended.get_mut(&pid)
+                {
+                    ended.stages.insert(definition.stage, id);
+                }
+            }
+            AgentFact::Totals { stage, totals } => {
+                let before = ended.totals.insert(*stage, **totals).unwrap_or_default();
+                if let Some(&id) = ended.stages.get(stage)
+                    && let Some(tasks) = &mut self.programs[id.0].tasks
+                {
+                    tasks.add_totals(&totals.since(&before));
+                }
+            }
+            AgentFact::Coroutine { stage, .. }
+            | AgentFact::Queue { stage, .. }
+            | AgentFact::Payload { stage, .. }
+            | AgentFact::Stall { stage, .. }
+            | AgentFact::Note { stage: Some(stage), .. } => {
+                if let Some(&id) = ended.stages.get(stage) {
+                    self.add_fact(id, fact, at);
+                }
+            }
+            AgentFact::Note { stage: None, code, detail } => self.programs[program.0].note(code, detail),
+            AgentFact::Began { .. } => self.programs[program.0].agents += 1,
+            AgentFact::Cost { .. } => {}
+        }
+    }
+
+    /// What an agent told of a process before it was known.
+    pub(super) fn hear_early(&mut self, pid: u32, at: Timestamp) {
+        for fact in self.early.remove(&pid).unwrap_or_default() {
+            self.agent_tells(pid, &fact, at);
+        }
+    }
+
+    fn add_fact(&mut self, id: ProgramId, fact: &AgentFact, at: Timestamp) {
+        let program = &mut self.programs[id.0];
         let Some(tasks) = &mut program.tasks else { return };
         match fact {
             AgentFact::Coroutine { wall, own, ready, slices, .. } => {
@@ -390,6 +462,7 @@ impl TimelineBuilder {
                 let began = Timestamp(at.0.saturating_sub(wall.0));
                 program.series.add(Lane::OwnWait, began, at, awaited);
                 program.first = program.first.min(began);
+                program.last = program.last.max(at);
             }
             AgentFact::Queue { depth, .. } => tasks.note_queue(*depth),
             AgentFact::Payload { reading, .. } => tasks.note_payload(reading),
@@ -399,13 +472,13 @@ impl TimelineBuilder {
         }
     }
 
-    fn define_stage(&mut self, slot: ProcessSlot, definition: &StageDefinition) {
-        let owner = self.owner(self.processes[slot].program);
+    fn define_stage(&mut self, program: ProgramId, definition: &StageDefinition) -> Option<ProgramId> {
+        let owner = self.owner(program);
         let key = (owner, definition.name.clone(), definition.executor, definition.kind);
         let known = self.by_task.get(&key).copied();
         let id = match known {
             Some(id) => id,
-            None if self.programs.len() >= MAX_PROGRAMS => return,
+            None if self.programs.len() >= MAX_PROGRAMS => return None,
             None => {
                 let id = ProgramId(self.programs.len());
                 let image = self.programs[owner.0].image.clone();
@@ -419,7 +492,7 @@ impl TimelineBuilder {
         if let Some(tasks) = &mut self.programs[id.0].tasks {
             tasks.define(definition);
         }
-        self.processes[slot].stages.insert(definition.stage, id);
+        Some(id)
     }
 
     /// The program that a process's stages belong to: workers do their parent's.
@@ -457,10 +530,18 @@ impl TimelineBuilder {
         let told = matches!(process.interpreter.access, Some(GilAccess::Read | GilAccess::Absent));
         let interpreter = process.interpreter.clone();
         let base = process.program;
-        for (stage, totals) in std::mem::take(&mut process.task_totals) {
-            if let Some(tasks) = process.stages.get(&stage).and_then(|id| self.programs[id.0].tasks.as_mut()) {
-                tasks.add_totals(&totals);
+        let totals = std::mem::take(&mut process.task_totals);
+        for (stage, totals) in &totals {
+            if let Some(tasks) = process.stages.get(stage).and_then(|id| self.programs[id.0].tasks.as_mut()) {
+                tasks.add_totals(totals);
             }
+        }
+        if process.has_agent || !process.stages.is_empty() {
+            if self.ended.len() >= MOST_ENDED {
+                self.ended.clear();
+            }
+            let stages = process.stages.clone();
+            self.ended.insert(process.pid, Ended { program: base, stages, totals });
         }
         for (id, ledger) in std::mem::take(&mut process.task_ledgers) {
             let program = &mut self.programs[id.0];
@@ -480,6 +561,19 @@ impl TimelineBuilder {
         program.agent_cost += agent.1.0;
         program.agent_dropped += agent.1.1;
     }
+}
+
+/// Processes whose agents' last words are waited for.
+const MOST_ENDED: usize = 4096;
+/// Processes, and facts of each, that are kept until a reading finds the process.
+const MOST_EARLY: usize = 256;
+
+/// A process that has ended, as far as its agent may still tell of it.
+#[derive(Debug, Clone)]
+pub struct Ended {
+    program: ProgramId,
+    stages: FxHashMap<u16, ProgramId>,
+    totals: FxHashMap<u16, TaskTotals>,
 }
 
 /// The key that a stage is told apart by: its program, name, executor and kind.

@@ -71,6 +71,10 @@ impl TimelineBuilder {
         };
         self.by_pid.insert(pid, slot);
         self.programs[program.0].enter(at);
+        self.ended.remove(&pid);
+        if !self.early.is_empty() {
+            self.hear_early(pid, at);
+        }
         slot
     }
 

@@ -1,6 +1,6 @@
 //! The fold: one event at a time into the living, and the living into programs when they end.
 
-use super::attribution::TaskKey;
+use super::attribution::{Ended, TaskKey};
 use super::image::Image;
 use super::process::{Process, ProcessSlot, Thread};
 use super::program::{Program, ProgramId};
@@ -8,7 +8,7 @@ use super::reconcile::Neighbours;
 use super::series::Lane;
 use super::thread::{Step, ThreadState};
 use super::{Records, Timeline};
-use crate::trace::{Event, Ids};
+use crate::trace::{AgentFact, Event, Ids};
 use crate::units::{Span, Timestamp};
 use rustc_hash::FxHashMap;
 
@@ -30,6 +30,8 @@ pub struct TimelineBuilder {
     pub(super) free_processes: Vec<ProcessSlot>,
     pub(super) by_pid: FxHashMap<u32, ProcessSlot>,
     pub(super) programs: Vec<Program>,
+    pub(super) ended: FxHashMap<u32, Ended>,
+    pub(super) early: FxHashMap<u32, Vec<AgentFact>>,
     pub(super) by_task: FxHashMap<TaskKey, ProgramId>,
     pub(super) by_image: FxHashMap<(Option<ProgramId>, Image), ProgramId>,
     pub(super) lost_records: u64,
@@ -58,6 +60,8 @@ impl TimelineBuilder {
             free_processes: Vec::new(),
             by_pid: FxHashMap::default(),
             programs: Vec::new(),
+            ended: FxHashMap::default(),
+            early: FxHashMap::default(),
             by_task: FxHashMap::default(),
             by_image: FxHashMap::default(),
             lost_records: 0,

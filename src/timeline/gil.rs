@@ -1,7 +1,10 @@
 //! The interpreter lock in the fold: readings counted against what the thread did at that instant. A thread's share is
 //! P(held | it had a CPU); who holds the lock while blocked demands it all the same. Must not know offsets.
 
+use super::Records;
 use super::fold::TimelineBuilder;
+use super::process::Thread;
+use super::program::ProgramId;
 use super::thread::ThreadState;
 use crate::trace::{GilAccess, GilHolder, GilSample};
 use crate::units::{Span, Timestamp};
@@ -99,22 +102,43 @@ impl TimelineBuilder {
                 thread.ledger.gil.bursts += 1;
             }
         }
+        let sampled = self.records != Records::Whole;
+        if sampled && !process.stages.is_empty() {
+            // Without records nobody knows who had a CPU; how often a stage was looked at is known.
+            let inside: Vec<ProgramId> = self
+                .by_tid
+                .values()
+                .map(|&other| &self.threads[other as usize])
+                .filter(|thread| thread.process == slot)
+                .filter_map(Thread::stage)
+                .collect();
+            for stage in inside {
+                self.processes[slot].task_ledger(stage).gil.bursts += 1;
+            }
+        }
         let mut holders: Vec<u32> = Vec::new();
         for (index, run) in sample.runs.iter().enumerate() {
             let GilHolder::Thread(tid) = run.holder else { continue };
             let Some(&slot) = self.by_tid.get(&tid) else { continue };
             let thread = &mut self.threads[slot as usize];
-            let counts = &mut thread.ledger.gil;
+            let in_stage = thread.stage().filter(|_| sampled);
+            let state = thread.clock.state();
+            let process = &mut self.processes[thread.process];
+            let just_ousted = ousted(&process.ousted, slot);
+            let counts = match in_stage {
+                Some(stage) => &mut process.task_ledger(stage).gil,
+                None => &mut thread.ledger.gil,
+            };
             let reads = u64::from(run.reads);
-            match thread.clock.state() {
+            match state {
                 ThreadState::Running => counts.held += reads,
-                ThreadState::Preempted if ousted(&process.ousted, slot) => counts.held += reads,
+                ThreadState::Preempted if just_ousted => counts.held += reads,
                 // Waiting for a CPU with the lock in hand tells nothing of its own time.
                 ThreadState::Preempted => {}
                 _ => counts.held_blocked += reads,
             }
             counts.held_time += stands_for.scaled(reads as f64 / known as f64);
-            if thread.clock.state() == ThreadState::Running {
+            if state == ThreadState::Running {
                 let last = index + 1 == sample.runs.len();
                 counts.running_held += reads - u64::from(last);
                 counts.releases += u64::from(!last);

@@ -146,6 +146,8 @@ pub struct CoroutineSums {
     pub ready: Span,
     /// Slices.
     pub slices: u64,
+    /// Wall time of the slices that were recorded one by one: of these the CPU time is known.
+    pub recorded_slices: Span,
 }
 
 impl CoroutineSums {
@@ -303,6 +305,7 @@ impl Tasks {
         ours.own += theirs.own;
         ours.ready += theirs.ready;
         ours.slices += theirs.slices;
+        ours.recorded_slices += theirs.recorded_slices;
         self.stalls = (self.stalls.0 + other.stalls.0, self.stalls.1.max(other.stalls.1));
         for note in &other.notes {
             self.note(&note.code, &note.detail);

@@ -151,6 +151,27 @@ pub struct TaskTotals {
     pub cancelled: u64,
 }
 
+impl TaskTotals {
+    /// What came since an earlier reading of the same sums.
+    pub fn since(&self, before: &TaskTotals) -> TaskTotals {
+        TaskTotals {
+            count: self.count.saturating_sub(before.count),
+            failed: self.failed.saturating_sub(before.failed),
+            timed: self.timed.saturating_sub(before.timed),
+            wall: self.wall - before.wall,
+            cpu_timed: self.cpu_timed.saturating_sub(before.cpu_timed),
+            cpu: self.cpu - before.cpu,
+            queue_timed: self.queue_timed.saturating_sub(before.queue_timed),
+            queue: self.queue - before.queue,
+            queue_most: self.queue_most,
+            unretrieved: self.unretrieved.saturating_sub(before.unretrieved),
+            running: self.running.saturating_sub(before.running),
+            estimated: self.estimated,
+            cancelled: self.cancelled.saturating_sub(before.cancelled),
+        }
+    }
+}
+
 /// Which way a payload goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Direction {

@@ -33,6 +33,10 @@ const BEYOND_SEEN: f64 = 16.0;
 const MOST_WORKERS: f64 = 64.0;
 /// Where the stage's own Python code is a smaller share of its time, the lock hardly matters.
 const LOCK_MATTERS: f64 = 0.1;
+/// Waits for a lock of the program above this share of all waits: tasks queue for it.
+const LOCK_QUEUES: f64 = 0.3;
+/// More at once than this is nothing that a run of ours showed.
+const MOST_SEEN: u32 = 100_000;
 /// From so many at once on an event loop is worth its rewriting.
 const MANY_CONNECTIONS: u32 = 200;
 
@@ -49,7 +53,13 @@ pub struct Decision {
 pub fn demand_of(stage: &Stage, payload: Option<&Payload>) -> Option<TaskDemand> {
     let tasks = stage.task_count() as f64;
     let cpu = ratio(stage.demand.on_cpu, tasks)?;
-    let wait = ratio(stage.demand.own.sum(), tasks)?;
+    // Alone, a task waits for nobody's lock; beside others it waits for them, and that is no wait that could overlap.
+    let (all_own, locked) = (stage.demand.own.sum(), stage.demand.own.lock);
+    let queues = stage.workers > 1 && locked > LOCK_QUEUES * all_own;
+    let wait = ratio(if queues { all_own - locked } else { all_own }, tasks)?;
+    // One at a time gets through at least as fast as one after another.
+    let alone = ratio(1.0, cpu + wait)?;
+    let lock_limit = ratio(tasks, stage.wall.secs_f64()).filter(|_| queues).map(|limit| limit.max(alone));
     let own_cpu = ratio(stage.demand.on_cpu - stage.children_cpu, tasks)?.max(0.0);
     let blocked = match &stage.gil {
         GilEvidence::Measured(measured) => measured.held_blocked * wait,
@@ -78,7 +88,8 @@ pub fn demand_of(stage: &Stage, payload: Option<&Payload>) -> Option<TaskDemand>
         picklable: payload.and_then(|payload| payload.picklable),
         awaitable: own.network + own.sleep + own.other > 0.5 * own.sum(),
         worker_bytes: stage.memory.peak_one_bytes,
-        seen_at_once: stage.workers_active().unwrap_or(1.0),
+        lock_limit,
+        seen_at_once: stage.workers_active().unwrap_or(1.0).min(f64::from(MOST_SEEN)),
     })
 }
 
@@ -136,6 +147,12 @@ pub fn decide(
             confidence = if class == Class::IoBound { Confidence::Medium } else { Confidence::Low };
         }
         _ => {}
+    }
+    if let Some(limit) = task.lock_limit {
+        reasons.push(Reason::LockBound {
+            share: ratio(stage.demand.own.lock, stage.demand.own.sum()).unwrap_or(1.0),
+            limit,
+        });
     }
     if let Some(thread) = thread
         && class == Class::Hybrid

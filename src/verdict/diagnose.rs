@@ -1,7 +1,7 @@
 //! What is wrong with a stage whatever its executor: warnings with stable codes and the numbers or words behind them.
 //! Must not change a verdict.
 
-use crate::stages::{Kind, Stage};
+use crate::stages::Stage;
 use crate::units::ratio;
 
 /// More failures than this share of the tasks are worth a warning.
@@ -13,11 +13,7 @@ const GROWTH_SHARE: f64 = 0.25;
 /// if it grew by at least so many bytes
 const GROWTH_BYTES: f64 = (32u64 << 20) as f64;
 /// over at least so many seconds.
-const GROWTH_SECONDS: f64 = 2.0;
-/// A queue longer than this many times its workers at its longest, and
-const QUEUE_PER_WORKER: u64 = 2;
-/// tasks that wait in it for this many times what one takes, are worth a warning.
-const QUEUED_PER_TASK: f64 = 20.0;
+const GROWTH_SECONDS: f64 = 10.0;
 
 /// A warning.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,13 +42,6 @@ pub enum Warning {
         /// Bytes a second.
         per_second: f64,
     },
-    /// Tasks are submitted faster than they are done.
-    QueueGrowing {
-        /// The longest queue.
-        longest: u64,
-        /// Median time in it, seconds.
-        queued: f64,
-    },
     /// What the agent found.
     Noted {
         /// Its code.
@@ -70,7 +59,6 @@ impl Warning {
             Warning::Unretrieved { .. } => "unretrieved-exceptions",
             Warning::LoopStalled { .. } => "loop-stalled",
             Warning::MemoryGrowing { .. } => "memory-growing",
-            Warning::QueueGrowing { .. } => "queue-growing",
             Warning::Noted { code, .. } => code,
         }
     }
@@ -90,14 +78,6 @@ pub fn diagnose(stage: &Stage) -> Vec<Warning> {
         }
         if tasks.stalls.0 > 0 {
             found.push(Warning::LoopStalled { count: tasks.stalls.0, longest: tasks.stalls.1.secs_f64() });
-        }
-        let long = totals.queue_most > QUEUE_PER_WORKER * u64::from(stage.workers.max(1));
-        if let (Some(queued), Some(task)) = (tasks.queued.quantile(0.5), stage.task_seconds())
-            && long
-            && queued > QUEUED_PER_TASK * task
-            && stage.kind == Kind::Function
-        {
-            found.push(Warning::QueueGrowing { longest: totals.queue_most, queued });
         }
         found.extend(
             tasks.notes.iter().map(|note| Warning::Noted { code: note.code.clone(), detail: note.detail.clone() }),

@@ -91,6 +91,13 @@ pub enum Reason {
         /// Threads from which on that is so.
         workers: u32,
     },
+    /// Its tasks wait for a lock of the program in turns.
+    LockBound {
+        /// Share of its waits.
+        share: f64,
+        /// Tasks a second that the lock let through.
+        limit: f64,
+    },
     /// A task is smaller than its dispatch.
     TaskTooSmall {
         /// One task, seconds.
@@ -154,6 +161,7 @@ impl Reason {
             Reason::GilChurn { .. } => "gil-churn",
             Reason::GilAbsent => "gil-absent",
             Reason::SaturatesGil { .. } => "saturates-gil",
+            Reason::LockBound { .. } => "lock-bound",
             Reason::TaskTooSmall { .. } => "task-too-small",
             Reason::NotPicklable => "not-picklable",
             Reason::PayloadUnknown => "payload-unknown",
