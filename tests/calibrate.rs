@@ -52,11 +52,11 @@ fn it_is_measured_once_and_shown_from_the_cache() {
 }
 
 #[test]
-fn misuse_is_told_with_125() {
+fn misuse_is_told_with_2() {
     let cache = tempfile::tempdir().expect("a folder");
     for arguments in [["--python", "/nonexistent/python3"], ["--python", "/bin/false"], ["--wrong", "x"]] {
         let output = poolpick(cache.path(), &arguments);
-        assert_eq!(output.status.code(), Some(125), "{output:?}");
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
         assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{output:?}");
     }
 }

@@ -7,8 +7,9 @@
 //! | any | any but I/O-bound | yes | serial: one at a time |
 //! | other | any | no | threads, N* = C·(D+Z)/D |
 //! | Python | I/O-bound | no | threads, N* |
+//! | Python, lock held for under 30 % | hybrid, CPU-bound | no | threads, N* |
 //! | Python | hybrid with phases | no | split: threads for the waiting, processes for the computing |
-//! | Python | hybrid, CPU-bound | no | processes, N*, low confidence: the GIL share is not known |
+//! | Python | hybrid, CPU-bound | no | processes, N*: medium confidence where the lock binds, else low |
 //! | any | CPU-bound | one core only | serial |
 
 use super::{Capacity, Class, Executor, Payload, Reason, Thresholds};
@@ -165,13 +166,15 @@ pub fn recommend(
         return Some(plain(Executor::Thread, workers, speedup, confidence, reasons));
     }
     let share = stage.gil.share().map(|share| share.point);
-    reasons.push(match share {
-        None => Reason::GilUnknown,
-        Some(_) if stage.gil == GilEvidence::Absent => Reason::GilAbsent,
-        Some(share) if share >= GIL_BINDS => Reason::GilBound { share },
-        Some(share) if share < GIL_RELEASED => Reason::GilReleased { share },
-        Some(share) => Reason::GilPartly { share },
-    });
+    match share {
+        None => reasons.push(Reason::GilUnknown),
+        // Who hardly computes hardly holds it.
+        Some(_) if class == Class::IoBound => {}
+        Some(_) if stage.gil == GilEvidence::Absent => reasons.push(Reason::GilAbsent),
+        Some(share) if share >= GIL_BINDS => reasons.push(Reason::GilBound { share }),
+        Some(share) if share < GIL_RELEASED => reasons.push(Reason::GilReleased { share }),
+        Some(share) => reasons.push(Reason::GilPartly { share }),
+    }
     if class == Class::IoBound {
         return Some(plain(Executor::Thread, workers, speedup, confidence.min(Confidence::Medium), reasons));
     }
