@@ -347,7 +347,11 @@ def _main_name():
         return name[:-9] if name.endswith(".__main__") else name
     file = getattr(main, "__file__", None)
     if not isinstance(file, str):
-        return "__main__"
+        # Not begun yet: what is about to run stands in the arguments.
+        arguments = getattr(sys, "argv", None) or [""]
+        file = arguments[0]
+        if not isinstance(file, str) or file in ("", "-", "-c", "-m"):
+            return "__main__"
     stem = file.rpartition("/")[2]
     if stem == "__main__.py":
         stem = file.rpartition("/")[0].rpartition("/")[2]
