@@ -199,7 +199,7 @@ fn stage(judged: &Judged<'_>, assembly: &Assembly<'_>) -> Stage {
             cpu_system_seconds: system,
             cpu_seconds: Some(demand.on_cpu),
             run_queue_seconds: (!totals_only).then_some(demand.run_queue),
-            gil_wait_seconds: gil_told(stage).then_some(demand.gil_wait),
+            gil_wait_seconds: (gil_told(stage) && stage.waits_told).then_some(demand.gil_wait),
             starved_seconds: stage.waits_told.then_some(demand.starved),
             wait_seconds: stage.waits_told.then_some(Waits {
                 network: demand.own.network,

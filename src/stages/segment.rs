@@ -39,7 +39,12 @@ pub struct Totals {
 
 /// The stages of a timeline.
 pub fn segment(timeline: &Timeline, totals: &Totals) -> Stages {
-    let places = Places::of(timeline);
+    let mut places = Places::of(timeline);
+    // Where nothing tells what a thread did, nothing tells what its tasks did.
+    let blind = totals.rung == Rung::Rusage;
+    if blind {
+        places.has_stages.fill(false);
+    }
     let away = folded(timeline, &places);
     let mut kept: Vec<&Program> = Vec::new();
     let mut left_out: Vec<Folded> = Vec::new();
@@ -63,7 +68,8 @@ pub fn segment(timeline: &Timeline, totals: &Totals) -> Stages {
         own_demand(other).total_cmp(&own_demand(one)).then_with(|| one.image.name().cmp(&other.image.name()))
     });
     let sampled = timeline.records != Records::Whole;
-    let (inside, shrink) = task_stages(timeline, &places, sampled);
+    let (inside, shrink) =
+        if blind { (Vec::new(), vec![1.0; timeline.programs.len()]) } else { task_stages(timeline, &places, sampled) };
     let kind = if kept.len() == 1 && inside.is_empty() { Kind::Command } else { Kind::Process };
     let mut stages: Vec<Stage> = kept.iter().map(|program| stage_of(program, timeline, kind, sampled)).collect();
     for (stage, program) in stages.iter_mut().zip(&kept) {
