@@ -21,9 +21,9 @@ use crate::trace::{Event, WhyNot};
 use crate::units::{Span, Timestamp};
 
 /// Time between two rounds where there are channels.
-const INTERVAL: Span = Span::from_millis(10);
+const INTERVAL: Span = Span::from_millis(25);
 /// The same where there are none: a ring should not be full before it is found.
-const IDLE: Span = Span::from_millis(25);
+const IDLE: Span = Span::from_millis(50);
 /// Rounds come no closer than this, whoever else wakes poolpick.
 const CLOSEST: Span = Span::from_millis(1);
 /// A dear round is followed by a longer rest, up to this: a ring holds more than the agent writes in it.
