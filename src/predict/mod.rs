@@ -44,7 +44,9 @@ pub enum Bottleneck {
 pub struct TaskDemand {
     /// CPU time.
     pub cpu: f64,
-    /// Of that, time that the interpreter lock is held; with what is held while blocked.
+    /// Of that, what its own threads used: the rest is its children's.
+    pub own_cpu: f64,
+    /// Of its own, time that the interpreter lock is held; with what is held while blocked.
     pub gil: Estimate,
     /// Own wait.
     pub wait: f64,
@@ -212,6 +214,7 @@ mod tests {
     fn task(cpu: f64, share: f64, wait: f64, payload: f64) -> TaskDemand {
         TaskDemand {
             cpu,
+            own_cpu: cpu,
             gil: Estimate::new(cpu * share, cpu * share, cpu * share),
             wait,
             released_run: None,
@@ -237,6 +240,14 @@ mod tests {
         assert!(best(Executor::Thread, &released, 2.0) > 1.8 && best(Executor::Process, &released, 2.0) < 1.1);
         let tiny = task(1e-7, 1.0, 0.0, 0.0);
         assert!(best(Executor::Thread, &tiny, 2.0) < 0.1 && best(Executor::Process, &tiny, 2.0) < 0.1);
+        // What its children compute releases nothing: they have no lock.
+        let parent = TaskDemand {
+            own_cpu: 1e-4,
+            gil: Estimate::new(3e-5, 3e-5, 3e-5),
+            released_run: Some(6e-6),
+            ..task(1e-2, 0.0, 0.0, 0.0)
+        };
+        assert!(best(Executor::Thread, &parent, 2.0) > 1.8, "{}", best(Executor::Thread, &parent, 2.0));
         let churn = TaskDemand { released_run: Some(3e-6), ..task(1e-3, 0.23, 0.0, 0.0) };
         assert!(best(Executor::Thread, &churn, 2.0) < 1.05, "{}", best(Executor::Thread, &churn, 2.0));
     }

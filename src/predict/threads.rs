@@ -24,7 +24,7 @@ pub fn predict(task: &TaskDemand, costs: &Costs, room: &Room, workers: u32) -> P
 fn modelled(task: &TaskDemand, costs: &Costs, room: &Room, workers: u32, gil: f64) -> (f64, Bottleneck) {
     let count = f64::from(workers);
     // A held lock is CPU but for what is held while blocked.
-    let released = (task.cpu - gil).max(0.0);
+    let released = (task.own_cpu - gil).max(0.0);
     let releases = task.released_run.and_then(|run| ratio(released, run)).unwrap_or(0.0);
     // Who waits for the lock sleeps and must be woken: a tenure then costs the hand-over besides. Others wait if they come
     // back for it, after a released run, sooner than the tenures of the others are over.

@@ -76,6 +76,7 @@ pub fn demand_of(stage: &Stage, payload: Option<&Payload>) -> Option<TaskDemand>
     let own = &stage.demand.own;
     Some(TaskDemand {
         cpu,
+        own_cpu,
         gil,
         wait,
         released_run: match &stage.gil {
