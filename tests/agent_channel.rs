@@ -1,7 +1,5 @@
-//! The agent's channel: its bytes decoded, its files followed, the directory read as hostile, and what a run makes of it.
-//! Must not need the agent itself but where a test says so: files are written here, or by a small program.
-
-mod support;
+//! The agent's channel: its bytes decoded, its files followed, the directory read as hostile. Files are written here; must
+//! not run poolpick or the agent.
 
 use poolpick::observe::agent::layout::{self, Place};
 use poolpick::observe::agent::{Follower, Home, Moment, NoChannel, Pages, Reader};
@@ -17,7 +15,6 @@ use std::io;
 use std::os::unix::fs::{FileExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use support::{POOLPICK, python};
 
 const PID: u32 = 4_194_000;
 
@@ -603,10 +600,8 @@ fn ten_thousand_files_are_read_a_few_at_a_time() {
     (0..400).for_each(|index| fs::write(desk.path(&format!("x{index}")), b"junk").unwrap());
     let mut seen = 0;
     for _ in 0..20 {
-        let began = std::time::Instant::now();
         seen += desk.round().len();
         assert!(desk.reader.open() <= 256);
-        assert!(began.elapsed().as_millis() < 500);
     }
     seen += desk.finish().len();
     assert_eq!(seen, 600, "each began once");
@@ -623,227 +618,4 @@ fn a_home_goes_away_with_all_that_is_in_it() {
     drop(home);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     assert!(Path::new("/etc").exists());
-}
-
-/// The events of a run of this command, with these options; also what poolpick left in the temporary folder.
-fn recorded(disable: &str, options: &[&str], argv: &[&str]) -> Vec<Event> {
-    let folder = tempfile::tempdir().unwrap();
-    let trace = folder.path().join("trace");
-    let temporary = folder.path().join("temporary");
-    fs::create_dir(&temporary).unwrap();
-    let mut command = Command::new(POOLPICK);
-    command.args(["profile", "--quiet", "--record"]).arg(&trace).args(options).arg("--").args(argv);
-    command.env("POOLPICK_DISABLE", disable).env("XDG_RUNTIME_DIR", &temporary);
-    command.env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"));
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{argv:?}: {output:?}");
-    assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0, "the directory is gone");
-    let reader = poolpick::trace::Reader::open(io::BufReader::new(fs::File::open(&trace).unwrap())).unwrap();
-    reader.collect::<Result<_, _>>().unwrap()
-}
-
-fn channel<'a>(python: &'a str, fixture: &'a str, arguments: &[&'a str]) -> Vec<&'a str> {
-    [&[python, "-E", fixture][..], arguments].concat()
-}
-
-/// Tasks' beginnings and ends, stages, sums of the first stage.
-fn tasks(events: &[Event]) -> (usize, usize, Vec<String>, u64) {
-    let count = |wanted: fn(&Event) -> bool| events.iter().filter(|event| wanted(event)).count();
-    let (begins, ends) = (
-        count(|event| matches!(event, Event::TaskBegin { .. })),
-        count(|event| matches!(event, Event::TaskEnd { .. })),
-    );
-    let facts = events.iter().filter_map(|event| match event {
-        Event::Agent { fact, .. } => Some(fact),
-        _ => None,
-    });
-    let (mut stages, mut total) = (Vec::new(), 0);
-    for fact in facts {
-        match fact {
-            AgentFact::Stage(stage) => stages.push(stage.name.clone()),
-            AgentFact::Totals { totals, .. } => total = totals.count,
-            _ => {}
-        }
-    }
-    (begins, ends, stages, total)
-}
-
-#[test]
-fn tasks_stand_in_order_among_the_switches() {
-    let Some(python) = python() else { return };
-    let fixture = support::fixture("channel.py");
-    for disable in ["", "perf", "perf,schedstat"] {
-        let events = recorded(disable, &[], &channel(python, &fixture, &["tasks", "3", "1500"]));
-        let (begins, ends, stages, total) = tasks(&events);
-        assert_eq!((begins, ends, total), (4500, 4500, 4500), "{disable}");
-        assert_eq!(stages, ["channel.work"]);
-        let mut latest = Timestamp(0);
-        let (mut behind, mut worst) = (0, Span(0));
-        for event in &events {
-            let late = latest.since(event.at());
-            if late > Span(0) && matches!(event, Event::TaskBegin { .. } | Event::TaskEnd { .. }) {
-                behind += 1;
-            }
-            worst = worst.max(late);
-            latest = latest.max(event.at());
-        }
-        println!("{disable}: {} events, {behind} tasks' behind, at most {} us", events.len(), worst.0 / 1000);
-        assert_eq!(behind, 0, "{disable}");
-    }
-}
-
-#[test]
-fn a_flood_is_read_as_far_as_can_be_and_counted() {
-    let Some(python) = python() else { return };
-    let fixture = support::fixture("channel.py");
-    let events = recorded("", &[], &channel(python, &fixture, &["flood", "200000"]));
-    let (begins, _, _, total) = tasks(&events);
-    let mut dropped = events.iter().filter_map(|event| match event {
-        Event::Agent { fact: AgentFact::Cost { dropped, .. }, .. } => Some(*dropped),
-        _ => None,
-    });
-    assert_eq!((begins as u64 + dropped.next_back().unwrap_or(0), total), (200_000, 200_000));
-    assert!(begins >= 4096, "{begins}");
-}
-
-#[test]
-fn children_that_end_at_once_are_read() {
-    let Some(python) = python() else { return };
-    let fixture = support::fixture("channel.py");
-    for disable in ["", "perf"] {
-        let events = recorded(disable, &[], &channel(python, &fixture, &["forks", "600"]));
-        let (_, ends, stages, _) = tasks(&events);
-        assert_eq!((ends, stages.len()), (600, 600), "{disable}");
-    }
-}
-
-#[test]
-fn a_hostile_target_harms_nobody() {
-    let Some(python) = python() else { return };
-    let fixture = support::fixture("channel.py");
-    let events = recorded("", &[], &channel(python, &fixture, &["hostile"]));
-    assert!(tasks(&events).2.contains(&"channel.last".to_owned()));
-    assert!(events.windows(2).all(|two| two[1].at().since(Timestamp(0)) < Span(u64::MAX / 2)));
-}
-
-/// The least of many measurements: on a shared machine the others hold a neighbour's work too.
-fn least(mut measured: impl FnMut() -> std::time::Duration) -> std::time::Duration {
-    (0..200).map(|_| measured()).min().unwrap_or_default()
-}
-
-#[test]
-fn a_home_is_made_in_no_time() {
-    let folder = tempfile::tempdir().unwrap();
-    let agent = Home::make_in(folder.path(), None).unwrap();
-    let spent = least(|| {
-        let began = std::time::Instant::now();
-        drop(Home::make_in(folder.path(), Some(agent.agent().to_owned())).unwrap());
-        began.elapsed()
-    });
-    println!("made and removed in {spent:?}");
-    let own = least(|| {
-        let began = std::time::Instant::now();
-        drop(Home::make_in(folder.path(), None).unwrap());
-        began.elapsed()
-    });
-    println!("with an agent of its own in {own:?}");
-    assert!(own.as_micros() < 1000);
-}
-
-#[test]
-fn rounds_cost_little() {
-    let mut desk = Desk::new();
-    let rounds = |desk: &mut Desk| {
-        least(|| {
-            let began = std::time::Instant::now();
-            let moment = Moment { now: Timestamp(desk.now), open_from: Timestamp(0), last: false };
-            desk.reader.round(moment, &mut |_| true, &mut |_| {});
-            began.elapsed()
-        })
-    };
-    desk.now += 1 << 40;
-    println!("no channel: {:?}", rounds(&mut desk));
-    let own = std::process::id();
-    let mut image = Image::of(own);
-    image.stage(0, "etl.parse");
-    let path = desk.path(&format!("{own}.00000001"));
-    fs::write(&path, &image.bytes).unwrap();
-    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
-    desk.round();
-    println!("one that is quiet: {:?}", rounds(&mut desk));
-    let mut spent = std::time::Duration::MAX;
-    for _ in 0..50 {
-        (0..200).for_each(|_| image.record(Record::begin(3000)));
-        file.write_all_at(&image.bytes, 0).unwrap();
-        let began = std::time::Instant::now();
-        let moment = Moment { now: Timestamp(desk.now), open_from: Timestamp(0), last: false };
-        let mut events = Vec::new();
-        desk.reader.round(moment, &mut |_| true, &mut |event| events.push(event));
-        spent = spent.min(began.elapsed());
-        assert_eq!(events.len(), 200);
-    }
-    println!("one with 200 records: {spent:?}");
-    assert!(spent.as_micros() < 2000);
-}
-
-/// A program that uses pools, with the agent itself.
-#[test]
-fn the_agent_tells_of_pools() {
-    let Some(python) = python() else { return };
-    let fixture = support::fixture("pools.py");
-    for disable in ["", "perf"] {
-        let options = ["--stage", "triangle=__main__:triangle"];
-        let events = recorded(disable, &options, &[python, &fixture]);
-        let began = events.iter().filter_map(|event| match event {
-            Event::Agent { pid, fact: AgentFact::Began { forked, .. }, .. } => Some((*pid, *forked)),
-            _ => None,
-        });
-        let began: Vec<(u32, bool)> = began.collect();
-        assert!(began.iter().filter(|(_, forked)| !forked).count() >= 1, "{began:?}");
-        let (begins, ends, stages, _) = tasks(&events);
-        for name in ["pools.wait", "pools.burn"] {
-            assert!(stages.iter().any(|stage| stage == name), "{name}: {stages:?}");
-        }
-        assert!(begins > 0 && ends > 0, "{begins} {ends}");
-        let named = events.iter().any(|event| {
-            matches!(event, Event::Agent { fact: AgentFact::Stage(stage), .. } if stage.kind == TaskKind::Named)
-        });
-        assert!(named, "{stages:?}");
-        let mut latest = Timestamp(0);
-        for event in &events {
-            let is_task = matches!(event, Event::TaskBegin { .. } | Event::TaskEnd { .. });
-            assert!(!is_task || event.at() >= latest, "{event:?}");
-            latest = latest.max(event.at());
-        }
-        println!("{disable}: {began:?} {begins} {ends} {stages:?}");
-    }
-}
-
-#[test]
-fn without_the_agent_nothing_is_added() {
-    for (options, disable) in [(["--python", "sample"], ""), (["--python", "off"], ""), (["--color", "auto"], "agent")]
-    {
-        let mut command = Command::new(POOLPICK);
-        command.args(["profile", "--quiet"]).args(options).args(["--", "env", "-0"]);
-        let output = command.env("POOLPICK_DISABLE", disable).env("PYTHONPATH", "/x").output().unwrap();
-        let entries = output.stdout.split(|byte| *byte == 0);
-        assert!(!entries.clone().any(|entry| entry.starts_with(b"POOLPICK_CHANNEL")));
-        assert!(entries.into_iter().any(|entry| entry == b"PYTHONPATH=/x"));
-    }
-}
-
-#[test]
-fn where_no_directory_can_be_made_the_run_goes_on() {
-    let folder = tempfile::tempdir().unwrap();
-    let report = folder.path().join("report.json");
-    let colon = folder.path().join("a:b");
-    fs::create_dir(&colon).unwrap();
-    let mut command = Command::new(POOLPICK);
-    command.args(["profile", "--quiet", "--export", &format!("json={}", report.display()), "--", "sh", "-c", "exit 3"]);
-    // A path that no list can hold, and shared memory out of sight.
-    command.env("TMPDIR", &colon).env("XDG_RUNTIME_DIR", &colon).env("POOLPICK_DISABLE", "");
-    assert_eq!(command.output().unwrap().status.code(), Some(3));
-    if !Path::new("/dev/shm").exists() {
-        assert!(fs::read_to_string(&report).unwrap().contains("EINVAL"));
-    }
 }

@@ -107,13 +107,7 @@ pub fn decide(
     let score = stage.score?.point;
     let task = demand_of(stage, payload)?;
     let room = Room { cores: capacity.cores, memory_bytes: capacity.memory_bytes };
-    let mut reasons = vec![match class {
-        Class::Unknown => return None,
-        Class::IoBound => Reason::IoBound { share: 1.0 - score },
-        Class::CpuBound => Reason::CpuBound { score },
-        Class::Hybrid if phases.is_empty() => Reason::Interleaved { score },
-        Class::Hybrid => Reason::MixedPhases { phases: phases.len() },
-    }];
+    let mut reasons = vec![Reason::of_class(class, score, phases.len())?];
     let mut best: Vec<Prediction> = Vec::new();
     let most = (BEYOND_SEEN * task.seen_at_once.max(1.0)).min(MOST_WORKERS).max(f64::from(stage.workers)) as u32;
     let most = most.max(capacity.cores.ceil() as u32 + 1);

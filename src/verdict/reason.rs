@@ -1,5 +1,7 @@
 //! Reasons: stable codes with the numbers that decided. The wording is the report's.
 
+use super::Class;
+
 /// Why something is recommended or not. `report::wording` says it in a sentence.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Reason {
@@ -142,6 +144,17 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// The reason that a class is by itself; `None` where there is no class.
+    pub fn of_class(class: Class, score: f64, phases: usize) -> Option<Reason> {
+        match class {
+            Class::Unknown => None,
+            Class::IoBound => Some(Reason::IoBound { share: 1.0 - score }),
+            Class::CpuBound => Some(Reason::CpuBound { score }),
+            Class::Hybrid if phases == 0 => Some(Reason::Interleaved { score }),
+            Class::Hybrid => Some(Reason::MixedPhases { phases }),
+        }
+    }
+
     /// Its stable code.
     pub fn code(&self) -> &'static str {
         match self {

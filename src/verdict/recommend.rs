@@ -87,13 +87,7 @@ pub fn recommend(
     thresholds: &Thresholds,
 ) -> Option<Recommendation> {
     let score = stage.score?.point;
-    let mut reasons = vec![match class {
-        Class::Unknown => return None,
-        Class::IoBound => Reason::IoBound { share: 1.0 - score },
-        Class::CpuBound => Reason::CpuBound { score },
-        Class::Hybrid if phases.is_empty() => Reason::Interleaved { score },
-        Class::Hybrid => Reason::MixedPhases { phases: phases.len() },
-    }];
+    let mut reasons = vec![Reason::of_class(class, score, phases.len())?];
     let cores = capacity.cores.max(f64::MIN_POSITIVE);
     let used = cores_used(stage);
     if class != Class::IoBound && !stage.is_pool && cores >= 2.0 && used >= PARALLEL_SHARE * cores {
