@@ -2,6 +2,8 @@
 //! nothing and writes to any `Write`. Must not measure, judge, or know a terminal.
 
 mod assemble;
+pub mod check;
+mod check_text;
 pub mod escape;
 mod json;
 mod markdown;
@@ -60,14 +62,43 @@ impl Look {
     pub const PLAIN: Look = Look { width: None, colour: false, ascii: false };
 }
 
-/// Renders `report` as `format`.
+/// What can be rendered.
+#[derive(Debug, Clone, Copy)]
+pub enum Document<'a> {
+    /// Of `poolpick profile`.
+    Profile(&'a Report),
+    /// Of `poolpick check`.
+    Check(&'a check::Check),
+}
+
+impl<'a> From<&'a Report> for Document<'a> {
+    fn from(report: &'a Report) -> Document<'a> {
+        Document::Profile(report)
+    }
+}
+
+impl<'a> From<&'a check::Check> for Document<'a> {
+    fn from(check: &'a check::Check) -> Document<'a> {
+        Document::Check(check)
+    }
+}
+
+/// Renders a document as `format`.
 ///
 /// # Errors
 /// Only those of `out`.
-pub fn render(report: &Report, format: Format, look: Look, out: &mut dyn Write) -> io::Result<()> {
-    match format {
-        Format::Table => table::render(report, look, out),
-        Format::Json => json::render(report, out),
-        Format::Markdown => markdown::render(report, out),
+pub fn render<'a>(
+    document: impl Into<Document<'a>>,
+    format: Format,
+    look: Look,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    match (document.into(), format) {
+        (Document::Profile(report), Format::Table) => table::render(report, look, out),
+        (Document::Profile(report), Format::Json) => json::render(report, out),
+        (Document::Profile(report), Format::Markdown) => markdown::render(report, out),
+        (Document::Check(check), Format::Json) => json::render(check, out),
+        (Document::Check(check), Format::Table) => check_text::render(check, look, out),
+        (Document::Check(check), Format::Markdown) => check_text::render(check, look, out),
     }
 }

@@ -36,6 +36,8 @@ pub struct Report {
 pub enum Kind {
     /// Of `poolpick profile`.
     Profile,
+    /// Of `poolpick check`.
+    Check,
 }
 
 /// Which poolpick wrote it.
