@@ -323,6 +323,7 @@ impl TimelineBuilder {
                     (piece.start, piece.end),
                     (wait, Span::ZERO),
                 );
+                Self::settle_wait(thread, program);
             }
             thread.sampled = [0; Blocking::ALL.len()];
             let part = std::mem::take(&mut thread.ledger);

@@ -24,23 +24,29 @@ pub struct BlockedTime {
 impl BlockedTime {
     /// Adds one blocked interval, split over `kinds` by weight; no weight at all is unattributed.
     pub fn add(&mut self, beside: Span, alone: Span, kinds: &[u32; Blocking::ALL.len()]) {
+        self.add_many(beside, alone, 1, kinds);
+    }
+
+    /// Adds `count` blocked intervals that are alike.
+    pub fn add_many(&mut self, beside: Span, alone: Span, count: u64, kinds: &[u32; Blocking::ALL.len()]) {
         let total: u64 = kinds.iter().map(|&weight| u64::from(weight)).sum();
         if total == 0 {
             self.beside[UNATTRIBUTED] = self.beside[UNATTRIBUTED].saturating_add(beside.0);
             self.alone[UNATTRIBUTED] = self.alone[UNATTRIBUTED].saturating_add(alone.0);
-            self.count[UNATTRIBUTED] += 1;
+            self.count[UNATTRIBUTED] += count;
             return;
         }
-        let mut heaviest = 0;
         for (kind, &weight) in kinds.iter().enumerate().filter(|(_, weight)| **weight > 0) {
-            let share = |span: Span| (u128::from(span.0) * u128::from(weight) / u128::from(total)) as u64;
-            self.beside[kind] = self.beside[kind].saturating_add(share(beside));
-            self.alone[kind] = self.alone[kind].saturating_add(share(alone));
-            if weight > kinds[heaviest] {
-                heaviest = kind;
-            }
+            let share = |amount: u64| (u128::from(amount) * u128::from(weight) / u128::from(total)) as u64;
+            self.beside[kind] = self.beside[kind].saturating_add(share(beside.0));
+            self.alone[kind] = self.alone[kind].saturating_add(share(alone.0));
+            self.count[kind] += share(count);
         }
-        self.count[heaviest] += 1;
+        // What rounding left over.
+        let heaviest = (0..kinds.len()).max_by_key(|&kind| kinds[kind]).unwrap_or(0);
+        let counted: u64 =
+            kinds.iter().map(|&weight| (u128::from(count) * u128::from(weight) / u128::from(total)) as u64).sum();
+        self.count[heaviest] += count - counted;
     }
 
     /// Beside and alone together, nanoseconds.
@@ -129,63 +135,9 @@ impl Ledger {
     }
 }
 
-/// Upper ends of the duration classes that waits are told apart by, nanoseconds: a long wait that was sampled says
-/// little about the short ones between.
-const DURATIONS: [u64; 4] = [300_000, 3_000_000, 30_000_000, 300_000_000];
-
-/// What blocked intervals of each length turned out to wait for, among those that a sample fell in.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct KindsByDuration {
-    seen: [[u32; Blocking::ALL.len()]; DURATIONS.len() + 1],
-}
-
-impl KindsByDuration {
-    /// Notes that an interval of this length waited for these kinds.
-    pub fn note(&mut self, span: Span, kinds: &[u32; Blocking::ALL.len()]) {
-        let class = &mut self.seen[Self::class(span)];
-        for (seen, &kind) in class.iter_mut().zip(kinds) {
-            *seen = seen.saturating_add(u32::from(kind > 0));
-        }
-    }
-
-    /// What intervals of this length wait for, or those of the nearest length that is known.
-    pub fn guess(&self, span: Span) -> [u32; Blocking::ALL.len()] {
-        let class = Self::class(span);
-        let mut nearest: Vec<usize> = (0..self.seen.len()).collect();
-        if self.seen[class].iter().any(|&count| count > 0) {
-            return self.seen[class];
-        }
-        nearest.sort_by_key(|&other| other.abs_diff(class));
-        nearest
-            .into_iter()
-            .map(|other| self.seen[other])
-            .find(|counts| counts.iter().any(|&count| count > 0))
-            .unwrap_or_default()
-    }
-
-    fn class(span: Span) -> usize {
-        DURATIONS.iter().position(|&end| span.0 < end).unwrap_or(DURATIONS.len())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn short_waits_are_told_from_long_ones() {
-        let mut kinds = KindsByDuration::default();
-        let mut network = [0; Blocking::ALL.len()];
-        network[Blocking::Network as usize] = 1;
-        let mut lock = [0; Blocking::ALL.len()];
-        lock[Blocking::Lock as usize] = 3;
-        kinds.note(Span::from_millis(5), &network);
-        kinds.note(Span::from_millis(900), &lock);
-        assert_eq!(kinds.guess(Span::from_millis(4))[Blocking::Network as usize], 1);
-        assert_eq!(kinds.guess(Span::from_millis(4))[Blocking::Lock as usize], 0);
-        assert_eq!(kinds.guess(Span::from_millis(800))[Blocking::Lock as usize], 1);
-        assert_eq!(kinds.guess(Span(10))[Blocking::Network as usize], 1, "the nearest length that is known");
-    }
 
     #[test]
     fn a_split_interval_keeps_its_sum() {

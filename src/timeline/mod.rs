@@ -8,6 +8,7 @@ mod deaths;
 mod fold;
 mod gil;
 mod image;
+mod kinds;
 mod ledger;
 mod process;
 mod program;

@@ -35,6 +35,10 @@ pub struct Thread {
     pub stopped_at_block: Span,
     /// What samples saw it wait for since it blocked (or since its last reading).
     pub sampled: [u32; Blocking::ALL.len()],
+    /// By switch records: on a CPU since it was last blocked.
+    pub ran: Span,
+    /// Its last wait, until it is known what the thread did afterwards.
+    pub wait: Option<Wait>,
     /// The last reading of its counters.
     pub last: Option<Reading>,
     /// Without records: wall less CPU and run queue since it was last seen blocked. While a thread has or wants a CPU its
@@ -83,6 +87,40 @@ pub struct Reading {
     pub involuntary: Option<u64>,
 }
 
+/// A wait that is over.
+#[derive(Debug, Clone, Copy)]
+pub struct Wait {
+    /// From when.
+    pub start: Timestamp,
+    /// Until when.
+    pub end: Timestamp,
+    /// How much of it passed beside threads of its process that were not blocked.
+    pub beside: Span,
+    /// And how much while all of them were.
+    pub alone: Span,
+    /// What samples saw it wait for.
+    pub kinds: [u32; Blocking::ALL.len()],
+    /// Where it counts.
+    pub lanes: Lanes,
+    /// Whether its thread launched programs and is in no task.
+    pub launcher: bool,
+    /// How long its thread had a CPU before.
+    pub ran_before: Span,
+}
+
+/// Which waits of a thread are its stage's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lanes {
+    /// Of a task: all but those for the interpreter lock and for children.
+    Task,
+    /// Of the only thread of its process: locks too.
+    Only,
+    /// Of a thread that hardly ever runs.
+    Quiet,
+    /// Of any other.
+    Beside,
+}
+
 impl Thread {
     /// A thread that nothing was seen of.
     pub fn new(ids: Ids, process: ProcessSlot, clock: ThreadClock, began: Timestamp) -> Thread {
@@ -96,6 +134,8 @@ impl Thread {
             children_at_block: false,
             stopped_at_block: Span::ZERO,
             sampled: [0; Blocking::ALL.len()],
+            ran: Span::ZERO,
+            wait: None,
             last: None,
             unsettled: 0,
             lags: false,

@@ -2,7 +2,8 @@
 
 use super::gil::{GilCounts, Interpreter};
 use super::image::Image;
-use super::ledger::{KINDS, KindsByDuration, Ledger, UNATTRIBUTED};
+use super::kinds::KindsByShape;
+use super::ledger::{KINDS, Ledger, UNATTRIBUTED};
 use super::reconcile::{Demand, ENOUGH_SWITCHES, Neighbours, ProcessSums, quiet_is_idle, reconcile, reconcile_tasks};
 use super::series::Series;
 use super::tasks::{TaskNote, Tasks};
@@ -86,7 +87,7 @@ pub struct Program {
     /// Whether the quiet threads counted as idle, by the seconds that they waited.
     pub quiet_idle: bool,
 
-    pub(super) kinds: KindsByDuration,
+    pub(super) kinds: KindsByShape,
     pub(super) live: u32,
     pub(super) present_since: Timestamp,
     pub(super) rss_now: u64,
@@ -161,7 +162,7 @@ impl Program {
             agent_dropped: 0,
             notes: Vec::new(),
             quiet_idle: false,
-            kinds: KindsByDuration::default(),
+            kinds: KindsByShape::default(),
             live: 0,
             present_since: origin,
             rss_now: 0,
@@ -272,7 +273,8 @@ impl Program {
             kinds: own.kinds,
         };
         if let Some(tasks) = &mut self.tasks {
-            let ledger = std::mem::take(&mut tasks.unresolved);
+            let mut ledger = std::mem::take(&mut tasks.unresolved);
+            self.kinds.resolve(&mut ledger.blocked);
             self.demand = reconcile_tasks(&ledger, &neighbours, tasks.locks_told);
             return;
         }

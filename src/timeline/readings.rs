@@ -207,5 +207,6 @@ impl TimelineBuilder {
         let start = start.max(Timestamp(at.0.saturating_sub(at.since(start).0.max(blocked.0))));
         let alone = still.min(blocked);
         Self::book_wait(thread, process, program, false, (start, at), (blocked - alone, alone));
+        Self::settle_wait(thread, program);
     }
 }

@@ -2,7 +2,8 @@
 
 use super::Records;
 use super::fold::TimelineBuilder;
-use super::process::{Process, Thread};
+use super::kinds::Shape;
+use super::process::{Lanes, Process, Thread, Wait};
 use super::program::Program;
 use super::series::Lane;
 use super::thread::{Activity, Interval, Step, ThreadClock, ThreadState};
@@ -28,6 +29,9 @@ impl TimelineBuilder {
         }
         if let Some(interval) = interval {
             Self::book(thread, process, &mut self.programs, interval, still, stopped);
+        }
+        if !matches!(step, Step::In | Step::Out(SwitchOut::Preempted)) {
+            Self::settle_last_wait(thread, process, &mut self.programs);
         }
         match step {
             Step::Out(why) => {
@@ -62,6 +66,7 @@ impl TimelineBuilder {
         match interval.activity {
             Activity::OnCpu => {
                 thread.ledger.on_cpu += interval.span();
+                thread.ran += interval.span();
                 program.series.add(Lane::OnCpu, interval.start, interval.end, interval.span());
             }
             Activity::RunQueue => thread.ledger.run_queue += interval.span() - stopped_within,
@@ -76,8 +81,8 @@ impl TimelineBuilder {
         }
     }
 
-    /// Books time that a thread was blocked, `beside` others of its process that were not and `alone`: by what samples saw
-    /// it wait for, else by what waits of that length turned out to be.
+    /// Books time that a thread was blocked, `beside` others of its process that were not and `alone`, once it is known
+    /// what it did afterwards.
     pub(super) fn book_wait(
         thread: &mut Thread,
         process: &Process,
@@ -86,44 +91,69 @@ impl TimelineBuilder {
         (start, end): (Timestamp, Timestamp),
         (beside, alone): (Span, Span),
     ) {
-        let blocked = beside + alone;
         let mut kinds = std::mem::take(&mut thread.sampled);
         let has_children = thread.children_at_block || process.children > 0;
         if in_task && has_children && kinds[Blocking::Pipe as usize] > 0 {
             // A task that reads what its child writes waits for the child.
             kinds[Blocking::Child as usize] += std::mem::take(&mut kinds[Blocking::Pipe as usize]);
         }
-        if kinds.iter().any(|&count| count > 0) {
-            program.kinds.note(blocked, &kinds);
+        let lanes = if in_task {
+            Lanes::Task
+        } else if process.threads == 1 {
+            Lanes::Only
+        } else if thread.is_quiet(end) {
+            Lanes::Quiet
         } else {
-            kinds = program.kinds.guess(blocked);
+            Lanes::Beside
+        };
+        let launcher = has_children && !in_task;
+        let ran_before = std::mem::take(&mut thread.ran);
+        Self::settle_wait(thread, program);
+        thread.wait = Some(Wait { start, end, beside, alone, kinds, lanes, launcher, ran_before });
+    }
+
+    /// The thread's last wait is followed by no more than what it ran since: by what samples saw it wait for, else by what
+    /// waits of that shape turned out to be, it goes to its kinds.
+    pub(super) fn settle_wait(thread: &mut Thread, program: &mut Program) {
+        let Some(wait) = thread.wait.take() else { return };
+        let (beside, alone, mut kinds) = (wait.beside, wait.alone, wait.kinds);
+        let blocked = beside + alone;
+        let shape = Shape::of(beside, alone, wait.ran_before, thread.ran);
+        let sampled = kinds.iter().any(|&count| count > 0);
+        if sampled {
+            program.kinds.note(shape, &kinds);
+        } else {
+            kinds = program.kinds.guess(shape);
             // Never sampled at all, but it has living children: a launcher waits for those.
-            if !in_task && has_children && kinds.iter().all(|&count| count == 0) {
+            if wait.launcher && kinds.iter().all(|&count| count == 0) {
                 kinds[Blocking::Child as usize] = 1;
             }
         }
-        thread.ledger.blocked.add(beside, alone, &kinds);
+        if wait.lanes == Lanes::Task && !sampled {
+            program.kinds.defer(shape, beside, alone);
+        } else {
+            thread.ledger.blocked.add(beside, alone, &kinds);
+        }
         let total: u64 = kinds.iter().map(|&count| u64::from(count)).sum();
         if total == 0 {
-            program.series.add(Lane::Unattributed, start, end, blocked);
+            program.series.add(Lane::Unattributed, wait.start, wait.end, blocked);
             return;
         }
         let part = |span: Span, kind: Blocking| span.0 * u64::from(kinds[kind as usize]) / total;
-        let mut own: u64 = [Blocking::Network, Blocking::Disk, Blocking::Sleep, Blocking::Other]
-            .map(|kind| part(blocked, kind))
-            .iter()
-            .sum();
-        if in_task {
-            own += [Blocking::Lock, Blocking::SharedLock, Blocking::Pipe, Blocking::Idle]
-                .map(|kind| part(blocked, kind))
-                .iter()
-                .sum::<u64>();
-        } else if process.threads == 1 {
-            own += part(alone, Blocking::Lock);
+        let all = |kinds: &[Blocking]| kinds.iter().map(|&kind| part(blocked, kind)).sum::<u64>();
+        let mut own = all(&[Blocking::Network, Blocking::Disk, Blocking::Sleep, Blocking::Other]);
+        match wait.lanes {
+            Lanes::Task => own += all(&[Blocking::Lock, Blocking::SharedLock, Blocking::Pipe, Blocking::Idle]),
+            Lanes::Only => own += part(alone, Blocking::Lock),
+            Lanes::Quiet | Lanes::Beside => {}
         }
-        let quiet = !in_task && process.threads > 1 && thread.is_quiet(end);
-        let lane = if quiet { Lane::QuietWait } else { Lane::OwnWait };
-        program.series.add(lane, start, end, Span(own));
+        let lane = if wait.lanes == Lanes::Quiet { Lane::QuietWait } else { Lane::OwnWait };
+        program.series.add(lane, wait.start, wait.end, Span(own));
+    }
+
+    fn settle_last_wait(thread: &mut Thread, process: &Process, programs: &mut [Program]) {
+        let stage = thread.stage();
+        Self::settle_wait(thread, &mut programs[stage.unwrap_or(process.program).0]);
     }
 
     /// Closes a thread's current interval at `at` without changing what it does.
@@ -136,6 +166,7 @@ impl TimelineBuilder {
         if let Some(interval) = thread.clock.step(Step::End, at, self.trusted_from) {
             Self::book(thread, process, &mut self.programs, interval, still, stopped);
         }
+        Self::settle_last_wait(thread, process, &mut self.programs);
         thread.clock = ThreadClock::new(state, at);
         thread.still_at_block = still;
         thread.stopped_at_block = stopped;
