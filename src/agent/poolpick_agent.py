@@ -2569,11 +2569,13 @@ def _frame_arguments(frame):
 def _search(code, frame):
     qualified = code.co_qualname
     module = frame.f_globals.get("__name__")
+    known = id(code) in _hooks
     for index, (name, wanted_module, function) in enumerate(_wanted):
         if index not in _found and function == qualified and _matches(wanted_module, module):
             _arm(index, name, _resolve(sys.modules.get(module), function), code, module)
-            frame_ = frame
-            _hooks[id(code)].enter(frame_, lambda: _frame_arguments(frame_), False)
+    if not known and id(code) in _hooks:
+        frame_ = frame
+        _hooks[id(code)].enter(frame_, lambda: _frame_arguments(frame_), False)
 
 
 def _start_monitoring():
@@ -2835,7 +2837,9 @@ def _arm(index, name, thing, code, module):
     elif type(function) is not FunctionType or function.__code__ is not code:
         function = None  # The name stands for something else by now; the code is what was called.
     _found.add(index)
-    if id(code) in _hooks:
+    known = next((hook for hook in _hooks.values() if code is hook.code or code is hook.trampoline), None)
+    if known is not None:
+        _note("stage-refused", "%s: it is the function that is counted as %s" % (name, known.name))
         return
     made = (_Swapped if _tool is None else _Monitored)(name, None, code)
     made.module = module

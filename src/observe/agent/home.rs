@@ -7,11 +7,12 @@ use crate::sys::memory_disk;
 use crate::target::EnvironmentChange;
 use crate::trace::WhyNot;
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, DirEntry, File};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Room for the channels of some two thousand processes. Docker's default is an eighth of this.
 const PLENTY: u64 = 512 << 20;
@@ -19,11 +20,21 @@ const PLENTY: u64 = 512 << 20;
 const NAMES: usize = 16;
 /// A process that is left behind may add a file while the directory is emptied.
 const REMOVALS: usize = 3;
+/// What a directory's name begins with; random hexadecimal digits follow.
+const NAME: &str = "poolpick-";
+/// How many.
+const DIGITS: usize = 8;
+/// A directory is locked within this time of being made.
+const SETTLED: Duration = Duration::from_secs(60);
+/// Directories of killed runs that are removed at once.
+const MOST_SWEPT: usize = 64;
 
 /// The directories.
 #[derive(Debug)]
 pub struct Home {
     own: PathBuf,
+    /// Held locked as long as the directory is in use: the kernel lets go of it, however this process ends.
+    _lock: Option<File>,
     /// Below `own`, or in the user's cache.
     agent: PathBuf,
 }
@@ -58,7 +69,7 @@ impl Home {
         let mut private = DirBuilder::new();
         private.mode(PRIVATE);
         // Exclusive, and never through a link: whoever guesses the name gains nothing.
-        let own = std::iter::repeat_with(|| folder.join(format!("poolpick-{:08x}", fastrand::u32(..))))
+        let own = std::iter::repeat_with(|| folder.join(format!("{NAME}{:0DIGITS$x}", fastrand::u32(..))))
             .take(NAMES)
             .find_map(|path| match private.create(&path) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => None,
@@ -66,7 +77,8 @@ impl Home {
             })
             .unwrap_or(Err(io::ErrorKind::AlreadyExists.into()))?;
         let wanted = agent.is_none();
-        let home = Home { agent: agent.unwrap_or_else(|| own.join("agent")), own };
+        let lock = File::open(&own).ok().filter(|directory| directory.try_lock().is_ok());
+        let home = Home { agent: agent.unwrap_or_else(|| own.join("agent")), _lock: lock, own };
         // From here on it is removed, whatever fails.
         private.create(home.channel())?;
         if wanted {
@@ -104,12 +116,36 @@ impl Home {
 
 impl Drop for Home {
     fn drop(&mut self) {
+        if let Some(folder) = self.own.parent() {
+            sweep(folder);
+        }
         for _ in 0..REMOVALS {
             match fs::remove_dir_all(&self.own) {
                 Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
                 // What cannot be removed stays: there is nobody to tell.
                 _ => return,
             }
+        }
+    }
+}
+
+/// Removes what a poolpick that was killed left behind: directories of ours that are named like one, that nobody holds
+/// locked, and that are old enough to have been locked by whoever made them.
+fn sweep(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    let named = |entry: &DirEntry| {
+        let name = entry.file_name();
+        let random = name.to_str().and_then(|name| name.strip_prefix(NAME));
+        random.is_some_and(|random| random.len() == DIGITS && random.bytes().all(|digit| digit.is_ascii_hexdigit()))
+    };
+    for entry in entries.flatten().filter(named).take(MOST_SWEPT) {
+        // Not through a link: metadata of an entry is its own.
+        let Ok(metadata) = entry.metadata() else { continue };
+        let old = metadata.modified().ok().and_then(|time| time.elapsed().ok()).is_some_and(|age| age > SETTLED);
+        let ours = metadata.is_dir() && metadata.uid() == identity::effective_uid() && metadata.mode() & 0o077 == 0;
+        if old && ours && File::open(entry.path()).is_ok_and(|directory| directory.try_lock().is_ok()) {
+            // Where something of it cannot be removed, there is nobody to tell.
+            let _ = fs::remove_dir_all(entry.path());
         }
     }
 }
@@ -153,5 +189,34 @@ mod tests {
         assert_eq!(Home::make_in(&colon, None).expect_err("no list can hold it").raw_os_error(), Some(libc::EINVAL));
         let missing = Home::make_in(&folder.path().join("none"), None).expect_err("it is not there");
         assert_eq!(missing.raw_os_error(), Some(libc::ENOENT));
+    }
+
+    #[test]
+    fn what_a_killed_run_left_is_removed_and_nothing_else() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let hour_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
+        let make = |name: &str, old: bool| {
+            let path = folder.path().join(name);
+            DirBuilder::new().mode(PRIVATE).create(&path).expect("it can be made");
+            fs::write(path.join("channel"), "x").expect("it can be written");
+            let directory = File::open(&path).expect("it can be opened");
+            if old {
+                directory.set_modified(hour_ago).expect("it is ours");
+            }
+            directory
+        };
+        make("poolpick-00c0ffee", true);
+        make("poolpick-0000beef", false);
+        make("poolpick-mine", true);
+        make("poolpick-00c0ffeelong", true);
+        let held = make("poolpick-12345678", true);
+        held.try_lock().expect("nobody holds it");
+        drop(Home::make_in(folder.path(), None).expect("it can be made"));
+        let mut left: Vec<String> = fs::read_dir(folder.path())
+            .expect("it can be listed")
+            .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+            .collect();
+        left.sort();
+        assert_eq!(left, ["poolpick-0000beef", "poolpick-00c0ffeelong", "poolpick-12345678", "poolpick-mine"]);
     }
 }
