@@ -226,7 +226,8 @@ class Threads(Case):
                 time.sleep(0.05); print(reference())
                 print(pool.submit(threading.current_thread).result().name)
             print(sys.path == [p for p in sys.path if "agent" not in p], "poolpick_agent" in sys.modules)
-            held = [os.path.realpath("/proc/self/fd/" + number) for number in os.listdir("/proc/self/fd")]
+            low = [number for number in os.listdir("/proc/self/fd") if int(number) < 64]
+            held = [os.path.realpath("/proc/self/fd/" + number) for number in low]
             print([path for path in held if "channel" in path or "agent" in path], len(threading.enumerate()))
         """)
 
