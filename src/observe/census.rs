@@ -235,11 +235,31 @@ pub struct Walk {
     pub gone: Vec<Ids>,
 }
 
+/// What has become of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It is there.
+    Lives,
+    /// It is on its way out, and cannot be reaped yet.
+    Leaving,
+    /// It has ended.
+    Ended,
+}
+
+/// What has become of a process.
+pub fn fate(root: &Path, pid: u32) -> Fate {
+    let stat = Process::new_with_root(root.join(pid.to_string())).and_then(|process| process.stat());
+    match stat {
+        Ok(stat) if matches!(stat.state, 'Z' | 'X') => Fate::Ended,
+        Ok(stat) if stat.flags & PF_EXITING != 0 => Fate::Leaving,
+        Ok(_) => Fate::Lives,
+        Err(_) => Fate::Ended,
+    }
+}
+
 /// Whether a process is there and not on its way out.
 pub fn lives(root: &Path, pid: u32) -> bool {
-    Process::new_with_root(root.join(pid.to_string()))
-        .and_then(|process| process.stat())
-        .is_ok_and(|stat| !matches!(stat.state, 'Z' | 'X') && stat.flags & PF_EXITING == 0)
+    fate(root, pid) == Fate::Lives
 }
 
 /// All processes below ourselves but `skipped` and what is only below that, in no order.

@@ -29,12 +29,14 @@ use crate::sys::poll::{Watched, wait};
 use crate::target::{News, RunningTarget, SuspendedTarget, descends_from};
 use crate::trace::{Counters, Coverage, Event, Refusal, Rung, WhyNot};
 use crate::units::{Span, Timestamp, ratio};
+use census::Fate;
 use counters::RunningCounters;
 use python::Interpreters;
 use sampler::{Sampler, Scope};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::Path;
+use std::time::Duration;
 use switches::{SETTLE_NANOS, SwitchRecords};
 
 /// After the time limit's TERM, the target has this long before KILL.
@@ -432,13 +434,27 @@ impl Instruments {
     }
 }
 
+/// Descendants that are on their way out when the target has ended are waited for so long.
+const LEAVING: Span = Span::from_millis(20);
+/// And looked at so often.
+const LEAVING_LOOKED_AT: Duration = Duration::from_millis(1);
+
 /// Whether a living process is the target's: by the census, or where that does not know it, by its parents.
 fn is_ours(sampler: &Sampler, pid: u32) -> bool {
     let root = Path::new("/proc");
     !sampler.census().threads(pid).is_empty() || !probe::proc_is_ours(root) || descends_from(pid, std::process::id())
 }
 
-/// Living descendants of ours but the target itself, which is a zombie by now and has no children any more.
+/// Living descendants of ours but the target itself, which is a zombie by now and has no children any more. Who is on its
+/// way out is given a moment: it counts for nothing until it can be reaped.
 fn left_behind(root: &Path, own_pid: u32, target: u32) -> u32 {
-    census::descendants(root, own_pid, Some(target)).into_iter().filter(|&pid| census::lives(root, pid)).count() as u32
+    let until = clock::monotonic() + LEAVING;
+    loop {
+        let left: Vec<Fate> =
+            census::descendants(root, own_pid, Some(target)).into_iter().map(|pid| census::fate(root, pid)).collect();
+        if !left.contains(&Fate::Leaving) || clock::monotonic() >= until {
+            return left.into_iter().filter(|&fate| fate == Fate::Lives).count() as u32;
+        }
+        std::thread::sleep(LEAVING_LOOKED_AT);
+    }
 }

@@ -17,14 +17,48 @@ const LONGEST_ARGUMENT: usize = 4096;
 /// More than /proc/PID/fdinfo has before the lines of special files.
 const FDINFO: usize = 256;
 
-/// The system call that a thread is in; `None` where it is gone.
-pub fn syscall(files: &mut Files, ids: Ids) -> Result<Option<Syscall>, WhyNot> {
+/// What a thread is in.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Called {
+    /// A system call, or none: it runs, or it is blocked outside of one.
+    In(Syscall),
+    /// Nothing any more: it has ended and nobody has waited for it.
+    Zombie,
+    /// It is not there.
+    Gone,
+}
+
+impl Called {
+    /// The system call.
+    pub fn syscall(self) -> Option<Syscall> {
+        match self {
+            Called::In(syscall) => Some(syscall),
+            Called::Zombie | Called::Gone => None,
+        }
+    }
+}
+
+/// The system call that a thread is in.
+pub fn syscall(files: &mut Files, ids: Ids) -> Result<Called, WhyNot> {
     match files.read(ids, Which::Syscall) {
-        Ok(text) => Ok(Syscall::from_read(text).ok()),
+        Ok(text) => Ok(called(text)),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             Err(WhyNot::SyscallHidden { ptrace_scope: super::host::ptrace_scope() })
         }
-        Err(_) => Ok(None),
+        Err(_) => Ok(Called::Gone),
+    }
+}
+
+/// Outside of a system call the kernel gives the stack pointer and the program counter alone (`-1 0x7f… 0x7f…`), both 0
+/// where the thread has no stack any more.
+fn called(text: &[u8]) -> Called {
+    match text.strip_prefix(b"-1 ") {
+        Some(rest) if rest.trim_ascii() == b"0x0 0x0" => Called::Zombie,
+        Some(_) => {
+            let (argument_registers, stack_pointer, program_counter) = ([0; 6], 0, 0);
+            Called::In(Syscall::Blocked { syscall_number: -1, argument_registers, stack_pointer, program_counter })
+        }
+        None => Syscall::from_read(text).map_or(Called::Gone, Called::In),
     }
 }
 
@@ -118,4 +152,21 @@ fn shorten(mut text: String, most: usize) -> String {
         text.truncate(end);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_ended_is_told_from_what_waits_for_a_page() {
+        assert_eq!(called(b"-1 0x0 0x0\n"), Called::Zombie);
+        let page = called(b"-1 0x7ffd5a0e5b60 0x7f0a1c2d3e4f\n");
+        assert!(matches!(page, Called::In(Syscall::Blocked { syscall_number: -1, .. })), "{page:?}");
+        assert_eq!(called(b"running\n"), Called::In(Syscall::Running));
+        let sleep = called(b"230 0x1 0x0 0x7ffc 0x0 0x0 0x0 0x7ffd5a0e5b60 0x7f0a1c2d3e4f\n");
+        assert!(matches!(sleep, Called::In(Syscall::Blocked { syscall_number: 230, .. })), "{sleep:?}");
+        assert_eq!(called(b"nonsense"), Called::Gone);
+        assert_eq!(called(b""), Called::Gone);
+    }
 }

@@ -6,13 +6,13 @@ use super::census::{Census, Walk};
 use super::files::Files;
 use super::pace::Pace;
 use super::python::Interpreters;
-use super::readings;
+use super::readings::{self, Called};
 use super::waits::{Sockets, classify, may_change};
 use crate::sys::clock;
 use crate::trace::{Blocking, Event, Ids, ProcessReading, ThreadReading, WhyNot};
 use crate::units::{Span, Timestamp};
 use procfs::process::{Process, Syscall};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::path::{Path, PathBuf};
 
 /// Most threads that one round reads.
@@ -56,6 +56,8 @@ pub struct Sampler {
     sockets: Sockets,
     /// What threads waited for when they were last looked at.
     known: FxHashMap<Ids, Wait>,
+    /// Threads that ended without being waited for, where records do not tell.
+    zombies: FxHashSet<Ids>,
     /// How often a thread's birth was told, where records do not.
     births: FxHashMap<Ids, u8>,
     process_next: Timestamp,
@@ -107,6 +109,7 @@ impl Sampler {
             files: Files::new(root),
             sockets: Sockets::default(),
             known: FxHashMap::default(),
+            zombies: FxHashSet::default(),
             births: FxHashMap::default(),
             process_next: Timestamp(0),
             stirred: true,
@@ -217,6 +220,9 @@ impl Sampler {
         self.census.walk(own_pid, &mut self.files, &mut found);
         for ids in found.gone {
             self.births.remove(&ids);
+            if self.zombies.remove(&ids) {
+                continue;
+            }
             self.known.remove(&ids);
             emit(Event::Gone { at, ids });
         }
@@ -239,7 +245,8 @@ impl Sampler {
     fn choose_threads(&mut self) -> Vec<Ids> {
         let mut all: Vec<Ids> = Vec::new();
         for pid in self.census.pids() {
-            all.extend(self.census.threads(pid).iter().map(|&tid| Ids { pid, tid }));
+            let threads = self.census.threads(pid).iter().map(|&tid| Ids { pid, tid });
+            all.extend(threads.filter(|ids| !self.zombies.contains(ids)));
         }
         let most = if self.records { THREADS_A_ROUND } else { THREADS_A_ROUND_ALONE };
         if all.len() > most {
@@ -297,7 +304,8 @@ impl Sampler {
             emit(Event::Waiting { at, ids, on: known.on });
         } else if self.waits {
             let at = clock::monotonic();
-            looked = readings::syscall(&mut self.files, ids).map(|call| {
+            looked = readings::syscall(&mut self.files, ids).map(|called| {
+                let call = called.syscall();
                 self.waits_told |= call.is_some();
                 if let Some(on) = call.and_then(|call| self.look_into(ids, call, slices, at, python)) {
                     emit(Event::Waiting { at, ids, on });
@@ -313,7 +321,12 @@ impl Sampler {
     /// The system call tells whether the thread runs, and is read before the counters: those of a running thread lag.
     fn read_alone(&mut self, ids: Ids, python: &Interpreters, emit: &mut dyn FnMut(Event)) -> Result<(), WhyNot> {
         let called = clock::monotonic();
-        let call = if self.waits { readings::syscall(&mut self.files, ids) } else { Ok(None) };
+        let called_in = if self.waits { readings::syscall(&mut self.files, ids) } else { Ok(Called::Gone) };
+        if called_in == Ok(Called::Zombie) {
+            self.bury(ids, emit);
+            return Ok(());
+        }
+        let call = called_in.map(Called::syscall);
         let at = clock::monotonic();
         let mut reading = self.counters(ids, at, SWITCHES_READ_ALONE);
         let slices = reading.as_ref().and_then(|reading| reading.slices);
@@ -335,6 +348,21 @@ impl Sampler {
             emit(Event::Thread { at, ids, reading });
         }
         looked
+    }
+
+    /// A thread that has ended, but that nobody has waited for: its counters stand still from now on, and it waits for
+    /// nothing.
+    fn bury(&mut self, ids: Ids, emit: &mut dyn FnMut(Event)) {
+        let at = clock::monotonic();
+        if let Some(mut reading) = self.counters(ids, at, 1) {
+            reading.active = Some(false);
+            emit(Event::Thread { at, ids, reading });
+        }
+        emit(Event::Gone { at, ids });
+        if self.zombies.len() >= MOST_WAITS {
+            self.zombies.clear();
+        }
+        self.zombies.insert(ids);
     }
 
     /// Counters of a thread at `at`, its switch counts with a chance of one in `switches_read`.
@@ -392,7 +420,9 @@ impl Sampler {
         if full {
             self.process_next = now + PROCESS_INTERVAL;
         }
-        let mut pids: Vec<u32> = self.census.pids().collect();
+        let living =
+            |pid: &u32| self.census.threads(*pid).iter().any(|&tid| !self.zombies.contains(&Ids { pid: *pid, tid }));
+        let mut pids: Vec<u32> = self.census.pids().filter(living).collect();
         if self.records && pids.len() > PROCESSES_A_ROUND {
             self.truncate_at_random(&mut pids, PROCESSES_A_ROUND);
         }
