@@ -25,6 +25,8 @@ const PROCESS_INTERVAL: Span = Span::from_millis(100);
 const PROCESSES_A_ROUND: usize = 8;
 /// A reading that took longer than this is not of one moment.
 const PROMPT: Span = Span(150_000);
+/// The same for a system call, which changes more often than counters matter.
+const AT_ONCE: Span = Span(50_000);
 /// One in so many readings of a thread has its switch counts, which are dear; records tell them too.
 const SWITCHES_READ_BESIDE: u8 = 32;
 /// The same where there are no records.
@@ -303,11 +305,16 @@ impl Sampler {
         if let Some(known) = self.known_wait(ids, slices, at) {
             emit(Event::Waiting { at, ids, on: known.on });
         } else if self.waits {
-            let at = clock::monotonic();
+            let before = clock::monotonic();
             looked = readings::syscall(&mut self.files, ids).map(|called| {
                 let call = called.syscall();
                 self.waits_told |= call.is_some();
-                if let Some(on) = call.and_then(|call| self.look_into(ids, call, slices, at, python)) {
+                // The call is that of the moment at which it was read: the thread may have woken and blocked anew since
+                // `before`, all the more where it was our CPU that it woke on.
+                let at = clock::monotonic();
+                let prompt = at.since(before) < AT_ONCE;
+                if let Some(on) = call.and_then(|call| self.look_into(ids, call, slices, at, python)).filter(|_| prompt)
+                {
                     emit(Event::Waiting { at, ids, on });
                 }
             });
