@@ -140,11 +140,13 @@ def in_processes(function, items, workers, chunksize=1, waiting=None, limit=None
                         late = TimeoutError("no result after %s s" % limit)
                         yield Outcome(chunk[0], error=late if future in overdue else error)
                 if broken:
+                    kill(pool)  # whoever is left of it
                     pool.shutdown()
                     workers = workers if overdue else max(1, workers // 2)
                     pool = new_pool()
         except KeyboardInterrupt:
             kill(pool)
+            running.clear()
             raise
         finally:
             for future in running:
