@@ -52,7 +52,11 @@ fn its_own_settings_change_nothing() {
             vec![python.to_owned(), script.clone()],
             &["--cores", "12", "--memory", "3GiB", "--arrival-rate", "70"],
         ),
-        ("declared", vec![python.to_owned(), script], &["--executor", "serial", "--payload-in", "1MiB"]),
+        (
+            "declared",
+            vec![python.to_owned(), script],
+            &["--executor", "serial", "--payload-in", "1MiB", "--engine", "ray"],
+        ),
         ("interleaved", workload(python, &["interleaved", "--seconds", "0.4"]), &["--cpu-threshold", "0.5"]),
         ("native", pipeline.clone(), &["--arrival-rate", "3"]),
         ("declared native", pipeline, &["--executor", "process", "--payload-out", "64KiB"]),

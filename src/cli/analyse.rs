@@ -3,6 +3,7 @@
 use super::args::{JudgeArgs, WhatIfArgs};
 use crate::calibrate::{self, CostModel};
 use crate::predict::Costs;
+use crate::report::engine::{Engine, in_words_of};
 use crate::report::{Asked, Assembly, Judged, PayloadPrice, Python, Report, assemble};
 use crate::stages::{GilEvidence, PayloadSums, SeenTasks, Stage, Stages, Totals, average, segment};
 use crate::timeline::{Image, Program, Records, Timeline};
@@ -38,6 +39,8 @@ pub struct Questions {
     pub memory: Option<u64>,
     /// Tasks that arrive in a second.
     pub arrival_rate: Option<f64>,
+    /// The engine in whose settings the answer is said too.
+    pub engine: Option<Engine>,
     /// Whether the host may be measured: not while another's trace is judged.
     pub calibrate: bool,
 }
@@ -55,13 +58,15 @@ impl Questions {
             cores: None,
             memory: None,
             arrival_rate: None,
+            engine: None,
             calibrate,
         }
     }
 
     /// With what else is asked.
     pub fn asking(self, asked: &WhatIfArgs) -> Questions {
-        Questions { cores: asked.cores, memory: asked.memory, arrival_rate: asked.arrival_rate, ..self }
+        let WhatIfArgs { cores, memory, arrival_rate, engine } = *asked;
+        Questions { cores, memory, arrival_rate, engine, ..self }
     }
 
     /// The same as the report keeps it.
@@ -123,7 +128,7 @@ pub fn analyse(runs: &[Recorded<'_>], questions: &Questions, mut notes: Vec<Stri
     let header = last.header;
     let shown = if questions.show_args { header.argv.len() } else { Image::naming_words(&header.argv) };
     let rung = last.footer.coverage.scheduler;
-    Some(assemble(&Assembly {
+    let mut report = assemble(&Assembly {
         header,
         footer: last.footer,
         wall: last.timeline.wall(),
@@ -153,7 +158,11 @@ pub fn analyse(runs: &[Recorded<'_>], questions: &Questions, mut notes: Vec<Stri
         runs: runs.len() as u32,
         python: told_by(&stages),
         notes,
-    }))
+    });
+    if questions.engine.is_some() {
+        in_words_of(&mut report, questions.engine);
+    }
+    Some(report)
 }
 
 /// What dispatch costs on this host with the interpreter that runs the stages; measured only where there are some.

@@ -4,6 +4,7 @@ use super::analyse::{Questions, Recorded, analyse};
 use super::args::ReportArgs;
 use super::exit::{Failure, first_line};
 use super::output::{Outputs, Stream};
+use crate::report::engine::in_words_of;
 use crate::report::{Again, CannotRescore, Report, SCHEMA_VERSION, rescore};
 use crate::timeline::{Records, Timeline, TimelineBuilder};
 use crate::trace::{Counters, Coverage, Footer, Host, Reader, Rung, TraceError};
@@ -103,7 +104,11 @@ fn again(path: &Path, report: Report, arguments: &ReportArgs) -> Result<Report, 
         };
         rescore(&report, &again).map_err(unusable)?
     };
-    Ok(Report { schema_version: SCHEMA_VERSION.to_owned(), ..report })
+    let mut report = Report { schema_version: SCHEMA_VERSION.to_owned(), ..report };
+    if let Some(engine) = asked.engine {
+        in_words_of(&mut report, Some(engine));
+    }
+    Ok(report)
 }
 
 fn replayed(path: &Path, file: impl Read, questions: &Questions, partial: bool) -> Result<Report, Failure> {

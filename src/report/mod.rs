@@ -4,6 +4,7 @@
 mod assemble;
 pub mod check;
 mod check_text;
+pub mod engine;
 pub mod escape;
 mod json;
 mod judged;

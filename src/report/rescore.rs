@@ -1,7 +1,8 @@
 //! A finished report, judged again: by other thresholds, for another machine, executor, payload or rate of arrivals. By
 //! the evidence that the report carries and the same rules as a run; what it does not carry is told, never guessed.
 
-use super::types::*;
+use super::engine::{Engine, in_words_of};
+use super::types::{Asked, PayloadPrice, Report, Stage};
 use super::{judged, saved, wording};
 use crate::verdict::{self, Capacity, Payload, PayloadSource, Terms, judge};
 
@@ -109,7 +110,9 @@ pub fn rescore(report: &Report, again: &Again) -> Result<Report, CannotRescore> 
     if let Some(new) = note(&asked) {
         report.sources.notes.insert(0, new);
     }
-    report.asked = (asked != Asked::default()).then_some(asked);
+    let spoken = asked.engine.as_deref().and_then(Engine::named);
+    report.asked = Some(asked);
+    in_words_of(&mut report, spoken);
     Ok(report)
 }
 

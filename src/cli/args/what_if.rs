@@ -2,7 +2,9 @@
 //! Parsing never acts.
 
 use super::{parse_share, parse_size};
+use crate::report::engine::Engine;
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 /// No machine has more.
 const MOST_CORES: f64 = 65_536.0;
@@ -19,6 +21,9 @@ pub struct WhatIfArgs {
     /// Say how many workers keep up with so many tasks a second
     #[arg(long, value_name = "TASKS_PER_SECOND", value_parser = parse_rate)]
     pub arrival_rate: Option<f64>,
+    /// Say the recommendation in the settings of this engine too
+    #[arg(long, value_name = "NAME", value_parser = engine_parser())]
+    pub engine: Option<Engine>,
 }
 
 /// Thresholds, where they are not the report's own.
@@ -33,6 +38,11 @@ pub struct GivenThresholds {
     /// Above this share of its latency a payload is too dear for processes [default: the report's own; 0.15 for a trace]
     #[arg(long, value_name = "SHARE", value_parser = parse_share)]
     pub ipc_threshold: Option<f64>,
+}
+
+fn engine_parser() -> impl TypedValueParser<Value = Engine> {
+    PossibleValuesParser::new(Engine::ALL.map(|(_, name)| name))
+        .map(|name| Engine::named(&name).unwrap_or(Engine::ConcurrentFutures))
 }
 
 fn parse_cores(text: &str) -> Result<f64, String> {
