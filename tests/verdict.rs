@@ -4,10 +4,10 @@ use poolpick::stages::{GilEvidence, Kind, Phase, Stage};
 use poolpick::timeline::{Demand, OwnWait, ProgramBytes, ProgramMemory};
 use poolpick::units::{Estimate, Span};
 use poolpick::verdict::{
-    Capacity, Class, Confidence, Executor, Outcome, Payload, PayloadSource, Thresholds, Why, judge,
+    Capacity, Class, Confidence, Evidence, Executor, Judgement, Outcome, Payload, PayloadSource, Terms, Thresholds, Why,
 };
 
-const TWO_CORES: Capacity = Capacity { cores: 2.0, memory_bytes: Some(8 << 30) };
+const TWO_CORES: Capacity = Capacity { cores: 2.0, measured_on: 2.0, memory_bytes: Some(8 << 30) };
 
 /// One single-threaded program that ran for `on_cpu + wait` seconds.
 fn stage(is_python: bool, on_cpu: f64, wait: f64) -> Stage {
@@ -45,8 +45,14 @@ fn stage(is_python: bool, on_cpu: f64, wait: f64) -> Stage {
     }
 }
 
+fn judge(stage: &Stage, declared: Option<Executor>, payload: Option<&Payload>, capacity: &Capacity) -> Judgement {
+    let terms =
+        Terms { declared, capacity: *capacity, costs: None, thresholds: Thresholds::default(), arrival_rate: None };
+    poolpick::verdict::judge(&Evidence::of(stage), payload, &terms)
+}
+
 fn outcome(stage: &Stage, declared: Option<Executor>) -> Outcome {
-    judge(stage, declared, None, &TWO_CORES, None, &Thresholds::default()).outcome
+    judge(stage, declared, None, &TWO_CORES).outcome
 }
 
 #[test]
@@ -63,7 +69,7 @@ fn what_is_recommended() {
         (true, 0.1, 1.9, IoBound, Executor::Thread, Executor::Thread, Some(40), Medium),
     ];
     for (is_python, on_cpu, wait, class, rule, executor, workers, confidence) in rows {
-        let judged = judge(&stage(is_python, on_cpu, wait), None, None, &TWO_CORES, None, &Thresholds::default());
+        let judged = judge(&stage(is_python, on_cpu, wait), None, None, &TWO_CORES);
         let row = format!("python {is_python}, CPU {on_cpu}, wait {wait}");
         let found = judged.recommendation.expect("enough evidence");
         assert_eq!((judged.class, judged.rule), (class, Some(rule)), "{row}");
@@ -80,8 +86,8 @@ fn a_native_program_fits_wherever_it_is_waited_for_and_is_misrouted_one_by_one()
     }
     let Outcome::Misrouted { cost } = outcome(&burn, Some(Executor::Serial)) else { panic!("two cores, one by one") };
     assert!((cost - 2.0).abs() < 1e-9, "{cost}");
-    let single = Capacity { cores: 1.0, memory_bytes: None };
-    let judged = judge(&burn, Some(Executor::Serial), None, &single, None, &Thresholds::default());
+    let single = Capacity { cores: 1.0, measured_on: 1.0, memory_bytes: None };
+    let judged = judge(&burn, Some(Executor::Serial), None, &single);
     assert_eq!(judged.outcome, Outcome::Fits, "one core has nothing to give to a pool");
 }
 
@@ -100,7 +106,7 @@ fn python_is_never_misrouted_without_a_look_at_its_lock() {
 #[test]
 fn a_program_that_fills_the_cores_is_run_one_at_a_time() {
     let parallel = Stage { active_threads: 4, parallelism: Some(1.95), ..stage(false, 4.0, 0.0) };
-    let judged = judge(&parallel, None, None, &TWO_CORES, None, &Thresholds::default());
+    let judged = judge(&parallel, None, None, &TWO_CORES);
     let found = judged.recommendation.expect("enough evidence");
     assert_eq!((found.executor, found.workers), (Executor::Serial, Some(1)));
     assert_eq!(found.reasons[0].code(), "already-parallel");
@@ -111,20 +117,20 @@ fn a_program_that_fills_the_cores_is_run_one_at_a_time() {
 fn memory_and_thin_evidence_hold_it_back() {
     let mut large = stage(false, 0.1, 1.9);
     large.memory.peak_one_bytes = Some(3 << 30);
-    let found = judge(&large, None, None, &TWO_CORES, None, &Thresholds::default()).recommendation.expect("evidence");
+    let found = judge(&large, None, None, &TWO_CORES).recommendation.expect("evidence");
     assert_eq!(found.workers, Some(2));
     assert!(found.reasons.iter().any(|reason| reason.code() == "memory-limited"));
-    let judged = judge(&stage(false, 0.001, 0.001), None, None, &TWO_CORES, None, &Thresholds::default());
+    let judged = judge(&stage(false, 0.001, 0.001), None, None, &TWO_CORES);
     assert_eq!((judged.class, judged.recommendation), (Class::Unknown, None));
     let vague = Stage { score: Some(Estimate::new(0.1, 0.5, 0.9)), ..stage(false, 1.0, 1.0) };
-    assert_eq!(judge(&vague, None, None, &TWO_CORES, None, &Thresholds::default()).class, Class::Unknown);
+    assert_eq!(judge(&vague, None, None, &TWO_CORES).class, Class::Unknown);
 }
 
 #[test]
 fn a_pool_of_processes_is_judged_as_found_and_its_parent_is_not() {
     let pool =
         Stage { is_pool: true, workers: 2, processes: 2, wall: Span::from_millis(2000), ..stage(true, 3.9, 0.0) };
-    let judged = judge(&pool, None, None, &TWO_CORES, None, &Thresholds::default());
+    let judged = judge(&pool, None, None, &TWO_CORES);
     assert_eq!(judged.found, Some(Executor::Process));
     assert_eq!(judged.outcome, Outcome::Fits, "it keeps both cores busy: nothing has more to give");
     let parent = Stage { feeds_pool: true, ..stage(true, 0.3, 0.3) };
@@ -136,7 +142,7 @@ fn phases_split_python_and_a_dear_payload_turns_the_rule() {
     let phase = |start, end, score| Phase { start, end, score, demand: 1.0 };
     let mut turning = stage(true, 1.0, 1.0);
     turning.phases = vec![phase(0.0, 1.0, 0.05), phase(1.0, 2.0, 0.98)];
-    let judged = judge(&turning, None, None, &TWO_CORES, None, &Thresholds::default());
+    let judged = judge(&turning, None, None, &TWO_CORES);
     let found = judged.recommendation.expect("evidence");
     assert_eq!(found.executor, Executor::Split);
     assert_eq!(found.parts.iter().map(|part| part.1).collect::<Vec<_>>(), [Executor::Thread, Executor::Process]);
@@ -150,7 +156,7 @@ fn phases_split_python_and_a_dear_payload_turns_the_rule() {
         worker_seconds: None,
     };
     let burn = stage(true, 2.0, 0.0);
-    let rule = |source| judge(&burn, None, Some(&payload(source)), &TWO_CORES, None, &Thresholds::default()).rule;
+    let rule = |source| judge(&burn, None, Some(&payload(source)), &TWO_CORES).rule;
     assert_eq!(rule(PayloadSource::Declared), Some(Executor::Thread));
     assert_eq!(rule(PayloadSource::UpperBound), Some(Executor::Process), "an upper bound decides nothing");
 }

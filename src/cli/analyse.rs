@@ -1,13 +1,14 @@
 //! From a run to its report, in data-flow order: timeline, stages, payload, judgement, report.
 
-use super::args::JudgeArgs;
+use super::args::{JudgeArgs, WhatIfArgs};
 use crate::calibrate::{self, CostModel};
 use crate::predict::Costs;
-use crate::report::{Assembly, Judged, Python, Report, assemble};
+use crate::report::engine::{Engine, in_words_of};
+use crate::report::{Asked, Assembly, Judged, PayloadPrice, Python, Report, assemble};
 use crate::stages::{GilEvidence, PayloadSums, SeenTasks, Stage, Stages, Totals, average, segment};
 use crate::timeline::{Image, Program, Records, Timeline};
 use crate::trace::{Footer, Header, Rung, Rusage};
-use crate::verdict::{Capacity, Executor, Payload, PayloadSource, Thresholds, judge};
+use crate::verdict::{Capacity, Evidence, Executor, Payload, PayloadSource, Terms, Thresholds, judge};
 use std::path::Path;
 
 /// CPU beyond what readings saw, from which on some program was not seen at all.
@@ -32,6 +33,14 @@ pub struct Questions {
     pub show_args: bool,
     /// Names of the functions that were asked for.
     pub named: Vec<String>,
+    /// CPUs of the machine that the answer is for, where it is another one.
+    pub cores: Option<f64>,
+    /// Its memory, bytes.
+    pub memory: Option<u64>,
+    /// Tasks that arrive in a second.
+    pub arrival_rate: Option<f64>,
+    /// The engine in whose settings the answer is said too.
+    pub engine: Option<Engine>,
     /// Whether the host may be measured: not while another's trace is judged.
     pub calibrate: bool,
 }
@@ -46,8 +55,29 @@ impl Questions {
             payload_out: judge.payload_out,
             show_args,
             named: Vec::new(),
+            cores: None,
+            memory: None,
+            arrival_rate: None,
+            engine: None,
             calibrate,
         }
+    }
+
+    /// With what else is asked.
+    pub fn asking(self, asked: &WhatIfArgs) -> Questions {
+        let WhatIfArgs { cores, memory, arrival_rate, engine } = *asked;
+        Questions { cores, memory, arrival_rate, engine, ..self }
+    }
+
+    /// The same as the report keeps it.
+    fn asked(&self) -> Option<Asked> {
+        let asked = Asked {
+            cores: self.cores,
+            memory_bytes: self.memory,
+            arrival_rate_per_second: self.arrival_rate,
+            engine: None,
+        };
+        (asked != Asked::default()).then_some(asked)
     }
 }
 
@@ -68,17 +98,23 @@ pub fn analyse(runs: &[Recorded<'_>], questions: &Questions, mut notes: Vec<Stri
     let measured: Vec<Stages> = runs.iter().map(|run| segment(run.timeline, &totals_of(run.footer))).collect();
     let stages = average(measured)?;
     let host = &last.footer.host;
-    let capacity = Capacity { cores: cores(last), memory_bytes: host.memory_limit_bytes };
+    let measured = Capacity::of(host.usable_cores, host.logical_cores, host.physical_cores, host.memory_limit_bytes);
     let mut model: Option<CostModel> = None;
-    let declared = questions.executor;
-    let costs = dispatch_costs(&stages, questions, &mut notes);
+    let terms = Terms {
+        declared: questions.executor,
+        capacity: measured.asked(questions.cores, questions.memory),
+        costs: dispatch_costs(&stages, questions, &mut notes),
+        thresholds: questions.thresholds,
+        arrival_rate: questions.arrival_rate,
+    };
     notes.extend(unheard(last));
     notes.extend(unseen_names(&stages, &questions.named));
     let mut judged = Vec::new();
     for stage in &stages.stages {
         let payload = payload(stage, questions, &mut model);
-        let judgement = judge(stage, declared, payload.as_ref(), &capacity, costs.as_ref(), &questions.thresholds);
-        judged.push((stage, payload, judgement));
+        let evidence = Evidence::of(stage);
+        let judgement = judge(&evidence, payload.as_ref(), &terms);
+        judged.push((stage, evidence, payload, judgement));
     }
     if let Some(model) = &model {
         notes.extend(about(model));
@@ -92,7 +128,7 @@ pub fn analyse(runs: &[Recorded<'_>], questions: &Questions, mut notes: Vec<Stri
     let header = last.header;
     let shown = if questions.show_args { header.argv.len() } else { Image::naming_words(&header.argv) };
     let rung = last.footer.coverage.scheduler;
-    Some(assemble(&Assembly {
+    let mut report = assemble(&Assembly {
         header,
         footer: last.footer,
         wall: last.timeline.wall(),
@@ -106,16 +142,27 @@ pub fn analyse(runs: &[Recorded<'_>], questions: &Questions, mut notes: Vec<Stri
         records_ended_early: last.timeline.records != Records::Whole,
         stages: judged
             .iter()
-            .map(|(stage, payload, judgement)| Judged { stage, judgement, payload: payload.as_ref(), declared })
+            .map(|(stage, evidence, payload, judgement)| Judged {
+                stage,
+                evidence,
+                judgement,
+                payload: payload.as_ref(),
+            })
             .collect(),
         folded: &stages.folded,
         unseen_cpu_seconds: stages.unseen_cpu_seconds,
-        thresholds: questions.thresholds,
+        terms: &terms,
+        asked: questions.asked(),
+        payload_price: model.as_ref().and_then(price_of),
         shown_arguments: shown,
         runs: runs.len() as u32,
         python: told_by(&stages),
         notes,
-    }))
+    });
+    if questions.engine.is_some() {
+        in_words_of(&mut report, questions.engine);
+    }
+    Some(report)
 }
 
 /// What dispatch costs on this host with the interpreter that runs the stages; measured only where there are some.
@@ -192,19 +239,6 @@ fn totals_of(footer: &Footer) -> Totals {
     Totals { rung: footer.coverage.scheduler, rusage, whole: footer.left_behind == 0 }
 }
 
-/// Cores that a pool could use: affinity and quota, and of SMT siblings only one each.
-fn cores(run: &Recorded<'_>) -> f64 {
-    let host = &run.footer.host;
-    let usable = host.usable_cores.or(host.logical_cores.map(f64::from)).unwrap_or(1.0);
-    match (host.physical_cores, host.logical_cores) {
-        (Some(physical), Some(logical)) if physical > 0 && physical < logical => {
-            // Affinity may hold any of the siblings; at most all physical cores are there.
-            usable.min(f64::from(physical))
-        }
-        _ => usable,
-    }
-}
-
 /// What one task of the stage would have to move, with its price where that can matter.
 fn payload(stage: &Stage, questions: &Questions, model: &mut Option<CostModel>) -> Option<Payload> {
     if stage.outside_stages {
@@ -251,6 +285,9 @@ fn payload(stage: &Stage, questions: &Questions, model: &mut Option<CostModel>) 
         let model = model.get_or_insert_with(|| calibrate::load_or_measure(None));
         let price = |bytes: Option<u64>| bytes.map_or(Some(0.0), |bytes| model.price(bytes));
         payload.seconds = price(argument_bytes).zip(price(result_bytes)).map(|(there, back)| there + back);
+        if source == PayloadSource::Declared {
+            payload = Payload::declared(argument_bytes, result_bytes, payload.seconds);
+        }
     }
     Some(payload)
 }
@@ -282,6 +319,14 @@ fn measured_payload(tasks: &SeenTasks) -> Option<Payload> {
         parent_seconds: Some(arguments.pickle_seconds() + results.unpickle_seconds()),
         worker_seconds: Some(arguments.unpickle_seconds() + results.pickle_seconds()),
     })
+}
+
+/// What moving a payload costs, as a line over its bytes.
+fn price_of(model: &CostModel) -> Option<PayloadPrice> {
+    const FAR: u64 = 1 << 40;
+    let fixed_seconds = model.price(0)?;
+    let seconds_per_byte = (model.price(FAR)? - fixed_seconds) / FAR as f64;
+    Some(PayloadPrice { fixed_seconds, seconds_per_byte })
 }
 
 /// What the price of payloads rests on.

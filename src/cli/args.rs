@@ -1,5 +1,9 @@
 //! The command line as it was typed. Parsing never acts.
 
+mod what_if;
+
+pub use what_if::{GivenThresholds, WhatIfArgs};
+
 use crate::report::Format;
 use crate::verdict::Executor;
 use bytesize::ByteSize;
@@ -25,7 +29,7 @@ pub struct Cli {
 pub enum Command {
     /// Run a command, measure it, and judge it
     Profile(Box<ProfileArgs>),
-    /// Render a saved report or a recorded trace
+    /// Render a saved report or a recorded trace, or judge it again by other terms
     Report(ReportArgs),
     /// Show what this machine, user and container let poolpick see, and how to see more
     Doctor(DoctorArgs),
@@ -267,6 +271,9 @@ pub struct ProfileArgs {
     /// Judging.
     #[command(flatten)]
     pub judge: JudgeArgs,
+    /// What if.
+    #[command(flatten)]
+    pub what_if: WhatIfArgs,
     /// Run it so often; the interval of the score then comes from all runs
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub runs: u32,
@@ -310,12 +317,15 @@ pub struct ProfileArgs {
 pub struct ReportArgs {
     /// A report in JSON (`--export json=FILE`) or a trace (`--record FILE`)
     pub file: PathBuf,
-    /// Judging, for a trace.
+    /// Judging.
     #[command(flatten)]
     pub judge: JudgeArgs,
-    /// Thresholds, for a trace.
+    /// What if.
     #[command(flatten)]
-    pub thresholds: ThresholdArgs,
+    pub what_if: WhatIfArgs,
+    /// Thresholds.
+    #[command(flatten)]
+    pub thresholds: GivenThresholds,
     /// Output.
     #[command(flatten)]
     pub output: OutputArgs,

@@ -1,5 +1,6 @@
 //! Exit statuses and failures: a closed list; each has a message, a way out and a status.
 
+use crate::report::CannotRescore;
 use crate::target::StartError;
 use crate::trace::TraceError;
 use crate::verdict::BadThreshold;
@@ -86,6 +87,14 @@ pub enum Failure {
         /// Why.
         reason: String,
     },
+    /// A report that cannot be judged again.
+    #[error("`{path}` cannot be judged again: {source}")]
+    Rescore {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: CannotRescore,
+    },
     /// The system refused something that is always there.
     #[error("{doing}: {source}")]
     System {
@@ -117,7 +126,8 @@ impl Failure {
             | Failure::Input { .. }
             | Failure::Trace { .. }
             | Failure::Cut { .. }
-            | Failure::NoReport { .. } => USAGE,
+            | Failure::NoReport { .. }
+            | Failure::Rescore { .. } => USAGE,
         }
     }
 }

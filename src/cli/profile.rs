@@ -78,7 +78,8 @@ pub fn run(arguments: &ProfileArgs, cpu_before: Span) -> Result<ExitCode> {
     }
     let recorded: Vec<Recorded<'_>> =
         runs.iter().map(|run| Recorded { header: &run.header, timeline: &run.timeline, footer: &run.footer }).collect();
-    let mut questions = Questions::new(thresholds, &arguments.judge, arguments.show_args, true);
+    let mut questions =
+        Questions::new(thresholds, &arguments.judge, arguments.show_args, true).asking(&arguments.what_if);
     questions.named = arguments.stage.iter().map(|stage| stage.name.clone()).collect();
     if let Some(report) = analyse(&recorded, &questions, Vec::new())
         && let Err(unwritten) = outputs.write(&report)

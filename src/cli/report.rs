@@ -4,10 +4,11 @@ use super::analyse::{Questions, Recorded, analyse};
 use super::args::ReportArgs;
 use super::exit::{Failure, first_line};
 use super::output::{Outputs, Stream};
-use crate::report::{Report, SCHEMA_VERSION};
+use crate::report::engine::in_words_of;
+use crate::report::{Again, CannotRescore, Report, SCHEMA_VERSION, rescore};
 use crate::timeline::{Records, Timeline, TimelineBuilder};
 use crate::trace::{Counters, Coverage, Footer, Host, Reader, Rung, TraceError};
-use crate::verdict::Thresholds;
+use crate::verdict::{Executor, Thresholds};
 use anyhow::Result;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek};
@@ -22,15 +23,11 @@ const JSON_START: u8 = b'{';
 /// # Errors
 /// A `Failure` that names the file.
 pub fn run(arguments: &ReportArgs) -> Result<ExitCode> {
-    let given = arguments.thresholds;
-    let thresholds = Thresholds { io: given.io_threshold, cpu: given.cpu_threshold, ipc: given.ipc_threshold };
-    let thresholds = thresholds.checked().map_err(Failure::from)?;
     let path = arguments.file.as_path();
     let input = |source| Failure::Input { path: path.to_owned(), source };
     let mut file = BufReader::new(File::open(path).map_err(input)?);
     let mut first = [0u8; 1];
     let length = file.read(&mut first).map_err(input)?;
-    let questions = Questions::new(thresholds, &arguments.judge, arguments.show_args, false);
     if length == 0 {
         return Err(Failure::NoReport { path: path.to_owned(), reason: "it is empty".to_owned() }.into());
     }
@@ -41,24 +38,16 @@ pub fn run(arguments: &ReportArgs) -> Result<ExitCode> {
         let rest = String::from_utf8(rest)
             .map_err(|error| Failure::NoReport { path: path.to_owned(), reason: error.to_string() })?;
         text.push_str(&rest);
-        for (given, option) in [
-            (arguments.judge.executor.is_some(), "--executor"),
-            (arguments.judge.payload_in.is_some(), "--payload-in"),
-            (arguments.judge.payload_out.is_some(), "--payload-out"),
-            (arguments.partial, "--partial"),
-        ] {
-            if given {
-                return Err(Failure::Misuse(format!(
-                    "`{option}` judges anew, which takes a trace, but `{}` is a finished report; hint: record one with `poolpick profile --record FILE -- CMD`",
-                    path.display()
-                ))
-                .into());
-            }
+        if arguments.partial {
+            return Err(Failure::Misuse(
+                "`--partial` is for traces; hint: leave it out for a report in JSON".to_owned(),
+            )
+            .into());
         }
-        saved(path, &text)?
+        again(path, saved(path, &text)?, arguments)?
     } else {
         file.rewind().map_err(input)?;
-        replayed(path, file, &questions, arguments.partial)?
+        replayed(path, file, &questions(arguments)?, arguments.partial)?
     };
     let outputs = Outputs::open(&arguments.output, false, Stream::Stdout)?;
     outputs.write(&report)?;
@@ -77,6 +66,49 @@ fn saved(path: &Path, text: &str) -> Result<Report, Failure> {
         return Err(unusable(format!("its schema version is `{version}`, this poolpick reads `{SCHEMA_VERSION}`")));
     }
     serde_json::from_value(value).map_err(|error| unusable(error.to_string()))
+}
+
+/// What is asked of a trace.
+fn questions(arguments: &ReportArgs) -> Result<Questions, Failure> {
+    let given = arguments.thresholds;
+    let usual = Thresholds::default();
+    let thresholds = Thresholds {
+        io: given.io_threshold.unwrap_or(usual.io),
+        cpu: given.cpu_threshold.unwrap_or(usual.cpu),
+        ipc: given.ipc_threshold.unwrap_or(usual.ipc),
+    };
+    let thresholds = thresholds.checked()?;
+    Ok(Questions::new(thresholds, &arguments.judge, arguments.show_args, false).asking(&arguments.what_if))
+}
+
+/// The report as it is, or judged again where anything is to be different. What is written is of this version.
+fn again(path: &Path, report: Report, arguments: &ReportArgs) -> Result<Report, Failure> {
+    let (judge, asked, thresholds) = (&arguments.judge, &arguments.what_if, &arguments.thresholds);
+    let again = Again {
+        executor: judge.executor.map(Executor::from),
+        io: thresholds.io_threshold,
+        cpu: thresholds.cpu_threshold,
+        ipc: thresholds.ipc_threshold,
+        payload_in: judge.payload_in,
+        payload_out: judge.payload_out,
+        cores: asked.cores,
+        memory_bytes: asked.memory,
+        arrival_rate: asked.arrival_rate,
+    };
+    let report = if again == Again::default() {
+        report
+    } else {
+        let unusable = |why: CannotRescore| match why {
+            CannotRescore::Threshold(why) => Failure::from(why),
+            source => Failure::Rescore { path: path.to_owned(), source },
+        };
+        rescore(&report, &again).map_err(unusable)?
+    };
+    let mut report = Report { schema_version: SCHEMA_VERSION.to_owned(), ..report };
+    if let Some(engine) = asked.engine {
+        in_words_of(&mut report, Some(engine));
+    }
+    Ok(report)
 }
 
 fn replayed(path: &Path, file: impl Read, questions: &Questions, partial: bool) -> Result<Report, Failure> {

@@ -4,6 +4,7 @@ mod asymptotic;
 mod batch_means;
 mod change_point;
 mod closed_network;
+mod little;
 mod student;
 mod wilson;
 
@@ -11,5 +12,6 @@ pub use asymptotic::{saturation_point, thread_of_children_bound};
 pub use batch_means::{BatchRatio, ratio_of_batches, spread_of_runs};
 pub use change_point::{Segment, change_points};
 pub use closed_network::closed_throughput;
+pub use little::present;
 pub use student::two_sided_95;
 pub use wilson::wilson;

@@ -1,9 +1,12 @@
 //! Predictions: the throughput of a stage's tasks under each executor, from what one task demands and what this host's
 //! dispatch costs. Bounds from `laws`; every prediction has an interval and the bottleneck that holds it. Pure.
 
+mod arrival;
 mod asyncio;
 mod processes;
 mod threads;
+
+pub use arrival::{Arrival, BUSY, staffing};
 
 use crate::units::{Estimate, ratio};
 
@@ -112,11 +115,13 @@ pub struct Prediction {
     pub limited_by: Bottleneck,
 }
 
+/// More workers than this are never looked at.
+pub const MOST_WORKERS: u32 = 512;
+
 /// Numbers of workers that are looked at: every one up to 16, then in steps of a quarter.
 pub fn worker_counts() -> impl Iterator<Item = u32> {
-    const MOST: u32 = 512;
     std::iter::successors(Some(1u32), |&count| Some(if count < 16 { count + 1 } else { count + count / 4 }))
-        .take_while(|&count| count <= MOST)
+        .take_while(|&count| count <= MOST_WORKERS)
 }
 
 /// The curve of one executor over up to `most` workers; empty where it cannot be used.

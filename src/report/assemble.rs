@@ -1,12 +1,11 @@
 //! From what was measured and judged to the machine form. Copies and converts; computes nothing but sums and ratios.
 
 use super::types::{self, *};
-use super::wording;
-use crate::predict;
+use super::{judged, saved, wording};
 use crate::stages::{Durations, Folded, GilEvidence, Kind as StageOf, SeenTasks, Stage as Measured};
 use crate::trace::{Footer, Header, Rung};
 use crate::units::{Span, ratio};
-use crate::verdict::{self, Judgement, Outcome, Payload, PayloadSource};
+use crate::verdict::{self, Judgement, Payload, Terms, diagnose};
 
 /// A stage with all that is said of it.
 #[derive(Debug, Clone, Copy)]
@@ -17,8 +16,8 @@ pub struct Judged<'a> {
     pub judgement: &'a Judgement,
     /// The payload of one task, where something is known of it.
     pub payload: Option<&'a Payload>,
-    /// The executor that the user declared.
-    pub declared: Option<verdict::Executor>,
+    /// What it was judged by.
+    pub evidence: &'a verdict::Evidence,
 }
 
 /// Everything that a report is made of.
@@ -46,8 +45,12 @@ pub struct Assembly<'a> {
     pub folded: &'a [Folded],
     /// CPU that nothing but the kernel's total tells of.
     pub unseen_cpu_seconds: Option<f64>,
-    /// The thresholds.
-    pub thresholds: verdict::Thresholds,
+    /// What all stages were judged by.
+    pub terms: &'a Terms,
+    /// What was asked beyond the run itself.
+    pub asked: Option<Asked>,
+    /// What moving a payload costs.
+    pub payload_price: Option<PayloadPrice>,
     /// How many words of the command are shown: the rest may hold secrets.
     pub shown_arguments: usize,
     /// Runs that it is of.
@@ -88,11 +91,10 @@ pub fn assemble(assembly: &Assembly<'_>) -> Report {
         },
         sources: sources(assembly),
         totals: totals(assembly),
-        thresholds: Thresholds {
-            io: assembly.thresholds.io,
-            cpu: assembly.thresholds.cpu,
-            ipc: assembly.thresholds.ipc,
-        },
+        thresholds: judged::thresholds(assembly.terms),
+        asked: assembly.asked.clone(),
+        costs: assembly.terms.costs.as_ref().map(saved::costs),
+        payload_price: assembly.payload_price,
         stages: assembly.stages.iter().map(|judged| stage(judged, assembly)).collect(),
     }
 }
@@ -100,7 +102,9 @@ pub fn assemble(assembly: &Assembly<'_>) -> Report {
 fn sources(assembly: &Assembly<'_>) -> Sources {
     let footer = assembly.footer;
     let coverage = &footer.coverage;
-    let mut notes: Vec<String> = coverage.refusals.iter().map(wording::refusal).collect();
+    let asked = assembly.asked.as_ref().and_then(|asked| wording::asked(asked, assembly.terms.capacity.measured_on));
+    let mut notes: Vec<String> = asked.into_iter().collect();
+    notes.extend(coverage.refusals.iter().map(wording::refusal));
     notes.extend(wording::folded(assembly.folded));
     notes.extend(assembly.unseen_cpu_seconds.and_then(|seconds| wording::unseen(seconds, coverage.scheduler)));
     notes.extend(assembly.notes.iter().cloned());
@@ -154,7 +158,7 @@ fn totals(assembly: &Assembly<'_>) -> Totals {
 }
 
 fn stage(judged: &Judged<'_>, assembly: &Assembly<'_>) -> Stage {
-    let Judged { stage, judgement, payload, declared } = *judged;
+    let Judged { stage, judgement, payload, evidence } = *judged;
     let demand = &stage.demand;
     let wall = stage.wall.secs_f64();
     let rung = assembly.footer.coverage.scheduler;
@@ -168,13 +172,7 @@ fn stage(judged: &Judged<'_>, assembly: &Assembly<'_>) -> Stage {
         (None, StageOf::Command, Some(usage)) => (Some(usage.voluntary), Some(usage.involuntary)),
         _ => (stage.voluntary, stage.involuntary),
     };
-    let (verdict, reason, cost) = match judgement.outcome {
-        Outcome::Fits => (Verdict::Fits, None, None),
-        Outcome::Misrouted { cost } => (Verdict::Misrouted, None, Some(cost)),
-        Outcome::Undecided(why) => (Verdict::Undecided, Some(wording::why(why).to_owned()), None),
-        Outcome::NotJudged(why) => (Verdict::NotJudged, Some(wording::why(why).to_owned()), None),
-    };
-    Stage {
+    let mut assembled = Stage {
         id: stage.id.clone(),
         name: stage.name.clone(),
         kind: match stage.kind {
@@ -186,11 +184,11 @@ fn stage(judged: &Judged<'_>, assembly: &Assembly<'_>) -> Stage {
         },
         language: if stage.is_python { Language::Python } else { Language::Other },
         runs_as: judgement.found.map(|found| RunsAs {
-            executor: executor(found),
+            executor: judged::executor(found),
             workers: stage.workers,
             workers_active: stage.workers_active(),
         }),
-        declared_executor: declared.map(executor),
+        declared_executor: None,
         tasks: stage.tasks.as_deref().and_then(tasks),
         time: StageTime {
             wall_seconds: Some(wall),
@@ -215,7 +213,7 @@ fn stage(judged: &Judged<'_>, assembly: &Assembly<'_>) -> Stage {
         cpu_wall_ratio: ratio(demand.on_cpu, wall),
         score: stage.score.map(|score| score.point),
         score_interval: stage.score.map(|score| [score.low, score.high]),
-        class: class(judgement.class),
+        class: Class::Unknown,
         context_switches: Switches {
             voluntary,
             involuntary,
@@ -235,43 +233,20 @@ fn stage(judged: &Judged<'_>, assembly: &Assembly<'_>) -> Stage {
             storage_read_bytes: stage.bytes.disk_read,
             storage_written_bytes: stage.bytes.disk_written,
         },
-        ipc: payload.map(|payload| Ipc {
-            argument_bytes: payload.argument_bytes,
-            result_bytes: payload.result_bytes,
-            seconds_per_task: payload.seconds,
-            share_of_latency: payload.share_of_latency(stage.task_seconds()),
-            limit: assembly.thresholds.ipc,
-            source: match payload.source {
-                PayloadSource::Declared => IpcSource::Declared,
-                PayloadSource::Files => IpcSource::Estimated,
-                PayloadSource::UpperBound => IpcSource::UpperBound,
-                PayloadSource::Measured => IpcSource::Measured,
-                PayloadSource::Unknown => IpcSource::Unknown,
-            },
-            picklable: payload.picklable,
-        }),
-        phases: judgement
-            .phases
-            .iter()
-            .map(|(phase, of)| Phase {
-                start_seconds: phase.start,
-                end_seconds: phase.end,
-                score: phase.score,
-                class: class(*of),
-            })
-            .collect(),
-        predictions: judgement.predictions.iter().map(prediction).collect(),
-        rule: judgement.rule.map(|rule| Rule { executor: executor(rule) }),
-        recommendation: judgement.recommendation.as_ref().map(recommendation),
-        warnings: judgement
-            .warnings
-            .iter()
-            .map(|warning| Reason { code: warning.code().to_owned(), text: wording::warning(warning) })
-            .collect(),
-        verdict,
-        verdict_reason: reason,
-        misrouting_cost: cost,
-    }
+        ipc: None,
+        demand: evidence.task_with(payload).as_ref().map(saved::demand),
+        evidence: Some(saved::evidence(evidence)),
+        phases: Vec::new(),
+        predictions: Vec::new(),
+        rule: None,
+        recommendation: None,
+        warnings: diagnose(stage).iter().map(judged::warning).collect(),
+        verdict: Verdict::NotJudged,
+        verdict_reason: None,
+        misrouting_cost: None,
+    };
+    judged::apply(judgement, payload, evidence, assembly.terms, &mut assembled);
+    assembled
 }
 
 /// Whether the interpreter lock was told from other locks.
@@ -311,66 +286,4 @@ fn tasks(tasks: &SeenTasks) -> Option<Tasks> {
             .queue_depth(0.95)
             .map(|p95| Depth { p95: p95 as f64, max: tasks.totals.queue_most.max(p95) }),
     })
-}
-
-fn prediction(one: &predict::Prediction) -> Prediction {
-    Prediction {
-        executor: executor(one.executor.into()),
-        workers: one.workers,
-        speedup: one.speedup.point,
-        interval: [one.speedup.low, one.speedup.high],
-        limited_by: match one.limited_by {
-            predict::Bottleneck::Cores => Bottleneck::Cores,
-            predict::Bottleneck::Gil => Bottleneck::Gil,
-            predict::Bottleneck::Workers => Bottleneck::Workers,
-            predict::Bottleneck::Ipc => Bottleneck::Ipc,
-            predict::Bottleneck::Parent => Bottleneck::Parent,
-            predict::Bottleneck::Memory => Bottleneck::Memory,
-            predict::Bottleneck::Lock => Bottleneck::Lock,
-        },
-    }
-}
-
-fn recommendation(found: &verdict::Recommendation) -> Recommendation {
-    Recommendation {
-        executor: executor(found.executor),
-        parts: found
-            .parts
-            .iter()
-            .map(|(phase, of)| Part { start_seconds: phase.start, end_seconds: phase.end, executor: executor(*of) })
-            .collect(),
-        workers: found.workers,
-        chunksize: found.chunksize,
-        speedup: found.speedup,
-        confidence: match found.confidence {
-            verdict::Confidence::Low => Confidence::Low,
-            verdict::Confidence::Medium => Confidence::Medium,
-            verdict::Confidence::High => Confidence::High,
-        },
-        reasons: found
-            .reasons
-            .iter()
-            .map(|reason| Reason { code: reason.code().to_owned(), text: wording::reason(reason) })
-            .collect(),
-    }
-}
-
-fn executor(executor: verdict::Executor) -> Executor {
-    match executor {
-        verdict::Executor::Thread => Executor::Thread,
-        verdict::Executor::Process => Executor::Process,
-        verdict::Executor::Interpreter => Executor::Interpreter,
-        verdict::Executor::Asyncio => Executor::Asyncio,
-        verdict::Executor::Serial => Executor::Serial,
-        verdict::Executor::Split => Executor::Split,
-    }
-}
-
-fn class(class: verdict::Class) -> Class {
-    match class {
-        verdict::Class::IoBound => Class::IoBound,
-        verdict::Class::Hybrid => Class::Hybrid,
-        verdict::Class::CpuBound => Class::CpuBound,
-        verdict::Class::Unknown => Class::Unknown,
-    }
 }

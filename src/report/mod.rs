@@ -4,10 +4,15 @@
 mod assemble;
 pub mod check;
 mod check_text;
+pub mod engine;
 pub mod escape;
 mod json;
+mod judged;
 mod markdown;
 mod number;
+mod python;
+mod rescore;
+mod saved;
 pub mod schema;
 mod table;
 mod text;
@@ -15,6 +20,7 @@ mod types;
 pub mod wording;
 
 pub use assemble::{Assembly, Judged, assemble};
+pub use rescore::{Again, CannotRescore, rescore};
 pub use types::*;
 
 use std::io::{self, Write};
@@ -28,12 +34,14 @@ pub enum Format {
     Json,
     /// GitHub-flavoured Markdown.
     Markdown,
+    /// Python code to paste.
+    Python,
 }
 
 impl Format {
     /// Every format with its name on the command line.
-    pub const ALL: [(Format, &'static str); 3] =
-        [(Format::Table, "table"), (Format::Json, "json"), (Format::Markdown, "markdown")];
+    pub const ALL: [(Format, &'static str); 4] =
+        [(Format::Table, "table"), (Format::Json, "json"), (Format::Markdown, "markdown"), (Format::Python, "python")];
 
     /// The name on the command line.
     pub fn name(self) -> &'static str {
@@ -97,8 +105,10 @@ pub fn render<'a>(
         (Document::Profile(report), Format::Table) => table::render(report, look, out),
         (Document::Profile(report), Format::Json) => json::render(report, out),
         (Document::Profile(report), Format::Markdown) => markdown::render(report, out),
+        (Document::Profile(report), Format::Python) => python::render(report, out),
         (Document::Check(check), Format::Json) => json::render(check, out),
         (Document::Check(check), Format::Table) => check_text::render(check, look, out),
         (Document::Check(check), Format::Markdown) => check_text::render(check, look, out),
+        (Document::Check(check), Format::Python) => python::render_check(check, out),
     }
 }

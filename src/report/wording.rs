@@ -1,6 +1,8 @@
 //! Reasons, notes and outcomes in words: lower-case fragments without a full stop, each number with what it is of.
 
 use super::number::{Glyphs, NO_BREAK};
+use super::types::Asked;
+use crate::predict::BUSY;
 use crate::stages::Folded;
 use crate::trace::{Refusal, Rung};
 use crate::verdict::{Reason, Warning, Why};
@@ -92,6 +94,14 @@ pub fn reason(reason: &Reason) -> String {
         Reason::ManyConnections { workers } => {
             format!("about {workers} at once would fill the cores: an event loop holds that many more cheaply than threads")
         }
+        Reason::ArrivalRate { rate, busy, workers, per_second } => {
+            let share = rate / per_second.max(f64::MIN_POSITIVE);
+            let room = if share > BUSY { "so its queue grows long" } else { "so its queue stays short" };
+            format!(
+                "{} tasks a second keep {} workers busy (Little's law): {workers} get through {} a second and are {} busy, {room}",
+                rate_of(rate), rate_of(busy), rate_of(per_second), percent(share)
+            )
+        }
         Reason::WorkersTooFew { seen, wanted } => format!("it runs with {seen} workers where {wanted} would be used"),
     }
 }
@@ -112,6 +122,11 @@ pub fn warning(warning: &Warning) -> String {
         Warning::MemoryGrowing { per_second } => format!(
             "resident memory grows by {} a second; `max_tasks_per_child` or an `initializer` bounds what workers keep",
             bytes_of(*per_second as u64)
+        ),
+        Warning::RateUnreachable { rate, most } => format!(
+            "{} tasks a second arrive, and no number of workers gets through more than {} of them here",
+            rate_of(*rate),
+            rate_of(*most)
         ),
         Warning::Noted { detail, .. } => detail.clone(),
     }
@@ -148,6 +163,25 @@ pub fn refusal(refusal: &Refusal) -> String {
     format!("{effect}: {}{remedy}", refusal.why)
 }
 
+/// Which machine the answer is for, where that is not the one measured.
+pub fn asked(asked: &Asked, measured_cores: f64) -> Option<String> {
+    let cores = asked.cores.map(|cores| format!("{} cores", plain(cores)));
+    let memory = asked.memory_bytes.map(|bytes| format!("{} of memory", bytes_of(bytes)));
+    let machine: Vec<String> = cores.into_iter().chain(memory).collect();
+    (!machine.is_empty()).then(|| {
+        format!(
+            "the answer is for a machine with {}, by the costs measured on this one, which lent {} cores",
+            machine.join(" and "),
+            plain(measured_cores)
+        )
+    })
+}
+
+/// A number without needless zeros.
+fn plain(number: f64) -> String {
+    if number.fract() == 0.0 { format!("{number:.0}") } else { format!("{number:.1}") }
+}
+
 /// What was folded away, in one sentence; `None` if nothing was.
 pub fn folded(folded: &[Folded]) -> Option<String> {
     const NAMED: usize = 4;
@@ -181,6 +215,17 @@ pub fn unseen(seconds: f64, rung: Rung) -> Option<String> {
             seconds_of(seconds)
         )
     })
+}
+
+/// Three digits, as many as anybody needs of a rate.
+fn rate_of(rate: f64) -> String {
+    if rate >= 100.0 {
+        format!("{rate:.0}")
+    } else if rate >= 10.0 {
+        format!("{rate:.1}")
+    } else {
+        format!("{rate:.2}")
+    }
 }
 
 fn bytes_of(bytes: u64) -> String {

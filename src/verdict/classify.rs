@@ -1,7 +1,7 @@
 //! The class of a stage: its score against the thresholds, or unknown where the evidence is too thin.
 
-use super::Thresholds;
-use crate::stages::{Phase, Stage};
+use super::{Evidence, Thresholds};
+use crate::stages::Phase;
 use crate::units::Estimate;
 
 /// On-CPU and own wait together below which there is nothing to judge, seconds.
@@ -38,11 +38,11 @@ pub fn class_of(score: f64, thresholds: &Thresholds) -> Class {
 }
 
 /// The class of a stage.
-pub fn classify(stage: &Stage, thresholds: &Thresholds) -> Class {
-    let Some(score) = stage.score else { return Class::Unknown };
+pub fn classify(evidence: &Evidence, thresholds: &Thresholds) -> Class {
+    let Some(score) = evidence.score else { return Class::Unknown };
     // Calls that are too short to be recorded one by one leave little behind, but a few windows of them tell enough.
-    let sampled = stage.tasks.as_ref().is_some_and(|tasks| tasks.totals.estimated && tasks.recorded >= ENOUGH_CALLS);
-    let thin = stage.demand.on_cpu + stage.demand.own.sum() < THIN_SECONDS && !sampled;
+    let sampled = evidence.sampled_calls.is_some_and(|calls| calls >= ENOUGH_CALLS);
+    let thin = evidence.cpu + evidence.wait < THIN_SECONDS && !sampled;
     if thin || is_open(score, thresholds) {
         return Class::Unknown;
     }
@@ -56,10 +56,10 @@ fn is_open(score: Estimate, thresholds: &Thresholds) -> bool {
 }
 
 /// A stage's phases with neighbours of one class joined; empty unless at least two classes remain.
-pub fn phases_by_class(stage: &Stage, thresholds: &Thresholds) -> Vec<(Phase, Class)> {
-    let total: f64 = stage.phases.iter().map(|phase| phase.demand).sum();
+pub fn phases_by_class(evidence: &Evidence, thresholds: &Thresholds) -> Vec<(Phase, Class)> {
+    let total: f64 = evidence.phases.iter().map(|phase| phase.demand).sum();
     let mut joined: Vec<(Phase, Class)> = Vec::new();
-    for phase in stage.phases.iter().filter(|phase| phase.demand > SMALL_PHASE * total) {
+    for phase in evidence.phases.iter().filter(|phase| phase.demand > SMALL_PHASE * total) {
         let class = class_of(phase.score, thresholds);
         match joined.last_mut() {
             Some((last, last_class)) if *last_class == class => {
@@ -71,7 +71,7 @@ pub fn phases_by_class(stage: &Stage, thresholds: &Thresholds) -> Vec<(Phase, Cl
             _ => joined.push((*phase, class)),
         }
     }
-    if let (Some(first), Some((phase, _))) = (stage.phases.first(), joined.first_mut()) {
+    if let (Some(first), Some((phase, _))) = (evidence.phases.first(), joined.first_mut()) {
         phase.start = first.start;
     }
     if joined.len() < 2 { Vec::new() } else { joined }

@@ -11,10 +11,10 @@
 //! | module state is written by tasks | confidence at most medium |
 
 use super::recommend::{Confidence, GIL_BINDS, GIL_RELEASED, Recommendation};
-use super::{Capacity, Class, Executor, Payload, Reason, Thresholds};
-use crate::predict::{self, Bottleneck, Costs, PayloadDemand, Prediction, Room, TaskDemand, curve, knee};
-use crate::stages::{GilEvidence, Kind, Phase, Stage};
-use crate::units::{Estimate, ratio};
+use super::{Class, Evidence, Executor, Gil, Payload, Reason, Terms};
+use crate::predict::{self, Bottleneck, Costs, Prediction, Room, curve, knee};
+use crate::stages::Phase;
+use crate::units::ratio;
 
 /// Executors from the simplest on.
 const BY_SIMPLICITY: [predict::Executor; 4] =
@@ -33,10 +33,6 @@ const BEYOND_SEEN: f64 = 16.0;
 const MOST_WORKERS: f64 = 64.0;
 /// Where the stage's own Python code is a smaller share of its time, the lock hardly matters.
 const LOCK_MATTERS: f64 = 0.1;
-/// Waits for a lock of the program above this share of all waits: tasks queue for it.
-const LOCK_QUEUES: f64 = 0.3;
-/// More at once than this is nothing that a run of ours showed.
-const MOST_SEEN: u32 = 100_000;
 /// From so many at once on an event loop is worth its rewriting.
 const MANY_CONNECTIONS: u32 = 200;
 
@@ -49,82 +45,37 @@ pub struct Decision {
     pub recommendation: Recommendation,
 }
 
-/// What one task demands; `None` where nothing was counted.
-pub fn demand_of(stage: &Stage, payload: Option<&Payload>) -> Option<TaskDemand> {
-    let tasks = stage.task_count() as f64;
-    let cpu = ratio(stage.demand.on_cpu, tasks)?;
-    // Alone, a task waits for nobody's lock; beside others it waits for them, and that is no wait that could overlap.
-    let (all_own, locked) = (stage.demand.own.sum(), stage.demand.own.lock);
-    let queues = stage.workers > 1 && locked > LOCK_QUEUES * all_own;
-    let wait = ratio(if queues { all_own - locked } else { all_own }, tasks)?;
-    // One at a time gets through at least as fast as one after another.
-    let alone = ratio(1.0, cpu + wait)?;
-    let lock_limit = ratio(tasks, stage.wall.secs_f64()).filter(|_| queues).map(|limit| limit.max(alone));
-    let own_cpu = ratio(stage.demand.on_cpu - stage.children_cpu, tasks)?.max(0.0);
-    let blocked = match &stage.gil {
-        GilEvidence::Measured(measured) => measured.held_blocked * wait,
-        _ => 0.0,
-    };
-    let gil = match stage.gil.share() {
-        Some(share) => Estimate::new(
-            share.low * own_cpu + blocked,
-            share.point * own_cpu + blocked,
-            share.high * own_cpu + blocked,
-        ),
-        None => Estimate::new(0.0, own_cpu, own_cpu),
-    };
-    let own = &stage.demand.own;
-    Some(TaskDemand {
-        cpu,
-        own_cpu,
-        gil,
-        wait,
-        released_run: match &stage.gil {
-            GilEvidence::Measured(measured) => measured.released_run,
-            _ => None,
-        },
-        payload: payload.and_then(|payload| {
-            Some(PayloadDemand { parent: payload.parent_seconds?, worker: payload.worker_seconds? })
-        }),
-        picklable: payload.and_then(|payload| payload.picklable),
-        awaitable: own.network + own.sleep + own.other > 0.5 * own.sum(),
-        worker_bytes: stage.memory.peak_one_bytes,
-        lock_limit,
-        seen_at_once: stage.workers_active().unwrap_or(1.0).min(f64::from(MOST_SEEN)),
-    })
-}
-
 /// Decides; `None` where there is nothing to decide on.
 pub fn decide(
-    stage: &Stage,
+    evidence: &Evidence,
     class: Class,
     phases: &[(Phase, Class)],
     payload: Option<&Payload>,
-    capacity: &Capacity,
     costs: &Costs,
-    thresholds: &Thresholds,
+    terms: &Terms,
 ) -> Option<Decision> {
-    let score = stage.score?.point;
-    let task = demand_of(stage, payload)?;
+    let score = evidence.score?.point;
+    let task = evidence.task_with(payload)?;
+    let (capacity, thresholds) = (&terms.capacity, &terms.thresholds);
     let room = Room { cores: capacity.cores, memory_bytes: capacity.memory_bytes };
     let mut reasons = vec![Reason::of_class(class, score, phases.len())?];
     let mut best: Vec<Prediction> = Vec::new();
-    let most = (BEYOND_SEEN * task.seen_at_once.max(1.0)).min(MOST_WORKERS).max(f64::from(stage.workers)) as u32;
-    let most = most.max(capacity.cores.ceil() as u32 + 1);
+    let most = (BEYOND_SEEN * task.seen_at_once.max(1.0)).min(MOST_WORKERS).max(f64::from(evidence.workers)) as u32;
+    let most = most.max((capacity.cores.ceil() as u32).saturating_add(1));
     for executor in BY_SIMPLICITY {
         best.extend(knee(&curve(executor, &task, costs, &room, most), KNEE));
     }
-    let pick = pick(&best, stage)?;
+    let pick = pick(&best, evidence)?;
     let found = |executor| best.iter().find(|one| one.executor == executor);
     let (thread, process) = (found(predict::Executor::Thread), found(predict::Executor::Process));
     let mut confidence = Confidence::High;
-    match (&stage.gil, stage.gil.share()) {
-        (GilEvidence::Measured(measured), Some(share)) if class != Class::IoBound => {
+    match evidence.gil {
+        Gil::Held { share, released_run } if class != Class::IoBound => {
             let churns = thread.is_some_and(|thread| thread.speedup.point < 1.0)
                 && share.point < GIL_BINDS
-                && measured.released_run.is_some_and(|run| run < 10.0 * costs.gil_handover);
+                && released_run.is_some_and(|run| run < 10.0 * costs.gil_handover);
             if churns {
-                let run = measured.released_run.unwrap_or(0.0);
+                let run = released_run.unwrap_or(0.0);
                 reasons.push(Reason::GilChurn { share: share.point, run, handover: costs.gil_handover });
             } else if share.point >= GIL_BINDS {
                 reasons.push(Reason::GilBound { share: share.point });
@@ -134,20 +85,17 @@ pub fn decide(
                 reasons.push(Reason::GilPartly { share: share.point });
             }
         }
-        (GilEvidence::Absent, _) => reasons.push(Reason::GilAbsent),
+        Gil::Absent => reasons.push(Reason::GilAbsent),
         // Children compute, or nobody does: what its own code holds is little, whatever the lock.
-        (GilEvidence::Unknown(_), _) if task.gil.high < LOCK_MATTERS * (task.cpu + task.wait) => {}
-        (GilEvidence::Unknown(_) | GilEvidence::NotPython, _) => {
+        Gil::Unknown if task.gil.high < LOCK_MATTERS * (task.cpu + task.wait) => {}
+        Gil::Unknown | Gil::NotPython => {
             reasons.push(Reason::GilUnknown);
             confidence = if class == Class::IoBound { Confidence::Medium } else { Confidence::Low };
         }
-        _ => {}
+        Gil::Held { .. } => {}
     }
     if let Some(limit) = task.lock_limit {
-        reasons.push(Reason::LockBound {
-            share: ratio(stage.demand.own.lock, stage.demand.own.sum()).unwrap_or(1.0),
-            limit,
-        });
+        reasons.push(Reason::LockBound { share: ratio(evidence.lock_wait, evidence.wait).unwrap_or(1.0), limit });
     }
     if let Some(thread) = thread
         && class == Class::Hybrid
@@ -157,16 +105,16 @@ pub fn decide(
         reasons.push(Reason::SaturatesGil { workers: thread.workers });
     }
     if pick.executor == predict::Executor::Serial
-        && stage.task_seconds().is_some_and(|seconds| seconds < 10.0 * costs.thread_dispatch)
+        && evidence.task_seconds.is_some_and(|seconds| seconds < 10.0 * costs.thread_dispatch)
     {
-        let seconds = stage.task_seconds().unwrap_or(0.0);
+        let seconds = evidence.task_seconds.unwrap_or(0.0);
         reasons.push(Reason::TaskTooSmall { seconds, dispatch: costs.thread_dispatch });
     }
     if let Some(payload) = payload {
         if payload.picklable == Some(false) {
             reasons.push(Reason::NotPicklable);
         }
-        if let Some(share) = payload.share_of_latency(stage.task_seconds()).filter(|&share| share > thresholds.ipc) {
+        if let Some(share) = payload.share_of_latency(evidence.task_seconds).filter(|&share| share > thresholds.ipc) {
             reasons.push(Reason::IpcTooExpensive { share, limit: thresholds.ipc });
         }
     }
@@ -176,7 +124,7 @@ pub fn decide(
             confidence = Confidence::Low;
         }
     }
-    if noted(stage, "shared-state") && pick.executor == predict::Executor::Process {
+    if evidence.shared_state && pick.executor == predict::Executor::Process {
         reasons.push(Reason::SharedState);
         confidence = confidence.min(Confidence::Medium);
     }
@@ -193,7 +141,7 @@ pub fn decide(
     }
     let dispatch = costs.process_parent + costs.process_worker;
     let chunksize = (pick.executor == predict::Executor::Process)
-        .then(|| chunk(dispatch, task.cpu + task.wait, stage.task_count(), pick.workers))
+        .then(|| chunk(dispatch, task.cpu + task.wait, evidence.tasks, pick.workers))
         .flatten();
     Some(Decision {
         predictions: best,
@@ -205,14 +153,15 @@ pub fn decide(
             speedup: Some(pick.speedup.point),
             confidence,
             reasons,
+            arrival: None,
         },
     })
 }
 
 /// The highest throughput; a simpler one within 3 %, or 5 % where the intervals overlap. An event loop only for what is a
 /// coroutine already: whether rewriting pays is a reason of its own.
-fn pick(best: &[Prediction], stage: &Stage) -> Option<Prediction> {
-    let is_coroutine = stage.kind == Kind::Coroutine;
+fn pick(best: &[Prediction], evidence: &Evidence) -> Option<Prediction> {
+    let is_coroutine = evidence.is_coroutine;
     let eligible = |one: &&Prediction| one.executor != predict::Executor::Asyncio || is_coroutine;
     let top = best.iter().filter(eligible).max_by(|one, other| one.speedup.point.total_cmp(&other.speedup.point))?;
     let close = |one: &&Prediction| {
@@ -233,11 +182,6 @@ fn chunk(dispatch: f64, task: f64, tasks: u64, workers: u32) -> Option<u32> {
     let wanted = ratio(dispatch, CHUNK_DISPATCH * task)?.ceil().max(1.0);
     let most = (tasks / (4 * u64::from(workers.max(1)))).max(1);
     Some(wanted.min(most as f64) as u32)
-}
-
-/// Whether an agent noted this.
-pub fn noted(stage: &Stage, code: &str) -> bool {
-    stage.tasks.as_ref().is_some_and(|tasks| tasks.notes.iter().any(|note| note.code == code))
 }
 
 impl From<predict::Executor> for Executor {

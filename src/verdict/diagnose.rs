@@ -42,6 +42,13 @@ pub enum Warning {
         /// Bytes a second.
         per_second: f64,
     },
+    /// More tasks arrive than any number of workers gets through.
+    RateUnreachable {
+        /// Tasks that arrive in a second.
+        rate: f64,
+        /// Tasks a second, at the most.
+        most: f64,
+    },
     /// What the agent found.
     Noted {
         /// Its code.
@@ -52,6 +59,11 @@ pub enum Warning {
 }
 
 impl Warning {
+    /// Whether a warning of this code is of what was asked, and not of the stage.
+    pub fn of_request(code: &str) -> bool {
+        code == "rate-unreachable"
+    }
+
     /// Its stable code.
     pub fn code(&self) -> &str {
         match self {
@@ -59,6 +71,7 @@ impl Warning {
             Warning::Unretrieved { .. } => "unretrieved-exceptions",
             Warning::LoopStalled { .. } => "loop-stalled",
             Warning::MemoryGrowing { .. } => "memory-growing",
+            Warning::RateUnreachable { .. } => "rate-unreachable",
             Warning::Noted { code, .. } => code,
         }
     }

@@ -12,15 +12,15 @@
 //! | Python program | any | another executor than recommended | undecided: lock or payload not known |
 //! | stage in Python | any | predicted under 85 % of the recommended one, intervals apart | misrouted |
 
+use super::arrival::answer;
 use super::classify::{classify, phases_by_class};
 use super::decide::decide;
-use super::diagnose::{Warning, diagnose};
+use super::diagnose::Warning;
 use super::recommend::{Confidence, Recommendation, recommend};
-use super::{Capacity, Class, Executor, Payload, Reason, Thresholds};
+use super::{Capacity, Class, Evidence, Executor, Payload, Reason, Thresholds};
 use crate::laws::thread_of_children_bound;
 use crate::predict::{Costs, Prediction};
-use crate::stages::{Phase, Stage};
-use crate::trace::RunsUnder;
+use crate::stages::Phase;
 
 /// A current executor below this share of the recommended one's throughput is misrouted.
 const FITTING_SHARE: f64 = 0.85;
@@ -77,73 +77,75 @@ pub struct Judgement {
     pub recommendation: Option<Recommendation>,
     /// What each executor would do.
     pub predictions: Vec<Prediction>,
+    /// What is wrong with what the user asked for. What is wrong with the stage itself, `diagnose` tells.
+    pub warnings: Vec<Warning>,
     /// The executor that it was found to run under.
     pub found: Option<Executor>,
-    /// What is wrong with it whatever its executor.
-    pub warnings: Vec<Warning>,
     /// Whether the executor fits.
     pub outcome: Outcome,
 }
 
-/// Judges a stage. `declared`: the executor that the user says production runs it under; it outranks the one found.
-pub fn judge(
-    stage: &Stage,
-    declared: Option<Executor>,
-    payload: Option<&Payload>,
-    capacity: &Capacity,
-    costs: Option<&Costs>,
-    thresholds: &Thresholds,
-) -> Judgement {
-    let class = classify(stage, thresholds);
-    let phases = phases_by_class(stage, thresholds);
-    let dear = payload.is_some_and(|payload| payload.exceeds(stage.task_seconds(), thresholds.ipc));
+/// What stages are judged by, besides their evidence.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Terms {
+    /// The executor that the user says production runs them under; it outranks the one found.
+    pub declared: Option<Executor>,
+    /// The machine that the answer is for.
+    pub capacity: Capacity,
+    /// What dispatch costs, where that is known.
+    pub costs: Option<Costs>,
+    /// The thresholds of the plain rule.
+    pub thresholds: Thresholds,
+    /// Tasks a second that arrive, where the user says so.
+    pub arrival_rate: Option<f64>,
+}
+
+/// Judges a stage by its evidence.
+pub fn judge(evidence: &Evidence, payload: Option<&Payload>, terms: &Terms) -> Judgement {
+    let thresholds = &terms.thresholds;
+    let class = classify(evidence, thresholds);
+    let phases = phases_by_class(evidence, thresholds);
+    let dear = payload.is_some_and(|payload| payload.exceeds(evidence.task_seconds, thresholds.ipc));
     let rule = rule_of(class, dear);
-    let decision = costs
-        .filter(|_| stage.tasks.is_some())
-        .and_then(|costs| decide(stage, class, &phases, payload, capacity, costs, thresholds));
+    let decision = terms
+        .costs
+        .as_ref()
+        .filter(|_| evidence.is_inside)
+        .and_then(|costs| decide(evidence, class, &phases, payload, costs, terms));
     let mut predictions = Vec::new();
     let mut recommendation = if let Some(decision) = decision {
         predictions = decision.predictions;
         Some(decision.recommendation)
-    } else if stage.feeds_pool || stage.outside_stages || stage.tasks.is_some() {
+    } else if evidence.feeds_pool || evidence.is_outside || evidence.is_inside {
         None
     } else {
-        recommend(stage, class, &phases, payload, capacity, thresholds)
+        recommend(evidence, class, &phases, payload, terms)
     };
-    let found = found_executor(stage);
-    let current = declared.or(found);
+    let found = evidence.found;
+    let current = terms.declared.or(found);
     let outcome = match (&recommendation, current) {
-        (None, _) if stage.feeds_pool => Outcome::NotJudged(Why::FeedsPool),
-        (None, _) if stage.outside_stages => Outcome::NotJudged(Why::OutsideStages),
+        (None, _) if evidence.feeds_pool => Outcome::NotJudged(Why::FeedsPool),
+        (None, _) if evidence.is_outside => Outcome::NotJudged(Why::OutsideStages),
         (None, _) => Outcome::NotJudged(Why::ThinEvidence),
         (Some(_), None) => Outcome::NotJudged(Why::NoExecutor),
         (Some(recommendation), Some(current)) if !predictions.is_empty() => {
             weigh(&predictions, recommendation, current)
         }
-        (Some(recommendation), Some(current)) => compare(stage, recommendation, current, capacity),
+        (Some(recommendation), Some(current)) => compare(evidence, recommendation, current, &terms.capacity),
     };
     if let (Some(recommendation), Some(_)) = (&mut recommendation, found)
         && let Some(wanted) = recommendation.workers
-        && stage.workers > 1
-        && stage.workers.saturating_mul(2) <= wanted
+        && evidence.workers > 1
+        && evidence.workers.saturating_mul(2) <= wanted
         && recommendation.confidence >= Confidence::Medium
     {
-        recommendation.reasons.push(Reason::WorkersTooFew { seen: stage.workers, wanted });
+        recommendation.reasons.push(Reason::WorkersTooFew { seen: evidence.workers, wanted });
     }
-    Judgement { class, phases, rule, recommendation, predictions, found, warnings: diagnose(stage), outcome }
-}
-
-/// The executor that it was found to run under.
-fn found_executor(stage: &Stage) -> Option<Executor> {
-    match stage.tasks.as_ref().map(|tasks| tasks.executor) {
-        Some(RunsUnder::Serial) => Some(Executor::Serial),
-        Some(RunsUnder::Thread) => Some(Executor::Thread),
-        Some(RunsUnder::Process) => Some(Executor::Process),
-        Some(RunsUnder::Interpreter) => Some(Executor::Interpreter),
-        Some(RunsUnder::Asyncio) => Some(Executor::Asyncio),
-        Some(RunsUnder::Unknown) => None,
-        None => stage.is_pool.then_some(Executor::Process),
+    let mut warnings = Vec::new();
+    if let (Some(rate), Some(recommendation)) = (terms.arrival_rate, &mut recommendation) {
+        warnings.extend(answer(rate, evidence, payload, terms, recommendation));
     }
+    Judgement { class, phases, rule, recommendation, predictions, found, outcome, warnings }
 }
 
 /// What 0.4 and 0.7 on the score and the payload limit say alone.
@@ -181,7 +183,7 @@ fn weigh(predictions: &[Prediction], recommendation: &Recommendation, current: E
     }
 }
 
-fn compare(stage: &Stage, recommendation: &Recommendation, current: Executor, capacity: &Capacity) -> Outcome {
+fn compare(evidence: &Evidence, recommendation: &Recommendation, current: Executor, capacity: &Capacity) -> Outcome {
     let parallel = matches!(recommendation.reasons.first(), Some(Reason::AlreadyParallel { .. }));
     if current == recommendation.executor && recommendation.confidence >= Confidence::Medium {
         return Outcome::Fits;
@@ -189,8 +191,8 @@ fn compare(stage: &Stage, recommendation: &Recommendation, current: Executor, ca
     if parallel {
         return Outcome::Undecided(Why::AlreadyParallel);
     }
-    if stage.is_python {
-        let unknown = stage.gil.share().is_none();
+    if evidence.is_python {
+        let unknown = evidence.gil.share().is_none();
         return Outcome::Undecided(if unknown { Why::GilUnknown } else { Why::PayloadUnknown });
     }
     match (current, recommendation.executor) {
@@ -198,17 +200,17 @@ fn compare(stage: &Stage, recommendation: &Recommendation, current: Executor, ca
         (Executor::Thread | Executor::Process | Executor::Asyncio | Executor::Interpreter, Executor::Thread) => {
             Outcome::Fits
         }
-        (Executor::Serial, Executor::Thread) => serial_cost(stage, recommendation, capacity),
+        (Executor::Serial, Executor::Thread) => serial_cost(evidence, recommendation, capacity),
         _ => Outcome::Undecided(Why::TooClose),
     }
 }
 
 /// What running one after another costs, at the pessimistic end of the score.
-fn serial_cost(stage: &Stage, recommendation: &Recommendation, capacity: &Capacity) -> Outcome {
-    let (Some(score), Some(workers)) = (stage.score, recommendation.workers) else {
+fn serial_cost(evidence: &Evidence, recommendation: &Recommendation, capacity: &Capacity) -> Outcome {
+    let (Some(score), Some(workers)) = (evidence.score, recommendation.workers) else {
         return Outcome::Undecided(Why::TooClose);
     };
-    let used = super::recommend::cores_used(stage).max(1.0);
+    let used = evidence.cores_used.max(1.0);
     let bound =
         |score: f64| thread_of_children_bound(f64::from(workers), capacity.cores / used, score.max(1e-6), 1.0 - score);
     match (bound(score.point), bound(score.high)) {

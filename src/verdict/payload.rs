@@ -37,6 +37,21 @@ pub struct Payload {
 }
 
 impl Payload {
+    /// Of sizes that the user gave, with what moving it costs. Each side is taken to bear half of that: one pickles and
+    /// writes, the other reads and unpickles.
+    pub fn declared(argument_bytes: Option<u64>, result_bytes: Option<u64>, seconds: Option<f64>) -> Payload {
+        let half = seconds.map(|seconds| seconds / 2.0);
+        Payload {
+            argument_bytes,
+            result_bytes,
+            source: PayloadSource::Declared,
+            seconds,
+            picklable: None,
+            parent_seconds: half,
+            worker_seconds: half,
+        }
+    }
+
     /// ipc ÷ (ipc + task wall), 0..=1.
     pub fn share_of_latency(&self, task_seconds: Option<f64>) -> Option<f64> {
         let seconds = self.seconds?;

@@ -134,6 +134,17 @@ pub enum Reason {
         /// Workers that would fill the cores.
         workers: u32,
     },
+    /// What a rate of arrivals asks for.
+    ArrivalRate {
+        /// Tasks that arrive in a second.
+        rate: f64,
+        /// Workers that they keep busy, on average.
+        busy: f64,
+        /// Workers that keep up.
+        workers: u32,
+        /// Tasks a second that those get through.
+        per_second: f64,
+    },
     /// It has far fewer workers than it could use.
     WorkersTooFew {
         /// Workers seen.
@@ -183,6 +194,7 @@ impl Reason {
             Reason::SaturatesCores { .. } => "saturates-cores",
             Reason::WaitAssumed { .. } => "wait-assumed",
             Reason::ManyConnections { .. } => "many-connections",
+            Reason::ArrivalRate { .. } => "arrival-rate",
             Reason::WorkersTooFew { .. } => "workers-too-few",
         }
     }

@@ -12,15 +12,13 @@
 //! | Python | hybrid, CPU-bound | no | processes, N*: medium confidence where the lock binds, else low |
 //! | any | CPU-bound | one core only | serial |
 
-use super::{Capacity, Class, Executor, Payload, Reason, Thresholds};
+use super::{Class, Evidence, Executor, Gil, Payload, Reason, Terms};
 use crate::laws::{saturation_point, thread_of_children_bound};
-use crate::stages::{GilEvidence, Phase, Stage};
-use crate::units::ratio;
+use crate::predict::Arrival;
+use crate::stages::Phase;
 
 /// A program that keeps this share of the cores busy by itself leaves nothing for a second one.
 const PARALLEL_SHARE: f64 = 0.75;
-/// A program that wants a CPU for less of its life than this is not parallel, however its threads meet.
-const SUBSTANTIAL: f64 = 0.5;
 /// Share of the memory limit that a pool may fill.
 const MEMORY_SHARE: f64 = 0.8;
 /// More workers than this are not recommended on the word of an assumption.
@@ -61,61 +59,50 @@ pub struct Recommendation {
     pub confidence: Confidence,
     /// Why, most important first.
     pub reasons: Vec<Reason>,
-}
-
-/// CPUs that the stage uses at once by itself, all its processes together.
-pub fn cores_used(stage: &Stage) -> f64 {
-    let wall = stage.wall.secs_f64();
-    let wanted = ratio(stage.demand.on_cpu + stage.demand.run_queue, wall).unwrap_or(0.0);
-    let had = ratio(stage.demand.on_cpu, wall).unwrap_or(0.0);
-    if stage.is_pool {
-        wanted.max(1.0)
-    } else if stage.active_threads > 1 && wanted > SUBSTANTIAL {
-        stage.parallelism.unwrap_or(1.0).max(had)
-    } else {
-        had.max(1.0)
-    }
+    /// What the rate of arrivals asks for, where the user gave one.
+    pub arrival: Option<Arrival>,
 }
 
 /// The recommendation for a stage of this class; `None` where the evidence is too thin.
 pub fn recommend(
-    stage: &Stage,
+    evidence: &Evidence,
     class: Class,
     phases: &[(Phase, Class)],
     payload: Option<&Payload>,
-    capacity: &Capacity,
-    thresholds: &Thresholds,
+    terms: &Terms,
 ) -> Option<Recommendation> {
-    let score = stage.score?.point;
+    let score = evidence.score?.point;
     let mut reasons = vec![Reason::of_class(class, score, phases.len())?];
+    let (capacity, thresholds) = (&terms.capacity, &terms.thresholds);
     let cores = capacity.cores.max(f64::MIN_POSITIVE);
-    let used = cores_used(stage);
-    if class != Class::IoBound && !stage.is_pool && cores >= 2.0 && used >= PARALLEL_SHARE * cores {
-        reasons.insert(0, Reason::AlreadyParallel { used, cores });
+    let used = evidence.cores_used;
+    // What keeps all cores busy that it was given would keep more of them busy, as far as anybody knows.
+    let given = cores.min(capacity.measured_on);
+    if class != Class::IoBound && !evidence.is_pool && cores >= 2.0 && given > 1.5 && used >= PARALLEL_SHARE * given {
+        reasons.insert(0, Reason::AlreadyParallel { used, cores: given });
         return Some(plain(Executor::Serial, 1, None, Confidence::High, reasons));
     }
     if class == Class::CpuBound && cores < 1.5 {
         reasons.push(Reason::SingleCore { cores });
         return Some(plain(Executor::Serial, 1, None, Confidence::High, reasons));
     }
-    let (demand, wait) = (stage.demand.on_cpu, stage.demand.own.sum());
+    let (demand, wait) = (evidence.cpu, evidence.wait);
     // Each copy of a program that uses several cores at once takes that many.
-    let room = if stage.is_pool { cores } else { cores / used.max(1.0) };
+    let room = if evidence.is_pool { cores } else { cores / used.max(1.0) };
     let wanted = saturation_point(room, demand, wait)?;
     let mut workers = (wanted.ceil() as u32).clamp(1, MOST_WORKERS);
     if class == Class::CpuBound {
         workers = workers.min((cores.round() as u32).max(1));
     }
     let mut confidence = Confidence::High;
-    if let (Some(bytes), Some(limit)) = (stage.memory.peak_one_bytes.filter(|&bytes| bytes > 0), capacity.memory_bytes)
-    {
+    if let (Some(bytes), Some(limit)) = (evidence.worker_bytes.filter(|&bytes| bytes > 0), capacity.memory_bytes) {
         let fit = ((MEMORY_SHARE * limit as f64 / bytes as f64) as u32).max(1);
         if fit < workers {
             workers = fit;
             reasons.push(Reason::MemoryLimited { workers, bytes, limit });
         }
     }
-    let task_seconds = stage.task_seconds();
+    let task_seconds = evidence.task_seconds;
     if let Some(share) = payload.and_then(|payload| payload.share_of_latency(task_seconds))
         && share > thresholds.ipc
     {
@@ -127,7 +114,7 @@ pub fn recommend(
             Reason::IpcUnsure { share, limit }
         });
     }
-    if stage.is_pool && stage.is_python {
+    if evidence.is_pool && evidence.is_python {
         let executor = if class == Class::IoBound { Executor::Thread } else { Executor::Process };
         if class == Class::CpuBound && used >= PARALLEL_SHARE * cores {
             reasons.push(Reason::SaturatesCores { used, cores });
@@ -143,28 +130,29 @@ pub fn recommend(
             speedup: None,
             confidence,
             reasons,
+            arrival: None,
         });
     }
-    if !stage.is_python {
+    if !evidence.is_python {
         reasons.push(Reason::OwnProcess);
     }
-    if class != Class::CpuBound && workers > stage.workers {
+    if class != Class::CpuBound && workers > evidence.workers {
         confidence = confidence.min(Confidence::Medium);
-        reasons.push(Reason::WaitAssumed { workers, seen: stage.workers });
+        reasons.push(Reason::WaitAssumed { workers, seen: evidence.workers });
     }
-    if stage.is_python && wanted > MANY_CONNECTIONS {
+    if evidence.is_python && wanted > MANY_CONNECTIONS {
         reasons.push(Reason::ManyConnections { workers: wanted.min(1e6) as u32 });
     }
     let speedup = thread_of_children_bound(f64::from(workers), room, demand, wait);
-    if !stage.is_python {
+    if !evidence.is_python {
         return Some(plain(Executor::Thread, workers, speedup, confidence, reasons));
     }
-    let share = stage.gil.share().map(|share| share.point);
+    let share = evidence.gil.share().map(|share| share.point);
     match share {
         None => reasons.push(Reason::GilUnknown),
         // Who hardly computes hardly holds it.
         Some(_) if class == Class::IoBound => {}
-        Some(_) if stage.gil == GilEvidence::Absent => reasons.push(Reason::GilAbsent),
+        Some(_) if evidence.gil == Gil::Absent => reasons.push(Reason::GilAbsent),
         Some(share) if share >= GIL_BINDS => reasons.push(Reason::GilBound { share }),
         Some(share) if share < GIL_RELEASED => reasons.push(Reason::GilReleased { share }),
         Some(share) => reasons.push(Reason::GilPartly { share }),
@@ -188,6 +176,7 @@ pub fn recommend(
             speedup: None,
             confidence: Confidence::Low,
             reasons,
+            arrival: None,
         });
     }
     // Whether threads would do as well hangs on the GIL share, whether processes pay on what they would have to move.
@@ -212,5 +201,6 @@ fn plain(
         speedup,
         confidence,
         reasons,
+        arrival: None,
     }
 }

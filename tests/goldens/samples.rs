@@ -63,6 +63,9 @@ fn report(argv: &[&str], wall: f64, stages: Vec<Stage>) -> Report {
             cycles: None,
         },
         thresholds: Thresholds { io: 0.4, cpu: 0.7, ipc: 0.15 },
+        asked: None,
+        costs: None,
+        payload_price: None,
         stages,
     }
 }
@@ -112,6 +115,8 @@ fn stage(name: &str, wall: f64, cpu: f64, waits: Waits, run_queue: f64, switches
         memory: Memory::default(),
         io: Io::default(),
         ipc: None,
+        demand: None,
+        evidence: None,
         phases: Vec::new(),
         predictions: Vec::new(),
         rule: None,
@@ -136,6 +141,8 @@ fn advice(executor: Executor, workers: u32, speedup: f64, reasons: &[(&str, &str
         speedup: Some(speedup),
         confidence: Confidence::High,
         reasons: reasons.iter().map(|&(code, text)| Reason { code: code.to_owned(), text: text.to_owned() }).collect(),
+        arrival: None,
+        engine: None,
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::words;
 use super::{Tone, Voice};
-use crate::report::{Gil, Ipc, IpcSource, Phase, Prediction, Reason, Stage, Tasks};
+use crate::report::{Engine, Gil, Ipc, IpcSource, Phase, Prediction, Reason, Stage, Tasks};
 
 /// A labelled line: `gil-bound`, `holds the GIL 98 % of its CPU time`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,12 +27,24 @@ pub fn reasons(stage: &Stage, voice: &Voice) -> Vec<Point> {
         if let Some(chunksize) = advice.chunksize.filter(|size| *size > 1) {
             points.push(point("chunk size", format!("hand over {chunksize} tasks at once")));
         }
+        points.extend(advice.engine.as_ref().map(|engine| in_engine(engine, voice)));
     }
     if !stage.phases.is_empty() {
         let phases: Vec<String> = stage.phases.iter().map(|one| phase(one, voice)).collect();
         points.push(point("phases", phases.join(", then ")));
     }
     points
+}
+
+/// The recommendation as settings of an engine.
+fn in_engine(engine: &Engine, voice: &Voice) -> Point {
+    let settings: Vec<String> =
+        engine.settings.iter().map(|setting| format!("{}={}", setting.name, setting.value)).collect();
+    let settings = if settings.is_empty() { "no setting".to_owned() } else { settings.join(", ") };
+    Point {
+        label: voice.text(&format!("in {}", engine.name)),
+        text: voice.text(&format!("{settings}; {}", engine.advice)),
+    }
 }
 
 /// What is wrong with it whatever its executor.

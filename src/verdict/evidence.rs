@@ -1,0 +1,209 @@
+//! What a verdict rests on, as plain values: a stage that was just measured gives it, and so does a saved report, which
+//! carries the same numbers. Everything that judges takes this and nothing else of a stage. Must not judge.
+
+use super::{Executor, Payload};
+use crate::predict::{PayloadDemand, TaskDemand};
+use crate::stages::{GilEvidence, Kind, Phase, Stage};
+use crate::trace::RunsUnder;
+use crate::units::{Estimate, ratio};
+
+/// Waits for a lock of the program above this share of all waits: tasks queue for it.
+const LOCK_QUEUES: f64 = 0.3;
+/// A program that wants a CPU for less of its life than this is not parallel, however its threads meet.
+const SUBSTANTIAL: f64 = 0.5;
+/// More at once than this is nothing that a run of ours showed.
+const MOST_SEEN: u32 = 100_000;
+
+/// What is known of a stage's interpreter lock.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Gil {
+    /// No Python.
+    NotPython,
+    /// It was not read, or not often enough.
+    Unknown,
+    /// The interpreter runs without one.
+    Absent,
+    /// It was read.
+    Held {
+        /// Share of CPU time that it was held, 0..=1.
+        share: Estimate,
+        /// Mean length of a released run, seconds.
+        released_run: Option<f64>,
+    },
+}
+
+impl Gil {
+    /// The share of CPU time that it is held, where that is known.
+    pub fn share(&self) -> Option<Estimate> {
+        match self {
+            Gil::Held { share, .. } => Some(*share),
+            Gil::Absent => Some(Estimate::new(0.0, 0.0, 0.0)),
+            Gil::NotPython | Gil::Unknown => None,
+        }
+    }
+}
+
+/// What a verdict on one stage rests on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evidence {
+    /// Whether it is a stage inside a program, whose tasks were told of.
+    pub is_inside: bool,
+    /// Whether it is a coroutine.
+    pub is_coroutine: bool,
+    /// Whether a Python interpreter runs it.
+    pub is_python: bool,
+    /// Whether it is the workers of a pool.
+    pub is_pool: bool,
+    /// Whether it feeds a pool of its own workers.
+    pub feeds_pool: bool,
+    /// Whether it is what a program did outside of its stages.
+    pub is_outside: bool,
+    /// Whether its tasks were seen to write module state.
+    pub shared_state: bool,
+    /// The executor that it was found to run under.
+    pub found: Option<Executor>,
+    /// Most workers at once.
+    pub workers: u32,
+    /// The score with its interval.
+    pub score: Option<Estimate>,
+    /// CPU time of all tasks, seconds.
+    pub cpu: f64,
+    /// Own wait of all tasks, seconds.
+    pub wait: f64,
+    /// Of that, for locks.
+    pub lock_wait: f64,
+    /// Tasks that these times are of.
+    pub tasks: u64,
+    /// How long one task takes, seconds.
+    pub task_seconds: Option<f64>,
+    /// Calls that were recorded one by one, where the number of all is an estimate.
+    pub sampled_calls: Option<u64>,
+    /// CPUs that it uses at once by itself.
+    pub cores_used: f64,
+    /// The most memory that one of its processes had, bytes.
+    pub worker_bytes: Option<u64>,
+    /// The interpreter lock.
+    pub gil: Gil,
+    /// Stretches of different scores.
+    pub phases: Vec<Phase>,
+    /// What one task demands but for its payload; `None` where nothing was counted.
+    pub task: Option<TaskDemand>,
+}
+
+impl Evidence {
+    /// Of a stage that was measured.
+    pub fn of(stage: &Stage) -> Evidence {
+        let tasks = stage.tasks.as_deref();
+        Evidence {
+            is_inside: tasks.is_some(),
+            is_coroutine: stage.kind == Kind::Coroutine,
+            is_python: stage.is_python,
+            is_pool: stage.is_pool,
+            feeds_pool: stage.feeds_pool,
+            is_outside: stage.outside_stages,
+            shared_state: tasks.is_some_and(|tasks| tasks.notes.iter().any(|note| note.code == "shared-state")),
+            found: found_executor(stage),
+            workers: stage.workers,
+            score: stage.score,
+            cpu: stage.demand.on_cpu,
+            wait: stage.demand.own.sum(),
+            lock_wait: stage.demand.own.lock,
+            tasks: stage.task_count(),
+            task_seconds: stage.task_seconds(),
+            sampled_calls: tasks.filter(|tasks| tasks.totals.estimated).map(|tasks| tasks.recorded),
+            cores_used: cores_used(stage),
+            worker_bytes: stage.memory.peak_one_bytes,
+            gil: match &stage.gil {
+                GilEvidence::NotPython => Gil::NotPython,
+                GilEvidence::Unknown(_) => Gil::Unknown,
+                GilEvidence::Absent => Gil::Absent,
+                GilEvidence::Measured(measured) => {
+                    Gil::Held { share: measured.share, released_run: measured.released_run }
+                }
+            },
+            phases: stage.phases.clone(),
+            task: demand_of(stage),
+        }
+    }
+
+    /// What one task demands with this payload.
+    pub fn task_with(&self, payload: Option<&Payload>) -> Option<TaskDemand> {
+        Some(TaskDemand {
+            payload: payload.and_then(|payload| {
+                Some(PayloadDemand { parent: payload.parent_seconds?, worker: payload.worker_seconds? })
+            }),
+            picklable: payload.and_then(|payload| payload.picklable),
+            ..self.task?
+        })
+    }
+}
+
+/// The executor that it was found to run under.
+fn found_executor(stage: &Stage) -> Option<Executor> {
+    match stage.tasks.as_ref().map(|tasks| tasks.executor) {
+        Some(RunsUnder::Serial) => Some(Executor::Serial),
+        Some(RunsUnder::Thread) => Some(Executor::Thread),
+        Some(RunsUnder::Process) => Some(Executor::Process),
+        Some(RunsUnder::Interpreter) => Some(Executor::Interpreter),
+        Some(RunsUnder::Asyncio) => Some(Executor::Asyncio),
+        Some(RunsUnder::Unknown) => None,
+        None => stage.is_pool.then_some(Executor::Process),
+    }
+}
+
+/// What one task demands but for its payload; `None` where nothing was counted.
+fn demand_of(stage: &Stage) -> Option<TaskDemand> {
+    let tasks = stage.task_count() as f64;
+    let cpu = ratio(stage.demand.on_cpu, tasks)?;
+    // Alone, a task waits for nobody's lock; beside others it waits for them, and that is no wait that could overlap.
+    let (all_own, locked) = (stage.demand.own.sum(), stage.demand.own.lock);
+    let queues = stage.workers > 1 && locked > LOCK_QUEUES * all_own;
+    let wait = ratio(if queues { all_own - locked } else { all_own }, tasks)?;
+    // One at a time gets through at least as fast as one after another.
+    let alone = ratio(1.0, cpu + wait)?;
+    let lock_limit = ratio(tasks, stage.wall.secs_f64()).filter(|_| queues).map(|limit| limit.max(alone));
+    let own_cpu = ratio(stage.demand.on_cpu - stage.children_cpu, tasks)?.max(0.0);
+    let blocked = match &stage.gil {
+        GilEvidence::Measured(measured) => measured.held_blocked * wait,
+        _ => 0.0,
+    };
+    let gil = match stage.gil.share() {
+        Some(share) => Estimate::new(
+            share.low * own_cpu + blocked,
+            share.point * own_cpu + blocked,
+            share.high * own_cpu + blocked,
+        ),
+        None => Estimate::new(0.0, own_cpu, own_cpu),
+    };
+    let own = &stage.demand.own;
+    Some(TaskDemand {
+        cpu,
+        own_cpu,
+        gil,
+        wait,
+        released_run: match &stage.gil {
+            GilEvidence::Measured(measured) => measured.released_run,
+            _ => None,
+        },
+        payload: None,
+        picklable: None,
+        awaitable: own.network + own.sleep + own.other > 0.5 * own.sum(),
+        worker_bytes: stage.memory.peak_one_bytes,
+        lock_limit,
+        seen_at_once: stage.workers_active().unwrap_or(1.0).min(f64::from(MOST_SEEN)),
+    })
+}
+
+/// CPUs that the stage uses at once by itself, all its processes together.
+fn cores_used(stage: &Stage) -> f64 {
+    let wall = stage.wall.secs_f64();
+    let wanted = ratio(stage.demand.on_cpu + stage.demand.run_queue, wall).unwrap_or(0.0);
+    let had = ratio(stage.demand.on_cpu, wall).unwrap_or(0.0);
+    if stage.is_pool {
+        wanted.max(1.0)
+    } else if stage.active_threads > 1 && wanted > SUBSTANTIAL {
+        stage.parallelism.unwrap_or(1.0).max(had)
+    } else {
+        had.max(1.0)
+    }
+}
