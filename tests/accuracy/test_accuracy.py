@@ -11,7 +11,8 @@ import sys
 import tempfile
 import unittest
 
-CORPUS = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "fixtures", "accuracy")
+HERE = os.path.dirname(os.path.abspath(__file__))
+CORPUS = os.path.join(os.path.dirname(os.path.dirname(HERE)), "fixtures", "accuracy")
 sys.path.insert(0, CORPUS)
 
 import accuracy  # noqa: E402
@@ -41,8 +42,8 @@ def true(**cells):
 
 def report(executor, workers=2, name="stages.s", **more):
     """A report with one stage."""
-    stage = {"kind": "function", "name": name, "class": "cpu-bound", "score": 0.9, "verdict": "fits", "verdict_reason": None,
-             "tasks": {"count": 5}, "rule": {"executor": "process"}, "predictions": [],
+    stage = {"kind": "function", "name": name, "class": "cpu-bound", "score": 0.9, "verdict": "fits",
+             "verdict_reason": None, "tasks": {"count": 5}, "rule": {"executor": "process"}, "predictions": [],
              "recommendation": {"executor": executor, "workers": workers, "confidence": "high",
                                 "reasons": [{"code": "gil-bound", "text": "…"}]}}
     stage.update(more)
@@ -98,13 +99,15 @@ class Stages(unittest.TestCase):
         stage = stages.STAGES["python_loop"]
         for mode in ("thread", "process"):
             with run.POOLS[mode](2) as executor:
-                self.assertEqual(list(executor.map(stage.function, [1_000, 2_000])), [stages.spin(1_000), stages.spin(2_000)])
+                answers = list(executor.map(stage.function, [1_000, 2_000]))
+            self.assertEqual(answers, [stages.spin(1_000), stages.spin(2_000)])
 
 
 class Running(unittest.TestCase):
     def run_stage(self, *arguments):
-        return subprocess.run([sys.executable, os.path.join(CORPUS, "run.py")] + list(arguments), stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, universal_newlines=True)
+        program = os.path.join(CORPUS, "run.py")
+        return subprocess.run([sys.executable, program] + list(arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              universal_newlines=True)
 
     def test_it_tells_the_throughput_of_each_mode(self):
         for mode in grade.MODES:
@@ -179,13 +182,15 @@ class Measuring(unittest.TestCase):
 class Grading(unittest.TestCase):
     def test_between_two_measured_numbers_of_workers_it_interpolates(self):
         stage = true(serial_1=10, thread_2=20, thread_4=30, process_2=4)
-        for executor, workers, expected in [("thread", 2, (20, True)), ("thread", 3, (25, True)), ("thread", 9, (30, False)),
-                                            ("thread", 1, (10, False)), ("process", 1, (4, False)), ("serial", 1, (10, True))]:
+        cases = [("thread", 2, (20, True)), ("thread", 3, (25, True)), ("thread", 9, (30, False)),
+                 ("thread", 1, (10, False)), ("process", 1, (4, False)), ("serial", 1, (10, True))]
+        for executor, workers, expected in cases:
             self.assertEqual(grade.at(stage, executor, workers), expected, (executor, workers))
 
     def test_regret_is_the_share_of_the_best(self):
         stage = true(serial_1=10, thread_2=16, process_2=20, process_4=18)
-        for pick, expected in [(("process", 2), 1.0), (("process", 3), 0.95), (("thread", 2), 0.8), (("serial", 1), 0.5)]:
+        cases = [(("process", 2), 1.0), (("process", 3), 0.95), (("thread", 2), 0.8), (("serial", 1), 0.5)]
+        for pick, expected in cases:
             self.assertAlmostEqual(grade.regret(stage, grade.Pick(*pick)), expected)
         self.assertIsNone(grade.regret(stage, grade.Pick("asyncio", 1)))
         self.assertIsNone(grade.regret(stage, None))
@@ -214,7 +219,8 @@ class Grading(unittest.TestCase):
 
     def test_quantiles_are_values_that_were_seen(self):
         self.assertIsNone(grade.quantile([], 0.5))
-        for values, share, expected in [([3], 0.9, 3), ([4, 1, 3, 2], 0.5, 2), (range(1, 11), 0.9, 9), ([1, 2], 1.0, 2)]:
+        cases = [([3], 0.9, 3), ([4, 1, 3, 2], 0.5, 2), (range(1, 11), 0.9, 9), ([1, 2], 1.0, 2)]
+        for values, share, expected in cases:
             self.assertEqual(grade.quantile(values, share), expected)
 
     def test_a_stage_is_found_by_its_last_word_among_functions(self):
@@ -246,15 +252,19 @@ class Grading(unittest.TestCase):
 
     def test_modes_that_disagree_are_found(self):
         stage = true(serial_1=10, thread_2=20, process_2=20)
-        seen = [grade.grade("s", "serial", report("thread"), stage), grade.grade("s", "thread", report("thread"), stage),
+        seen = [grade.grade("s", "serial", report("thread"), stage),
+                grade.grade("s", "thread", report("thread"), stage),
                 grade.grade("s", "process", report("process", **{"class": "hybrid"}), stage)]
-        self.assertEqual(grade.disagreements(seen), {"s": {"serial": "cpu-bound", "thread": "cpu-bound", "process": "hybrid"}})
-        self.assertEqual(grade.pick_disagreements(seen), {"s": {"serial": "thread", "thread": "thread", "process": "process"}})
+        classes = {"serial": "cpu-bound", "thread": "cpu-bound", "process": "hybrid"}
+        self.assertEqual(grade.disagreements(seen), {"s": classes})
+        picks = {"serial": "thread", "thread": "thread", "process": "process"}
+        self.assertEqual(grade.pick_disagreements(seen), {"s": picks})
         self.assertEqual(grade.disagreements(seen[:2]), {})
 
     def test_the_sum_counts_what_is_right(self):
         stage = true(serial_1=10, thread_2=20, process_2=19.5)
-        told = [{"executor": "thread", "workers": 2, "speedup": 2.2}, {"executor": "process", "workers": 2, "speedup": 1.95}]
+        told = [{"executor": "thread", "workers": 2, "speedup": 2.2},
+                {"executor": "process", "workers": 2, "speedup": 1.95}]
         seen = [grade.grade("s", mode, report(pick, predictions=told), stage)
                 for mode, pick in zip(grade.MODES, ("thread", "process", "serial"))]
         found = grade.summary(seen)
@@ -266,7 +276,8 @@ class Grading(unittest.TestCase):
 
 
 class Page(unittest.TestCase):
-    FACTS = {"stages": 1, "rounds": 3, "seconds": 2, "version": "poolpick 9", "beside": "idle", "truth_host": "a machine"}
+    FACTS = {"stages": 1, "rounds": 3, "seconds": 2, "version": "poolpick 9", "beside": "idle",
+             "truth_host": "a machine"}
 
     def test_it_names_misses_and_what_was_not_graded(self):
         known = {"s": true(serial_1=10, thread_2=20, process_2=5)}
