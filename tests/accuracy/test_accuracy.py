@@ -1,0 +1,310 @@
+"""Tests of the accuracy corpus, without poolpick: its stages run, and its grading says what it should on made-up data.
+
+    python3 tests/accuracy/test_accuracy.py
+"""
+import collections
+import json
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+CORPUS = os.path.join(os.path.dirname(os.path.dirname(HERE)), "fixtures", "accuracy")
+sys.path.insert(0, CORPUS)
+
+import accuracy  # noqa: E402
+import grade  # noqa: E402
+import page  # noqa: E402
+import run  # noqa: E402
+import stages  # noqa: E402
+import truth  # noqa: E402
+
+# Items that take a moment instead of a second, for stages that are long on purpose.
+SHORT = {"spin_1s": 1_000, "http_100ms": 0, "memory_heavy": 1 << 20}
+UNPICKLABLE = {"unpicklable_items", "unpicklable_function"}
+
+
+def lines(**cells):
+    """Lines of `truth.jsonl` of a stage `s`: lines(serial_1=10, thread_2=(19, 20, 21))."""
+    for name, value in cells.items():
+        executor, workers = name.split("_")
+        low, mean, high = value if isinstance(value, tuple) else (value, value, value)
+        yield {"stage": "s", "executor": executor, "workers": int(workers), "mean": mean, "low": low, "high": high,
+               "failed": None, "rounds": [mean]}
+
+
+def true(**cells):
+    return grade.truth_of(lines(**cells))["s"]
+
+
+def report(executor, workers=2, name="stages.s", **more):
+    """A report with one stage."""
+    stage = {"kind": "function", "name": name, "class": "cpu-bound", "score": 0.9, "verdict": "fits",
+             "verdict_reason": None, "tasks": {"count": 5}, "rule": {"executor": "process"}, "predictions": [],
+             "recommendation": {"executor": executor, "workers": workers, "confidence": "high",
+                                "reasons": [{"code": "gil-bound", "text": "…"}]}}
+    stage.update(more)
+    return {"stages": [{"kind": "process", "name": "run.py"}, stage]}
+
+
+class Stages(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.server = run.start_server()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.server.kill()
+        cls.server.wait()
+
+    def test_each_runs_once_and_its_items_are_made_alike_each_time(self):
+        for name, stage in stages.STAGES.items():
+            with self.subTest(name):
+                if stage.lacks():
+                    print("skipped {}: {}".format(name, stage.lacks()))
+                    continue
+                items = stage.items()
+                self.assertGreaterEqual(len(items), 4)
+                stage.function(SHORT.get(name, items[0]))
+                if name not in UNPICKLABLE and not stage.needs:
+                    self.assertEqual(pickle.dumps(items), pickle.dumps(stage.items()))
+
+    def test_each_is_found_by_its_name_and_described_in_a_line(self):
+        for name, stage in stages.STAGES.items():
+            with self.subTest(name):
+                self.assertIs(getattr(stages, name), stage.function)
+                self.assertEqual(stage.name, name)
+                self.assertRegex(stage.description, r"^\S.{6,110}\.$")
+                self.assertEqual(stage.function.__doc__.strip(), stage.description)
+
+    def test_those_that_cannot_be_pickled_are_those_that_say_so(self):
+        refused = set()
+        for name, stage in stages.STAGES.items():
+            if stage.lacks():
+                continue
+            try:
+                pickle.dumps((stage.function, stage.items()[0]))
+            except (pickle.PicklingError, AttributeError, TypeError):
+                refused.add(name)
+        self.assertEqual(refused, UNPICKLABLE)
+
+    def test_a_stage_that_lacks_a_module_says_which(self):
+        self.assertEqual(stages.Stage(len, list, (2,), (2,), ("no_such_module",)).lacks(), "no module `no_such_module`")
+        self.assertIsNone(stages.STAGES["tiny"].lacks())
+
+    def test_the_same_stage_gives_the_same_answer_under_every_executor(self):
+        stage = stages.STAGES["python_loop"]
+        for mode in ("thread", "process"):
+            with run.POOLS[mode](2) as executor:
+                answers = list(executor.map(stage.function, [1_000, 2_000]))
+            self.assertEqual(answers, [stages.spin(1_000), stages.spin(2_000)])
+
+
+class Running(unittest.TestCase):
+    def run_stage(self, *arguments):
+        program = os.path.join(CORPUS, "run.py")
+        return subprocess.run([sys.executable, program] + list(arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              universal_newlines=True)
+
+    def test_it_tells_the_throughput_of_each_mode(self):
+        for mode in grade.MODES:
+            ended = self.run_stage("spin_100us", mode, "2", "0.05")
+            self.assertEqual(ended.returncode, 0, ended.stderr)
+            told = json.loads(ended.stdout)
+            self.assertEqual((told["stage"], told["executor"], told["workers"]), ("spin_100us", mode, 2))
+            self.assertGreater(told["tasks_per_second"], 0)
+
+    def test_what_cannot_be_pickled_fails_in_processes_alone(self):
+        for name in sorted(UNPICKLABLE):
+            self.assertEqual(self.run_stage(name, "thread", "2", "0.01").returncode, 0)
+            ended = self.run_stage(name, "process", "2", "0.01")
+            self.assertEqual(ended.returncode, 1)
+            self.assertIn("pickle", json.loads(ended.stdout)["failed"].lower().replace("get local", "pickle"))
+
+    def test_an_unknown_stage_is_misuse(self):
+        ended = self.run_stage("no_such_stage", "thread")
+        self.assertEqual(ended.returncode, 2)
+        self.assertIn("no stage `no_such_stage`", ended.stderr)
+
+    def test_every_worker_gets_as_many_tasks_as_the_others(self):
+        done = []
+        with run.ThreadPoolExecutor(3) as executor:
+            rate = run.pooled(done.append, [1, 2, 3, 4], executor, 3, 0.01)
+        self.assertEqual(len(done) % 3, 0)
+        self.assertGreater(rate, 0)
+
+
+class Measuring(unittest.TestCase):
+    def test_the_interval_is_that_of_student(self):
+        mean, low, high = truth.interval([9.0, 10.0, 11.0])
+        self.assertAlmostEqual(mean, 10)
+        self.assertAlmostEqual(high - mean, 4.303 / 3 ** 0.5)
+        self.assertAlmostEqual(mean - low, high - mean)
+        self.assertEqual(truth.interval([5.0]), (5.0, None, None))
+        self.assertEqual(truth.interval([0.0, 1.0, 0.0])[1], 0.0)
+
+    def test_a_child_answers_fails_or_is_given_up(self):
+        self.assertEqual(truth.in_child(lambda: 1.5, 60), (1.5, None))
+        self.assertEqual(truth.in_child(lambda: [][0], 60), (None, "IndexError: list index out of range"))
+        self.assertEqual(truth.in_child(lambda: os._exit(0), 60), (None, "the child died"))
+        reader, _writer = os.pipe()
+        self.assertEqual(truth.in_child(lambda: os.read(reader, 1), 0.1), (None, "it took more than 0 s"))
+
+    def test_a_stage_becomes_one_line_a_cell(self):
+        stage = stages.STAGES["unpicklable_items"]
+        measured = truth.measure(stage, 2, 0.01)
+        told = list(truth.lines(stage, measured, "2026-01-02"))
+        self.assertEqual([(line["executor"], line["workers"]) for line in told], truth.cells(stage))
+        for line in told:
+            self.assertEqual(len(line["rounds"]), 0 if line["executor"] == "process" else 2)
+            self.assertEqual(line["failed"] is None, line["executor"] != "process")
+            self.assertEqual(line["date"], "2026-01-02")
+            self.assertLessEqual(line["low"], line["mean"])
+        self.assertEqual(sorted(json.loads(json.dumps(told[0]["host"]))), ["cores", "cpu", "machine", "system"])
+
+    def test_the_file_keeps_other_stages_when_appended_to(self):
+        with tempfile.TemporaryDirectory() as directory:
+            output = os.path.join(directory, "truth.jsonl")
+            with open(output, "w") as file:
+                file.write('{"stage": "other"}\n{"stage": "tiny", "old": 1}\n')
+            subprocess.run([sys.executable, os.path.join(CORPUS, "truth.py"), "--rounds", "1", "--seconds", "0.01",
+                            "--append", "--output", output, "tiny"], check=True, stderr=subprocess.DEVNULL)
+            with open(output) as file:
+                told = [json.loads(line) for line in file]
+        count = collections.Counter(line["stage"] for line in told)
+        self.assertEqual(count, {"other": 1, "tiny": len(truth.cells(stages.STAGES["tiny"]))})
+        self.assertFalse(any("old" in line for line in told))
+
+
+class Grading(unittest.TestCase):
+    def test_between_two_measured_numbers_of_workers_it_interpolates(self):
+        stage = true(serial_1=10, thread_2=20, thread_4=30, process_2=4)
+        cases = [("thread", 2, (20, True)), ("thread", 3, (25, True)), ("thread", 9, (30, False)),
+                 ("thread", 1, (10, False)), ("process", 1, (4, False)), ("serial", 1, (10, True))]
+        for executor, workers, expected in cases:
+            self.assertEqual(grade.at(stage, executor, workers), expected, (executor, workers))
+
+    def test_regret_is_the_share_of_the_best(self):
+        stage = true(serial_1=10, thread_2=16, process_2=20, process_4=18)
+        cases = [(("process", 2), 1.0), (("process", 3), 0.95), (("thread", 2), 0.8), (("serial", 1), 0.5)]
+        for pick, expected in cases:
+            self.assertAlmostEqual(grade.regret(stage, grade.Pick(*pick)), expected)
+        self.assertIsNone(grade.regret(stage, grade.Pick("asyncio", 1)))
+        self.assertIsNone(grade.regret(stage, None))
+
+    def test_the_best_of_equals_is_the_simpler(self):
+        self.assertEqual(grade.best(true(serial_1=10, thread_2=10, thread_4=10))[0], ("serial", 1))
+        self.assertEqual(grade.best(true(serial_1=1, thread_4=10, thread_2=10, process_2=10)), (("thread", 2), 10))
+
+    def test_a_miss_is_clear_where_the_intervals_are_apart(self):
+        apart = true(serial_1=(9, 10, 11), process_2=(19, 20, 21))
+        touching = true(serial_1=(9, 10, 18.1), process_2=(19, 20, 21))
+        once = grade.truth_of([dict(line, low=None, high=None) for line in lines(serial_1=10, process_2=20)])["s"]
+        for stage, expected in [(apart, True), (touching, False), (once, False)]:
+            self.assertEqual(grade.clearly_worse(stage, grade.Pick("serial", 1)), expected)
+
+    def test_the_error_of_a_speedup_is_relative_and_needs_truth_there(self):
+        stage = true(serial_1=10, thread_2=20, thread_4=30, process_2=0)
+        told = [("thread", 2, 2.2, 0.1), ("thread", 3, 2.0, -0.2), ("thread", 64, 9.0, None), ("serial", 1, 1.0, None),
+                ("asyncio", 1, 5.0, None), ("process", 2, 2.0, None)]
+        for executor, workers, speedup, expected in told:
+            error = grade.speedup_error(stage, {"executor": executor, "workers": workers, "speedup": speedup})
+            if expected is None:
+                self.assertIsNone(error, executor)
+            else:
+                self.assertAlmostEqual(error, expected)
+
+    def test_quantiles_are_values_that_were_seen(self):
+        self.assertIsNone(grade.quantile([], 0.5))
+        cases = [([3], 0.9, 3), ([4, 1, 3, 2], 0.5, 2), (range(1, 11), 0.9, 9), ([1, 2], 1.0, 2)]
+        for values, share, expected in cases:
+            self.assertEqual(grade.quantile(values, share), expected)
+
+    def test_a_stage_is_found_by_its_last_word_among_functions(self):
+        both = report("thread")
+        both["stages"].append(dict(both["stages"][1], name="other.s", tasks={"count": 50}, score=0.1))
+        self.assertEqual(grade.find_stage(both, "s")["score"], 0.1)
+        self.assertEqual(grade.find_stage(report("thread", name="s"), "s")["name"], "s")
+        self.assertIsNone(grade.find_stage(report("thread", name="stages.xs"), "s"))
+        self.assertIsNone(grade.find_stage(report("thread"), "run.py"))
+
+    def test_a_line_holds_the_pick_its_regret_and_that_of_the_rule(self):
+        stage = true(serial_1=10, thread_2=20, process_2=5, process_4=8)
+        told = [{"executor": "thread", "workers": 2, "speedup": 1.8}]
+        line = grade.grade("s", "serial", report("thread", predictions=told), stage)
+        self.assertEqual((line["pick"], line["regret"], line["clear"]), (["thread", 2], 1.0, False))
+        self.assertEqual((line["rule"], line["rule_regret"]), (["process", 4], 0.4))
+        self.assertAlmostEqual(line["predictions"][0]["error"], -0.1)
+        self.assertIsNone(line["why"])
+
+    def test_what_cannot_be_graded_says_why(self):
+        stage = true(serial_1=10, thread_2=20)
+        unjudged = report(None, recommendation=None, verdict="not-judged", verdict_reason="too short")
+        for told, known, why in [(None, stage, "the stage is not in the report"), (unjudged, stage, "too short"),
+                                 (report("asyncio"), stage, "no truth was measured of asyncio"),
+                                 (report("thread"), None, "no truth was measured")]:
+            line = grade.grade("s", "thread", told, known)
+            self.assertIsNone(line["regret"])
+            self.assertEqual(line["why"], why)
+
+    def test_modes_that_disagree_are_found(self):
+        stage = true(serial_1=10, thread_2=20, process_2=20)
+        seen = [grade.grade("s", "serial", report("thread"), stage),
+                grade.grade("s", "thread", report("thread"), stage),
+                grade.grade("s", "process", report("process", **{"class": "hybrid"}), stage)]
+        classes = {"serial": "cpu-bound", "thread": "cpu-bound", "process": "hybrid"}
+        self.assertEqual(grade.disagreements(seen), {"s": classes})
+        picks = {"serial": "thread", "thread": "thread", "process": "process"}
+        self.assertEqual(grade.pick_disagreements(seen), {"s": picks})
+        self.assertEqual(grade.disagreements(seen[:2]), {})
+
+    def test_the_sum_counts_what_is_right(self):
+        stage = true(serial_1=10, thread_2=20, process_2=19.5)
+        told = [{"executor": "thread", "workers": 2, "speedup": 2.2},
+                {"executor": "process", "workers": 2, "speedup": 1.95}]
+        seen = [grade.grade("s", mode, report(pick, predictions=told), stage)
+                for mode, pick in zip(grade.MODES, ("thread", "process", "serial"))]
+        found = grade.summary(seen)
+        self.assertEqual((found["runs"], found["stages"], found["graded"], found["right"]), (3, 1, 3, 2))
+        self.assertEqual((found["clear_misses"], found["regret_worst"], found["rule_right"]), (1, 0.5, 3))
+        self.assertAlmostEqual(found["error_p90"], 0.1)
+        self.assertEqual((found["errors"], found["picked_errors"]), (6, 2))
+        self.assertIsNone(grade.summary([])["regret_mean"])
+
+
+class Page(unittest.TestCase):
+    FACTS = {"stages": 1, "rounds": 3, "seconds": 2, "version": "poolpick 9", "beside": "idle",
+             "truth_host": "a machine"}
+
+    def test_it_names_misses_and_what_was_not_graded(self):
+        known = {"s": true(serial_1=10, thread_2=20, process_2=5)}
+        seen = [grade.grade("s", "serial", report("serial", 1), known["s"]),
+                grade.grade("s", "thread", report("thread"), known["s"]), grade.grade("s", "process", None, known["s"])]
+        text = page.render(seen, known, {"s": "Does s."}, self.FACTS)
+        self.assertIn("| s | no pool | no pool | threads ×2 | 0.50 | yes | gil-bound |", text)
+        self.assertIn("- s, in processes: the stage is not in the report", text)
+        self.assertIn("| at least 0.95 of the best | 1 (50 %) | 0 (0 %) |", text)
+        self.assertIn("| s | Does s. | threads ×2 | 2.00× |", text)
+        self.assertIn("| s | executor | serial | thread | – |", text)
+
+    def test_it_renders_where_nothing_was_missed_or_graded(self):
+        known = {"s": true(serial_1=10, thread_2=20)}
+        text = page.render([grade.grade("s", "thread", report("thread"), known["s"])], known, {}, self.FACTS)
+        self.assertIn("## Misses\n\nNone.\n", text)
+        self.assertNotIn("## Not graded", text)
+        self.assertIn("| picks graded | 0 | 0 |", page.render([], {}, {}, dict(self.FACTS, stages=0)))
+
+    def test_the_commands_are_those_that_a_user_would_type(self):
+        stage = stages.STAGES["http_20ms"]
+        line = accuracy.command("poolpick", stage, "serial", 2.0, "x")
+        self.assertIn("--stage http_20ms=stages:http_20ms --", accuracy.typed(line))
+        self.assertNotIn("json=", accuracy.typed(line))
+        self.assertEqual(accuracy.command("poolpick", stage, "thread", 2.0, "x")[-2:], ["8", "2.0"])
+        self.assertEqual(accuracy.command("poolpick", stages.STAGES["tiny"], "process", 2.0, "x")[-2:], ["2", "2.0"])
+
+
+if __name__ == "__main__":
+    unittest.main()
