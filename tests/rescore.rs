@@ -237,7 +237,7 @@ proptest! {
                 ],
             });
             stage["demand"] = json!({
-                "cpu_seconds": cpu / each, "own_cpu_seconds": cpu / each * share, "gil_seconds": cpu / each * share * share,
+                "cpu_seconds": cpu / each, "own_cpu_seconds": cpu / each * share, "gil_seconds": cpu / each * share * share, "gil_waiting_seconds": 0.0, "alone_seconds": null,
                 "gil_interval": [0.0, cpu / each], "wait_seconds": wait / each, "released_run_seconds": times[5] / 1e5,
                 "payload_parent_seconds": flags[5].then_some(times[6] / 1e3), "payload_worker_seconds": flags[5].then_some(times[7] / 1e3),
                 "worker_bytes": 50u64 << 20, "lock_limit_per_second": flags[2].then_some(each), "awaitable": flags[3],

@@ -37,6 +37,8 @@ fn stage(is_python: bool, on_cpu: f64, wait: f64) -> Stage {
         bytes: ProgramBytes::default(),
         phases: Vec::new(),
         gil: if is_python { GilEvidence::Unknown(None) } else { GilEvidence::NotPython },
+        held_waiting: 0.0,
+        alone: None,
         tasks: None,
         children_cpu: 0.0,
         active: None,

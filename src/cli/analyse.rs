@@ -1,15 +1,14 @@
 //! From a run to its report, in data-flow order: timeline, stages, payload, judgement, report.
 
 use super::args::{JudgeArgs, WhatIfArgs};
+use super::prices::Prices;
 use crate::calibrate::{self, CostModel};
-use crate::predict::Costs;
 use crate::report::engine::{Engine, in_words_of};
 use crate::report::{Asked, Assembly, Judged, PayloadPrice, Python, Report, assemble};
 use crate::stages::{GilEvidence, PayloadSums, SeenTasks, Stage, Stages, Totals, average, segment};
 use crate::timeline::{Image, Program, Records, Timeline};
 use crate::trace::{Footer, Header, Rung, Rusage};
 use crate::verdict::{Capacity, Evidence, Executor, Payload, PayloadSource, Terms, Thresholds, judge};
-use std::path::Path;
 
 /// CPU beyond what readings saw, from which on some program was not seen at all.
 const UNSEEN_SECONDS: f64 = 0.02;
@@ -100,10 +99,11 @@ pub fn analyse(runs: &[Recorded<'_>], questions: &Questions, mut notes: Vec<Stri
     let host = &last.footer.host;
     let measured = Capacity::of(host.usable_cores, host.logical_cores, host.physical_cores, host.memory_limit_bytes);
     let mut model: Option<CostModel> = None;
+    let prices = questions.calibrate.then(|| Prices::of(&stages, &mut notes)).flatten();
     let terms = Terms {
         declared: questions.executor,
         capacity: measured.asked(questions.cores, questions.memory),
-        costs: dispatch_costs(&stages, questions, &mut notes),
+        costs: prices.map(|prices| prices.costs),
         thresholds: questions.thresholds,
         arrival_rate: questions.arrival_rate,
     };
@@ -112,6 +112,11 @@ pub fn analyse(runs: &[Recorded<'_>], questions: &Questions, mut notes: Vec<Stri
     let mut judged = Vec::new();
     for stage in &stages.stages {
         let payload = payload(stage, questions, &mut model);
+        let is_measured = |payload: &Payload| payload.source == PayloadSource::Measured;
+        let payload = match prices {
+            Some(prices) if payload.as_ref().is_some_and(is_measured) => payload.map(|payload| prices.moved(payload)),
+            _ => payload,
+        };
         let evidence = Evidence::of(stage);
         let judgement = judge(&evidence, payload.as_ref(), &terms);
         judged.push((stage, evidence, payload, judgement));
@@ -163,28 +168,6 @@ pub fn analyse(runs: &[Recorded<'_>], questions: &Questions, mut notes: Vec<Stri
         in_words_of(&mut report, questions.engine);
     }
     Some(report)
-}
-
-/// What dispatch costs on this host with the interpreter that runs the stages; measured only where there are some.
-fn dispatch_costs(stages: &Stages, questions: &Questions, notes: &mut Vec<String>) -> Option<Costs> {
-    let stage = stages.stages.iter().find(|stage| stage.tasks.is_some()).filter(|_| questions.calibrate)?;
-    let model = calibrate::load_or_measure_dispatch_for(stage.exe.as_deref().map(Path::new), None);
-    if model.noisy() {
-        notes.push("the machine was busy while the cost of dispatch was measured: `poolpick calibrate --refresh` measures it again".to_owned());
-    }
-    match &model.cost {
-        Ok(cost) => Some(Costs {
-            thread_dispatch: cost.thread_task_cpu.value,
-            process_parent: cost.process_task_parent.value,
-            process_worker: cost.process_task_worker.value,
-            asyncio_dispatch: cost.asyncio_step.value,
-            gil_handover: cost.gil_handover.map_or(0.0, |handover| handover.value),
-        }),
-        Err(why) => {
-            notes.push(format!("executors are not predicted: {why}"));
-            None
-        }
-    }
 }
 
 /// Interpreters that the agent did not load in. A forked worker has one only once it has something to tell.

@@ -9,6 +9,7 @@ mod exit;
 mod explain;
 mod live;
 mod output;
+mod prices;
 mod profile;
 mod report;
 mod session;

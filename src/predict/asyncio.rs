@@ -7,16 +7,16 @@ use crate::laws::closed_throughput;
 
 /// Throughput with `workers` coroutines at once.
 pub fn predict(task: &TaskDemand, costs: &Costs, room: &Room, workers: u32) -> Prediction {
-    let serial = task.cpu + task.wait;
-    let cpu = task.cpu + costs.asyncio_dispatch;
+    let serial = task.seconds();
+    // A loop goes on with nothing while C code waits with the lock in hand.
+    let cpu = task.cpu + task.held_waiting + costs.asyncio_dispatch;
+    let wait = (task.wait - task.held_waiting).max(0.0);
     let count = f64::from(workers);
     let cores = room.cores.min(1.0);
-    let bound = Bound::tightest(&[
-        Bound::new(count, cpu + task.wait, Bottleneck::Workers),
-        Bound::new(cores, cpu, Bottleneck::Gil),
-    ])
-    .locked(task);
-    let point = bound.per_second.min(closed_throughput(count, &[(cpu, 1.0)], task.wait)) * serial;
+    let bound =
+        Bound::tightest(&[Bound::new(count, cpu + wait, Bottleneck::Workers), Bound::new(cores, cpu, Bottleneck::Gil)])
+            .locked(task);
+    let point = bound.per_second.min(closed_throughput(count, &[(cpu, 1.0)], wait)) * serial;
     Prediction {
         executor: Executor::Asyncio,
         workers,

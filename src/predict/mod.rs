@@ -51,6 +51,10 @@ pub struct TaskDemand {
     pub own_cpu: f64,
     /// Of its own, time that the interpreter lock is held; with what is held while blocked.
     pub gil: Estimate,
+    /// How long one takes by itself, where it computes on several CPUs at once: less than `cpu` and `wait` together.
+    pub alone: Option<f64>,
+    /// Of `gil`, what is held while waiting.
+    pub held_waiting: f64,
     /// Own wait.
     pub wait: f64,
     /// Mean length of a run with the lock released.
@@ -67,6 +71,13 @@ pub struct TaskDemand {
     pub lock_limit: Option<f64>,
     /// How many ran at once when it was measured.
     pub seen_at_once: f64,
+}
+
+impl TaskDemand {
+    /// How long one takes by itself, seconds.
+    pub fn seconds(&self) -> f64 {
+        self.alone.unwrap_or(self.cpu + self.wait)
+    }
 }
 
 /// What moving one task's payload demands, seconds.
@@ -221,6 +232,8 @@ mod tests {
             cpu,
             own_cpu: cpu,
             gil: Estimate::new(cpu * share, cpu * share, cpu * share),
+            alone: None,
+            held_waiting: 0.0,
             wait,
             released_run: None,
             payload: Some(PayloadDemand { parent: payload, worker: payload }),
@@ -253,6 +266,16 @@ mod tests {
             ..task(1e-2, 0.0, 0.0, 0.0)
         };
         assert!(best(Executor::Thread, &parent, 2.0) > 1.8, "{}", best(Executor::Thread, &parent, 2.0));
+        let waits_with_it =
+            TaskDemand { gil: Estimate::new(3e-3, 3e-3, 3e-3), held_waiting: 3e-3, ..task(1e-5, 0.0, 3e-3, 0.0) };
+        assert!(
+            best(Executor::Thread, &waits_with_it, 2.0) < 1.05 && best(Executor::Asyncio, &waits_with_it, 2.0) < 1.05
+        );
+        assert!(best(Executor::Process, &waits_with_it, 2.0) > 10.0);
+        // Two threads of its own fill both cores already.
+        let parallel = TaskDemand { alone: Some(5.5e-3), ..task(1e-2, 0.0, 0.0, 1e-5) };
+        assert!(best(Executor::Thread, &parallel, 2.0) < 1.15 && best(Executor::Process, &parallel, 2.0) < 1.15);
+        assert!(best(Executor::Thread, &parallel, 8.0) > 3.0);
         let churn = TaskDemand { released_run: Some(3e-6), ..task(1e-3, 0.23, 0.0, 0.0) };
         assert!(best(Executor::Thread, &churn, 2.0) < 1.05, "{}", best(Executor::Thread, &churn, 2.0));
     }

@@ -23,7 +23,7 @@ pub fn predict(task: &TaskDemand, costs: &Costs, room: &Room, workers: u32) -> O
     {
         return None;
     }
-    let serial = task.cpu + task.wait;
+    let serial = task.seconds();
     let at = |factor: f64| {
         let parent = costs.process_parent + payload.parent * factor;
         let worker = costs.process_worker + payload.worker * factor;
@@ -44,11 +44,14 @@ pub fn predict(task: &TaskDemand, costs: &Costs, room: &Room, workers: u32) -> O
 
 fn modelled(task: &TaskDemand, room: &Room, count: f64, parent: f64, worker: f64) -> (f64, Bottleneck) {
     let bounds = [
-        Bound::new(count, task.cpu + task.wait + worker, Bottleneck::Workers),
+        Bound::new(count, task.seconds() + worker, Bottleneck::Workers),
         Bound::new(room.cores, task.cpu + worker + parent, Bottleneck::Cores),
         Bound::new(1.0, parent, Bottleneck::Parent),
     ];
     let bound = Bound::tightest(&bounds).locked(task);
+    if task.alone.is_some() {
+        return (bound.per_second, bound.cause);
+    }
     // The parent's work is serial, but goes on while the workers do theirs.
     let queued =
         closed_throughput(count + 1.0, &[(parent, 1.0), (task.cpu + worker, room.cores.min(count))], task.wait);

@@ -8,7 +8,7 @@ use crate::units::ratio;
 
 /// Throughput with `workers` threads.
 pub fn predict(task: &TaskDemand, costs: &Costs, room: &Room, workers: u32) -> Prediction {
-    let serial = task.cpu + task.wait;
+    let serial = task.seconds();
     let modelled = |gil: f64| modelled(task, costs, room, workers, gil);
     let (point, cause) = modelled(task.gil.point);
     let (low, high) = (modelled(task.gil.high).0 * serial, modelled(task.gil.low).0 * serial);
@@ -23,8 +23,9 @@ pub fn predict(task: &TaskDemand, costs: &Costs, room: &Room, workers: u32) -> P
 /// Tasks a second, and what holds it.
 fn modelled(task: &TaskDemand, costs: &Costs, room: &Room, workers: u32, gil: f64) -> (f64, Bottleneck) {
     let count = f64::from(workers);
-    // A held lock is CPU but for what is held while blocked.
-    let released = (task.own_cpu - gil).max(0.0);
+    // A held lock is CPU but for what is held while waiting.
+    let waiting = task.held_waiting.min(gil);
+    let released = (task.own_cpu - (gil - waiting)).max(0.0);
     let releases = task.released_run.and_then(|run| ratio(released, run)).unwrap_or(0.0);
     // Who waits for the lock sleeps and must be woken: a tenure then costs the hand-over besides. Others wait if they come
     // back for it, after a released run, sooner than the tenures of the others are over.
@@ -32,13 +33,18 @@ fn modelled(task: &TaskDemand, costs: &Costs, room: &Room, workers: u32, gil: f6
     let wanted = ratio(tenure * (count - 1.0), task.released_run.unwrap_or(f64::INFINITY)).unwrap_or(0.0).min(1.0);
     let handed = releases * costs.gil_handover * wanted;
     let lock = gil + costs.thread_dispatch + handed;
-    let cpu = task.cpu.max(gil) + costs.thread_dispatch + handed;
+    let cpu = task.cpu.max(gil - waiting) + costs.thread_dispatch + handed;
     let bounds = [
-        Bound::new(count, cpu + task.wait, Bottleneck::Workers),
+        Bound::new(count, task.seconds() + (cpu - task.cpu), Bottleneck::Workers),
         Bound::new(1.0, lock, Bottleneck::Gil),
         Bound::new(room.cores, cpu, Bottleneck::Cores),
     ];
     let bound = Bound::tightest(&bounds).locked(task);
-    let queued = closed_throughput(count, &[(lock, 1.0), (cpu - lock, room.cores)], task.wait);
+    let outside = (cpu - (lock - waiting)).max(0.0);
+    // What computes on several CPUs at once does not visit them one after another.
+    if task.alone.is_some() {
+        return (bound.per_second, bound.cause);
+    }
+    let queued = closed_throughput(count, &[(lock, 1.0), (outside, room.cores)], (task.wait - waiting).max(0.0));
     (bound.per_second.min(queued), bound.cause)
 }

@@ -218,10 +218,14 @@ pub struct Demand {
     pub cpu_seconds: f64,
     /// Of that, of its own threads; the rest is its children's.
     pub own_cpu_seconds: f64,
+    /// How long one takes by itself, where it computes on several CPUs at once: less than CPU and own wait together.
+    pub alone_seconds: Option<f64>,
     /// Time that it holds the interpreter lock.
     pub gil_seconds: f64,
     /// 95 % interval of that.
     pub gil_interval: [f64; 2],
+    /// Of that, while it waits: C code that does not let go of the lock.
+    pub gil_waiting_seconds: f64,
     /// Own wait.
     pub wait_seconds: f64,
     /// Mean length of a run with the lock released.

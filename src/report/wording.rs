@@ -60,6 +60,10 @@ pub fn reason(reason: &Reason) -> String {
             seconds_of(run),
             seconds_of(handover)
         ),
+        Reason::GilHeldWaiting { share } => format!(
+            "it holds the interpreter lock (GIL) for {} of the time that it waits: threads cannot overlap that",
+            percent(share)
+        ),
         Reason::GilAbsent => "its interpreter runs without a lock (free threading): threads compute side by side".to_owned(),
         Reason::SaturatesGil { workers } => {
             format!("{workers} threads already keep the interpreter lock (GIL) busy: more of them only wait for it")

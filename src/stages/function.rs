@@ -1,16 +1,20 @@
 //! Stages inside programs: the tasks that agents told of, with the children that they ran. A task that runs `sha256sum`
 //! is CPU-bound by it. Must not judge.
 
-use super::gil::gil_of;
+use super::gil::{gil_of, held_while_waiting};
 use super::phases::phases_of;
 use super::score::{pairs_of, score_of};
 use super::{Kind, Stage};
-use crate::timeline::{Demand, Program, ProgramId, Tasks, Timeline};
+use crate::timeline::{Demand, Helpers, Program, ProgramId, Tasks, Timeline};
 use crate::trace::{RunsUnder, TaskKind};
 use crate::units::ratio;
 
 /// Fewer tasks recorded than counted by this factor: the rest is taken to be like them.
 const RECORDED_ENOUGH: f64 = 1.02;
+/// Threads beside the tasks are waited for where tasks wait for locks for at least this share of what these compute.
+const LEAST_JOINED: f64 = 0.1;
+/// A stage that took its own threads less than this share of what it demanded computes on several CPUs at once.
+const PARALLEL: f64 = 0.9;
 /// What lies outside of recorded tasks can be unrecorded ones, up to this share of it.
 const SPARE_SHARE: f64 = 0.95;
 
@@ -93,9 +97,19 @@ pub fn task_stages(timeline: &Timeline, places: &Places, sampled: bool) -> (Vec<
         for &index in &outside {
             shrink[index] = (1.0 - moved).max(0.0);
         }
+        let helpers = helpers_of(&outside, programs);
+        let locked: f64 = inside.iter().map(|&index| programs[index].demand.own.lock).sum();
+        let waited_for = locked > LEAST_JOINED * helpers.on_cpu;
+        if waited_for {
+            for &index in &outside {
+                let all = programs[index].demand.on_cpu;
+                shrink[index] *= 1.0 - ratio(programs[index].helpers.on_cpu, all).unwrap_or(0.0).min(1.0);
+            }
+        }
         for index in inside {
             let factor = 1.0 + unrecorded(&programs[index]) * granted;
-            stages.push(stage_of(index, owner, factor, timeline, places, sampled));
+            let share = ratio(programs[index].demand.own.lock, locked).filter(|_| waited_for).unwrap_or(0.0);
+            stages.push(stage_of(index, owner, (factor, helpers, share), timeline, places, sampled));
         }
     }
     (stages, shrink)
@@ -131,12 +145,47 @@ fn unrecorded(program: &Program) -> f64 {
     if beyond > RECORDED_ENOUGH { beyond - 1.0 } else { 0.0 }
 }
 
-fn stage_of(index: usize, owner: usize, factor: f64, timeline: &Timeline, places: &Places, sampled: bool) -> Stage {
+/// What the threads used, all programs together, that tasks may have waited for: those of a library that computes with
+/// several.
+fn helpers_of(outside: &[usize], programs: &[Program]) -> Helpers {
+    outside.iter().map(|&index| programs[index].helpers).fold(Helpers::default(), |mut sum, one| {
+        sum.on_cpu += one.on_cpu;
+        sum.run_queue += one.run_queue;
+        sum.gil.fold(&one.gil);
+        sum
+    })
+}
+
+/// Gives a stage its share of what helping threads computed; its waits for a lock meanwhile were waits for that. Returns
+/// the time that its own threads then took: less than what it demands where several computed at once.
+fn take_helpers(program: &mut Program, helpers: &Helpers, share: f64) -> f64 {
+    let demand = &mut program.demand;
+    let direct = demand.on_cpu + demand.own.sum() + demand.child;
+    let (on_cpu, run_queue) = (helpers.on_cpu * share, helpers.run_queue * share);
+    let joined = demand.own.lock.min(on_cpu + run_queue);
+    demand.on_cpu += on_cpu;
+    demand.run_queue += run_queue;
+    demand.own.lock -= joined;
+    demand.child += joined;
+    program.gil.fold(&helpers.gil.scaled(share));
+    direct
+}
+
+fn stage_of(
+    index: usize,
+    owner: usize,
+    (factor, helpers, share): (f64, Helpers, f64),
+    timeline: &Timeline,
+    places: &Places,
+    sampled: bool,
+) -> Stage {
     let programs = &timeline.programs;
     let mut program = programs[index].clone();
     let tasks = program.tasks.clone();
+    let direct = take_helpers(&mut program, &helpers, share) * factor;
+    // What was read is of the calls that were recorded.
+    let (gil, held_waiting) = (gil_of(&program, sampled), held_while_waiting(&program, sampled));
     program.demand = program.demand.scaled(factor * tasks.as_deref().map_or(1.0, slices_beyond));
-    let gil = gil_of(&program, sampled);
     if places.absorbed_by.contains(&Some(index)) {
         // What a child does replaces waiting for it.
         program.demand.child = 0.0;
@@ -157,6 +206,8 @@ fn stage_of(index: usize, owner: usize, factor: f64, timeline: &Timeline, places
     if let (Kind::Coroutine, Some(tasks)) = (kind, &tasks) {
         await_outside(&mut program.demand, tasks, &programs[owner]);
     }
+    let demanded = program.demand.on_cpu + program.demand.own.sum();
+    let alone = Some(direct).filter(|&direct| kind != Kind::Coroutine && direct < PARALLEL * demanded);
     let pairs = pairs_of(&program);
     let (first, last) = (program.first.max(timeline.start), program.last.min(timeline.end));
     let width = program.series.width();
@@ -203,6 +254,8 @@ fn stage_of(index: usize, owner: usize, factor: f64, timeline: &Timeline, places
         phases,
         demand: program.demand,
         gil,
+        held_waiting,
+        alone,
         children_cpu,
         active: active_workers,
         tasks,

@@ -8,6 +8,10 @@ use crate::units::{Estimate, ratio};
 
 /// Fewer bursts than this tell no share.
 const FEWEST_BURSTS: u64 = 8;
+/// Readings of a whole burst.
+const READS_A_BURST: f64 = 16.0;
+/// Below this share of the wait, holding the lock meanwhile is an error of the clocks.
+const LEAST_HELD_WAITING: f64 = 0.05;
 /// Fewer releases than this tell no length of a released run.
 const FEWEST_RELEASES: u64 = 4;
 
@@ -31,8 +35,6 @@ pub struct GilShare {
     pub share: Estimate,
     /// Mean length of a released run, seconds.
     pub released_run: Option<f64>,
-    /// Share of readings that showed it held by a thread of the stage that was blocked.
-    pub held_blocked: f64,
     /// Readings.
     pub samples: u64,
 }
@@ -81,12 +83,19 @@ pub fn gil_of(program: &Program, sampled: bool) -> GilEvidence {
     let (low, high) = wilson(point, bursts as f64);
     let released_run = spacing.filter(|_| !sampled).and_then(|spacing| released_run(counts, spacing));
     let all = if sampled { bursts } else { counts.active + counts.held_blocked };
-    GilEvidence::Measured(GilShare {
-        share: Estimate::new(low, point, high),
-        released_run,
-        held_blocked: if sampled { 0.0 } else { ratio(counts.held_blocked as f64, all as f64).unwrap_or(0.0) },
-        samples: all,
-    })
+    GilEvidence::Measured(GilShare { share: Estimate::new(low, point, high), released_run, samples: all })
+}
+
+/// Share of its own wait during which a program held the lock: C code that waits without letting go of it. 0 where that is
+/// not told, or so little that it is the error of when a thread was seen to wake.
+pub fn held_while_waiting(program: &Program, sampled: bool) -> f64 {
+    let counts = &program.gil;
+    let looks = ratio(counts.held_blocked as f64, READS_A_BURST).unwrap_or(0.0);
+    if sampled || looks < FEWEST_BURSTS as f64 {
+        return 0.0;
+    }
+    let share = ratio(counts.held_blocked_time.secs_f64(), program.demand.own.sum()).unwrap_or(0.0).min(1.0);
+    if share < LEAST_HELD_WAITING { 0.0 } else { share }
 }
 
 /// Mean length of a released run: the lock as seen by a running thread is a process of two states, held and not held, and

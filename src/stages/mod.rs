@@ -87,10 +87,15 @@ pub struct Stage {
     pub phases: Vec<Phase>,
     /// The interpreter lock.
     pub gil: GilEvidence,
+    /// Share of its own wait during which it held the lock.
+    pub held_waiting: f64,
     /// Its tasks, where it is a stage inside a program.
     pub tasks: Option<Box<Tasks>>,
     /// CPU of children that its tasks ran, in `demand`, seconds.
     pub children_cpu: f64,
+    /// How long its tasks took their own threads, less what others kept these waiting for, seconds; only where they
+    /// compute on several CPUs at once and so took less than what they demanded.
+    pub alone: Option<f64>,
     /// How many of its workers had something to do, on average, where tasks tell.
     pub active: Option<f64>,
     /// Whether it is what a program did outside of its stages.

@@ -2,7 +2,7 @@
 
 use super::fold::{folded, own_demand};
 use super::function::{Places, task_stages};
-use super::gil::gil_of;
+use super::gil::{gil_of, held_while_waiting};
 use super::phases::{Phase, phases_of};
 use super::score::{pairs_of, score_of};
 use super::{Folded, Kind, OUTSIDE, Stage, Stages};
@@ -181,6 +181,8 @@ fn stage_of(program: &Program, timeline: &Timeline, kind: Kind, sampled: bool) -
         bytes: program.bytes,
         phases,
         gil: gil_of(program, sampled),
+        held_waiting: held_while_waiting(program, sampled),
+        alone: None,
         tasks: None,
         children_cpu: 0.0,
         active: None,

@@ -53,6 +53,7 @@ impl TimelineBuilder {
         let thread = &mut self.threads[slot as usize];
         let process = &mut self.processes[thread.process];
         thread.count_gil(process);
+        let helps = self.records == Records::Whole && thread.ids.tid != thread.ids.pid && thread.tasked.is_none();
         for stage in thread.leave_tasks(process) {
             self.programs[stage.0].leave(at);
         }
@@ -65,6 +66,12 @@ impl TimelineBuilder {
         let quiet = (ledger.on_cpu.0 as f64) < QUIET_SHARE_OF_LIFE * ledger.life.0 as f64;
         let unlaid = std::mem::take(&mut thread.unlaid);
         let program = self.processes[thread.process].program;
+        if helps {
+            let helpers = &mut self.programs[program.0].helpers;
+            helpers.on_cpu += ledger.on_cpu.secs_f64() + ledger.switch_cost.secs_f64();
+            helpers.run_queue += ledger.run_queue.secs_f64();
+            helpers.gil.fold(&ledger.gil);
+        }
         self.programs[program.0].series.add(Lane::OnCpu, thread.unlaid_since, at, unlaid);
         thread.unlaid_since = at;
         // What the kernel's counters stand at by now: later readings are compared with what comes after.

@@ -24,6 +24,8 @@ pub struct GilCounts {
     pub held: u64,
     /// Readings that showed it as the holder while it was blocked.
     pub held_blocked: u64,
+    /// Time that it held the lock while it was blocked, each burst standing for the time since the one before.
+    pub held_blocked_time: Span,
     /// Readings while it had a CPU: on a full machine our own look takes one away, and the lock stands still meanwhile.
     pub running: u64,
     /// Of those, readings that showed it as the holder and were followed by another.
@@ -39,11 +41,29 @@ pub struct GilCounts {
 }
 
 impl GilCounts {
+    /// A part of it.
+    pub fn scaled(&self, factor: f64) -> GilCounts {
+        let part = |count: u64| (count as f64 * factor).round() as u64;
+        GilCounts {
+            active: part(self.active),
+            held: part(self.held),
+            held_blocked: part(self.held_blocked),
+            held_blocked_time: self.held_blocked_time.scaled(factor),
+            running: part(self.running),
+            running_held: part(self.running_held),
+            releases: part(self.releases),
+            bursts: part(self.bursts),
+            held_bursts: part(self.held_bursts),
+            held_time: self.held_time.scaled(factor),
+        }
+    }
+
     /// Adds another.
     pub fn fold(&mut self, other: &GilCounts) {
         self.active += other.active;
         self.held += other.held;
         self.held_blocked += other.held_blocked;
+        self.held_blocked_time += other.held_blocked_time;
         self.running += other.running;
         self.running_held += other.running_held;
         self.releases += other.releases;
@@ -135,7 +155,10 @@ impl TimelineBuilder {
                 ThreadState::Preempted if just_ousted => counts.held += reads,
                 // Waiting for a CPU with the lock in hand tells nothing of its own time.
                 ThreadState::Preempted => {}
-                _ => counts.held_blocked += reads,
+                _ => {
+                    counts.held_blocked += reads;
+                    counts.held_blocked_time += stands_for.scaled(reads as f64 / known as f64);
+                }
             }
             counts.held_time += stands_for.scaled(reads as f64 / known as f64);
             if state == ThreadState::Running {

@@ -21,7 +21,7 @@ mod thread;
 
 pub use gil::GilCounts;
 pub use image::Image;
-pub use program::{Program, ProgramBytes, ProgramId, ProgramMemory};
+pub use program::{Helpers, Program, ProgramBytes, ProgramId, ProgramMemory};
 pub use reconcile::{Demand, OwnWait};
 pub use series::{Bin, Lane, Series};
 pub use tasks::{CoroutineSums, Durations, PayloadSums, TaskNote, Tasks};

@@ -19,6 +19,17 @@ const MOST_NOTES: usize = 32;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ProgramId(pub usize);
 
+/// What threads used besides those that run tasks. Sums.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Helpers {
+    /// On a CPU, seconds.
+    pub on_cpu: f64,
+    /// Runnable without one, seconds.
+    pub run_queue: f64,
+    /// Readings of the interpreter lock.
+    pub gil: GilCounts,
+}
+
 /// All processes of one program under one parent.
 #[derive(Debug, Clone)]
 pub struct Program {
@@ -74,6 +85,8 @@ pub struct Program {
     pub python: Option<(u8, u8, u8)>,
     /// Bursts' lengths, and the gaps between their readings.
     pub gil_bursts: (Span, u64),
+    /// What threads used that are neither a process's first nor ever ran a task: those that a library computes with.
+    pub helpers: Helpers,
     /// What its event loops waited for: network, sleep, disk, other; nanoseconds.
     pub loop_waits: [u64; 4],
     /// Processes that an agent told of.
@@ -156,6 +169,7 @@ impl Program {
             gil_access: Vec::new(),
             python: None,
             gil_bursts: (Span::ZERO, 0),
+            helpers: Helpers::default(),
             loop_waits: [0; 4],
             agents: 0,
             agent_cost: Span::ZERO,

@@ -28,7 +28,7 @@ const KNEE: f64 = 0.97;
 /// Dispatch should stay below this share of a chunk.
 const CHUNK_DISPATCH: f64 = 0.05;
 /// At most so many times the concurrency that was seen is recommended: beyond, nobody knows what the outside bears.
-const BEYOND_SEEN: f64 = 16.0;
+const BEYOND_SEEN: f64 = 32.0;
 /// Nor more workers of a pool than this, unless more were seen.
 const MOST_WORKERS: f64 = 64.0;
 /// Where the stage's own Python code is a smaller share of its time, the lock hardly matters.
@@ -69,6 +69,11 @@ pub fn decide(
     let found = |executor| best.iter().find(|one| one.executor == executor);
     let (thread, process) = (found(predict::Executor::Thread), found(predict::Executor::Process));
     let mut confidence = Confidence::High;
+    let held_waiting =
+        ratio(task.held_waiting, task.wait).filter(|_| task.held_waiting > LOCK_MATTERS * (task.cpu + task.wait));
+    if let Some(share) = held_waiting {
+        reasons.push(Reason::GilHeldWaiting { share });
+    }
     match evidence.gil {
         Gil::Held { share, released_run } if class != Class::IoBound => {
             let churns = thread.is_some_and(|thread| thread.speedup.point < 1.0)
@@ -88,6 +93,8 @@ pub fn decide(
         Gil::Absent => reasons.push(Reason::GilAbsent),
         // Children compute, or nobody does: what its own code holds is little, whatever the lock.
         Gil::Unknown if task.gil.high < LOCK_MATTERS * (task.cpu + task.wait) => {}
+        // What decides about threads is known: they cannot overlap these waits.
+        Gil::Unknown if held_waiting.is_some() => {}
         Gil::Unknown | Gil::NotPython => {
             reasons.push(Reason::GilUnknown);
             confidence = if class == Class::IoBound { Confidence::Medium } else { Confidence::Low };

@@ -163,23 +163,20 @@ fn demand_of(stage: &Stage) -> Option<TaskDemand> {
     let alone = ratio(1.0, cpu + wait)?;
     let lock_limit = ratio(tasks, stage.wall.secs_f64()).filter(|_| queues).map(|limit| limit.max(alone));
     let own_cpu = ratio(stage.demand.on_cpu - stage.children_cpu, tasks)?.max(0.0);
-    let blocked = match &stage.gil {
-        GilEvidence::Measured(measured) => measured.held_blocked * wait,
-        _ => 0.0,
-    };
-    let gil = match stage.gil.share() {
-        Some(share) => Estimate::new(
-            share.low * own_cpu + blocked,
-            share.point * own_cpu + blocked,
-            share.high * own_cpu + blocked,
-        ),
-        None => Estimate::new(0.0, own_cpu, own_cpu),
-    };
+    let share = stage.gil.share().unwrap_or(Estimate::new(0.0, 1.0, 1.0));
+    // One lock: it cannot have been held for longer than all of them took.
+    let shares_a_lock = found_executor(stage).is_some_and(|found| found != Executor::Process);
+    let each = ratio(stage.wall.secs_f64(), tasks).filter(|_| shares_a_lock).unwrap_or(f64::INFINITY);
+    let held_waiting = (stage.held_waiting * wait).min(each);
+    let held = |share: f64| (share * own_cpu + held_waiting).min(each.max(held_waiting));
+    let gil = Estimate::new(held(share.low), held(share.point), held(share.high));
     let own = &stage.demand.own;
     Some(TaskDemand {
         cpu,
         own_cpu,
         gil,
+        alone: stage.alone.and_then(|alone| ratio(alone, tasks)),
+        held_waiting,
         wait,
         released_run: match &stage.gil {
             GilEvidence::Measured(measured) => measured.released_run,

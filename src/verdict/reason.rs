@@ -86,6 +86,11 @@ pub enum Reason {
         /// What a hand-over costs, seconds.
         handover: f64,
     },
+    /// It waits with the interpreter lock in hand.
+    GilHeldWaiting {
+        /// Share of its waits.
+        share: f64,
+    },
     /// The interpreter has no lock.
     GilAbsent,
     /// Threads would compete for the interpreter lock before the cores are full.
@@ -183,6 +188,7 @@ impl Reason {
             Reason::GilReleased { .. } => "gil-released",
             Reason::GilPartly { .. } => "gil-partly",
             Reason::GilChurn { .. } => "gil-churn",
+            Reason::GilHeldWaiting { .. } => "gil-held-waiting",
             Reason::GilAbsent => "gil-absent",
             Reason::SaturatesGil { .. } => "saturates-gil",
             Reason::LockBound { .. } => "lock-bound",
