@@ -2,12 +2,12 @@
 
 use super::args::JudgeArgs;
 use crate::calibrate::{self, CostModel};
-use crate::predict::Costs;
+use crate::predict::{Costs, Room, TaskDemand};
 use crate::report::{Assembly, Judged, Python, Report, assemble};
 use crate::stages::{GilEvidence, PayloadSums, SeenTasks, Stage, Stages, Totals, average, segment};
 use crate::timeline::{Image, Program, Records, Timeline};
 use crate::trace::{Footer, Header, Rung, Rusage};
-use crate::verdict::{Capacity, Executor, Payload, PayloadSource, Thresholds, judge};
+use crate::verdict::{Capacity, Executor, Payload, PayloadSource, Thresholds, demand_of, judge};
 use std::path::Path;
 
 /// CPU beyond what readings saw, from which on some program was not seen at all.
@@ -62,8 +62,29 @@ pub struct Recorded<'a> {
     pub footer: &'a Footer,
 }
 
+/// All that predictions for any executor and number of workers take.
+#[derive(Debug, Clone, Copy)]
+pub struct Modelled {
+    /// What one task demands.
+    pub task: TaskDemand,
+    /// What dispatch costs here.
+    pub costs: Costs,
+    /// What the host offers.
+    pub room: Room,
+}
+
 /// The report of one or more runs of the same command; totals are those of the last.
-pub fn analyse(runs: &[Recorded<'_>], questions: &Questions, mut notes: Vec<String>) -> Option<Report> {
+pub fn analyse(runs: &[Recorded<'_>], questions: &Questions, notes: Vec<String>) -> Option<Report> {
+    analyse_and_model(runs, questions, notes, &mut |_, _| {})
+}
+
+/// As `analyse`; `told` also hears the id of each stage that can be modelled, and its model.
+pub fn analyse_and_model(
+    runs: &[Recorded<'_>],
+    questions: &Questions,
+    mut notes: Vec<String>,
+    told: &mut dyn FnMut(&str, Modelled),
+) -> Option<Report> {
     let last = runs.last()?;
     let measured: Vec<Stages> = runs.iter().map(|run| segment(run.timeline, &totals_of(run.footer))).collect();
     let stages = average(measured)?;
@@ -77,6 +98,10 @@ pub fn analyse(runs: &[Recorded<'_>], questions: &Questions, mut notes: Vec<Stri
     let mut judged = Vec::new();
     for stage in &stages.stages {
         let payload = payload(stage, questions, &mut model);
+        if let (Some(task), Some(costs)) = (demand_of(stage, payload.as_ref()), costs) {
+            let room = Room { cores: capacity.cores, memory_bytes: capacity.memory_bytes };
+            told(&stage.id, Modelled { task, costs, room });
+        }
         let judgement = judge(stage, declared, payload.as_ref(), &capacity, costs.as_ref(), &questions.thresholds);
         judged.push((stage, payload, judgement));
     }

@@ -132,8 +132,9 @@ fn least_squares(rows: &[[f64; 3]], unknowns: &[usize]) -> Option<[f64; 3]> {
         for line in 0..size {
             if line != column {
                 let factor = matrix[line][column] / matrix[column][column];
-                for place in column..=size {
-                    matrix[line][place] -= factor * matrix[column][place];
+                let pivot = matrix[column];
+                for (value, above) in matrix[line].iter_mut().zip(pivot) {
+                    *value -= factor * above;
                 }
             }
         }

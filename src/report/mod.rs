@@ -8,6 +8,8 @@ pub mod escape;
 mod json;
 mod markdown;
 mod number;
+pub mod race;
+mod race_text;
 pub mod schema;
 mod table;
 mod text;
@@ -69,6 +71,8 @@ pub enum Document<'a> {
     Profile(&'a Report),
     /// Of `poolpick check`.
     Check(&'a check::Check),
+    /// Of `poolpick race`.
+    Race(&'a race::Race),
 }
 
 impl<'a> From<&'a Report> for Document<'a> {
@@ -80,6 +84,12 @@ impl<'a> From<&'a Report> for Document<'a> {
 impl<'a> From<&'a check::Check> for Document<'a> {
     fn from(check: &'a check::Check) -> Document<'a> {
         Document::Check(check)
+    }
+}
+
+impl<'a> From<&'a race::Race> for Document<'a> {
+    fn from(race: &'a race::Race) -> Document<'a> {
+        Document::Race(race)
     }
 }
 
@@ -100,5 +110,8 @@ pub fn render<'a>(
         (Document::Check(check), Format::Json) => json::render(check, out),
         (Document::Check(check), Format::Table) => check_text::render(check, look, out),
         (Document::Check(check), Format::Markdown) => check_text::render(check, look, out),
+        (Document::Race(race), Format::Table) => race_text::table(race, look, out),
+        (Document::Race(race), Format::Json) => json::render(race, out),
+        (Document::Race(race), Format::Markdown) => race_text::markdown(race, out),
     }
 }
