@@ -68,13 +68,13 @@ pub struct RaceArgs {
     #[arg(long, requires = "function")]
     pub star: bool,
     /// Race a command for the shell instead, with `{n}` where the number of workers goes
-    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["function", "executors", "python", "start_method", "from", "no_profile"])]
+    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["function", "items", "star", "executors", "python", "start_method", "from", "no_profile"])]
     pub command: Option<String>,
     /// The work that every run of the command does, in whatever unit
-    #[arg(long, value_name = "AMOUNT", default_value = "1", value_parser = parse_amount, requires = "command", conflicts_with = "printed")]
+    #[arg(long, value_name = "AMOUNT", default_value = "1", value_parser = parse_amount, conflicts_with_all = ["function", "printed"])]
     pub work: f64,
     /// The throughput of a run of the command is the last number that it prints on stdout
-    #[arg(long, requires = "command")]
+    #[arg(long, requires = "command", conflicts_with = "function")]
     pub printed: bool,
     /// Executors to race [default: all that there are; serial is always raced]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = contender_parser())]
@@ -110,7 +110,7 @@ pub struct RaceArgs {
     #[arg(long)]
     pub show_output: bool,
     /// Show the whole command in the report: it may hold secrets
-    #[arg(long, requires = "command")]
+    #[arg(long, requires = "command", conflicts_with = "function")]
     pub show_args: bool,
     /// Show no progress
     #[arg(long, short)]
