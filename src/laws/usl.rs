@@ -27,7 +27,7 @@ pub struct Scalability {
 #[derive(Debug, Clone, Copy, PartialEq, Error)]
 pub enum NoFit {
     /// Too few numbers of workers.
-    #[error("{0} numbers of workers are too few for a curve: it takes {LEAST_POINTS}")]
+    #[error("it takes {LEAST_POINTS} numbers of workers, and {0} gave a throughput")]
     TooFew(usize),
     /// A throughput that is not positive.
     #[error("a throughput is not positive")]

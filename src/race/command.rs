@@ -95,6 +95,7 @@ impl Track for Commands<'_> {
             seconds,
             p95_seconds: None,
             start_seconds: None,
+            run_queue_share: None,
         })
     }
 }

@@ -54,6 +54,15 @@ def said(error):
     return "%s: %s" % (type(error).__name__, text) if text else type(error).__name__
 
 
+def run_queue_seconds():
+    """Seconds that this thread was runnable without a CPU; None where the kernel does not tell."""
+    try:
+        with open("/proc/thread-self/schedstat") as file:
+            return int(file.read().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return None
+
+
 # ---- what workers run
 
 
@@ -194,13 +203,17 @@ class Race:
         if executor == "asyncio" and not self.coroutine:
             raise CannotRun("the function is no coroutine function")
         window = Window(1 if executor == "serial" else workers, seconds, task_seconds)
+        began, delay = clock(), run_queue_seconds()
         if executor == "serial":
             self.serial(window)
         elif executor == "asyncio":
             asyncio.run(self.loop(window))
         else:
             self.pooled(executor, window)
-        return window.result()
+        result = window.result()
+        if executor == "serial" and delay is not None:
+            result["run_queue_share"] = (run_queue_seconds() - delay) / (clock() - began)
+        return result
 
     # ---- one after another
 

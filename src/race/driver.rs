@@ -122,6 +122,8 @@ struct Measured {
     seconds: f64,
     p95_seconds: Option<f64>,
     start_seconds: Option<f64>,
+    #[serde(default)]
+    run_queue_share: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -310,6 +312,7 @@ impl Track for Driver<'_> {
                     seconds: measured.seconds,
                     p95_seconds: measured.p95_seconds.filter(|seconds| seconds.is_finite()),
                     start_seconds: measured.start_seconds.filter(|seconds| seconds.is_finite()),
+                    run_queue_share: measured.run_queue_share.filter(|share| share.is_finite()),
                 })
             }
             Answer::Ended(how) => Err(Missed::Cell(format!("the interpreter {how} while it was measured"))),

@@ -33,6 +33,8 @@ pub struct Sample {
     pub p95_seconds: Option<f64>,
     /// From making the pool to its last worker's first answer.
     pub start_seconds: Option<f64>,
+    /// Share of the time that a serial run was runnable without a CPU: others had them.
+    pub run_queue_share: Option<f64>,
 }
 
 impl Sample {

@@ -171,6 +171,7 @@ mod tests {
                 seconds: 1.0,
                 p95_seconds: None,
                 start_seconds: None,
+                run_queue_share: None,
             })
         }
     }

@@ -12,6 +12,11 @@ const KNEE: f64 = 0.97;
 /// A cell whose share of failed tasks is this much above the baseline's does something else than the baseline.
 const MORE_ERRORS: f64 = 0.01;
 
+/// So many kinds of errors are told.
+const MOST_ERRORS: usize = 5;
+/// A serial run that waits for a CPU for this share of its time is not alone on the machine.
+const BUSY: f64 = 0.1;
+
 /// What was expected of a race.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Expectation {
@@ -44,15 +49,46 @@ pub struct Summary {
 pub fn summarize(outcome: &Outcome, expected: Option<&Expectation>) -> Summary {
     let cells: Vec<Cell> = outcome.lanes.iter().map(|lane| cell(lane, outcome, expected)).collect();
     let mut notes = Vec::new();
+    notes.extend(first_errors(outcome));
     let winner = winner(&cells, &mut notes);
     let regret = winner.as_ref().zip(expected.and_then(|expected| expected.recommended)).and_then(|(best, pick)| {
         let picked = cells.iter().find(|cell| cell.entrant() == pick)?;
         ratio(picked.speedup?, best.speedup)
     });
+    notes.extend(crowded(outcome));
     if outcome.rounds < 2 && winner.is_some() {
         notes.push("one round gives no interval: a longer `--budget` tells more".to_owned());
     }
     Summary { curves: curves(&cells), winner, prediction_error: prediction_error(&cells), regret, race: cells, notes }
+}
+
+/// What tasks failed of, each kind once, with the first cell that saw it.
+fn first_errors(outcome: &Outcome) -> Vec<String> {
+    let mut said: Vec<&String> = Vec::new();
+    let mut notes = Vec::new();
+    for lane in &outcome.lanes {
+        let Some(error) = lane.samples.iter().find_map(|(_, sample)| sample.first_error.as_ref()) else { continue };
+        // Items come in any order, so that each cell may meet another error of a kind first.
+        let kind = |error: &String| error.split(':').next().map(str::to_owned);
+        if said.len() < MOST_ERRORS && !said.iter().any(|one| kind(one) == kind(error)) {
+            said.push(error);
+            let Entrant { executor, workers } = lane.cell;
+            notes.push(format!("a task failed under {} with {workers}: {error}", executor.name()));
+        }
+    }
+    notes
+}
+
+/// Whether others had the CPUs. Who runs several at once then gets a larger share of them, and seems faster than it is.
+fn crowded(outcome: &Outcome) -> Option<String> {
+    let samples = outcome.lanes.first()?.samples.iter();
+    let shares: Vec<f64> = samples.filter_map(|(_, sample)| sample.run_queue_share).collect();
+    let share = quantile(&shares, 0.5).filter(|&share| share > BUSY)?;
+    let percent = 100.0 * share;
+    Some(format!(
+        "the machine was busy: the serial run waited {percent:.0} % of its time for a CPU, which flatters whatever runs \
+         several tasks at once; race again when it is quiet"
+    ))
 }
 
 fn cell(lane: &Lane, outcome: &Outcome, expected: Option<&Expectation>) -> Cell {
@@ -169,6 +205,7 @@ mod tests {
             seconds: 1.0,
             p95_seconds: Some(1.0 / rate),
             start_seconds: None,
+            run_queue_share: None,
         };
         let samples = rates.iter().enumerate().map(|(round, &rate)| (round as u32 + 1, sample(rate))).collect();
         Lane { cell: Entrant { executor, workers }, samples, failure: None }
@@ -250,6 +287,16 @@ mod tests {
         assert_eq!(curves[0].knee_workers, Some(4));
         assert!(curves[0].sigma.is_some() && curves[0].refused.is_none(), "{:?}", curves[0]);
         assert!(curves[1].sigma.is_none() && curves[1].refused.is_some(), "{:?}", curves[1]);
+    }
+
+    #[test]
+    fn a_busy_machine_is_told() {
+        let told = |share: f64| {
+            let mut serial = serial();
+            serial.samples.iter_mut().for_each(|(_, sample)| sample.run_queue_share = Some(share));
+            summarize(&outcome(vec![serial]), None).notes.iter().any(|note| note.contains("the machine was busy"))
+        };
+        assert!(told(0.4) && !told(0.02));
     }
 
     #[test]

@@ -184,10 +184,13 @@ pub fn by_profile(
     let Some(report) = analyse_and_model(&[recorded], &questions, Vec::new(), told) else {
         return nothing("the profile before the race gave no report: there is no prediction to grade");
     };
-    let named = |stage: &&Stage| stage.name == function.name && !stage.predictions.is_empty();
-    let inside = |stage: &&Stage| !stage.predictions.is_empty();
-    let Some(stage) = report.stages.iter().find(named).or_else(|| report.stages.iter().find(inside)) else {
-        return nothing("the profile before the race saw no task: there is no prediction to grade");
+    let named = report.stages.iter().find(|stage| stage.name == function.name);
+    let predicted = |stage: &&Stage| !stage.predictions.is_empty();
+    let Some(stage) = named.filter(predicted).or_else(|| report.stages.iter().find(predicted)) else {
+        let why = named.and_then(|stage| stage.verdict_reason.as_deref()).unwrap_or("it saw no task");
+        return nothing(&format!(
+            "the profile before the race predicts nothing: {why}; there is no prediction to grade"
+        ));
     };
     let model = models.iter().find(|(id, _)| *id == stage.id).map(|(_, model)| *model);
     Ok(Ok(Predicted::of(PredictedBy::Profile, stage, model)))
