@@ -32,7 +32,7 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Measure what dispatch and payloads cost on this machine and interpreter
     Calibrate(CalibrateArgs),
-    /// Measure the executors side by side on a Python function, or a command at several numbers of workers
+    /// Measure the executors side by side on a function of yours, and grade the prediction
     Race(Box<RaceArgs>),
     /// Print the JSON Schema of the report
     Schema {

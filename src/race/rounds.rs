@@ -109,7 +109,8 @@ pub fn race(
             }
             costs[index] = so_far() - before;
         }
-        let rest: f64 = costs.iter().sum();
+        let goes_on = |index: usize| index == 0 || !is_narrow(&lanes[index], &lanes[0]);
+        let rest: f64 = costs.iter().enumerate().filter(|(index, _)| goes_on(*index)).map(|(_, cost)| cost).sum();
         if lanes.iter().skip(1).all(|lane| is_narrow(lane, &lanes[0])) && lanes[0].samples.len() >= LEAST_ROUNDS {
             break Ended::Narrow;
         }
@@ -118,8 +119,12 @@ pub fn race(
             break Ended::Budget;
         }
     };
+    let missed = match ended {
+        Ended::Interrupted(_) => "the race was interrupted before it was measured",
+        Ended::Narrow | Ended::Budget => "the time was over before it was measured",
+    };
     for lane in lanes.iter_mut().filter(|lane| lane.samples.is_empty() && lane.failure.is_none()) {
-        lane.failure = Some("the time was over before it was measured".to_owned());
+        lane.failure = Some(missed.to_owned());
     }
     Ok(Outcome { lanes, rounds: round, seconds: so_far(), ended })
 }

@@ -67,7 +67,7 @@ pub struct RaceArgs {
     /// Each item is a list of arguments: FUNCTION(*ITEM)
     #[arg(long, requires = "function")]
     pub star: bool,
-    /// Race a command for the shell instead, with `{n}` where the number of workers goes
+    /// Race a command for the shell instead, with an `n` in braces where the number of workers goes
     #[arg(long, value_name = "COMMAND", conflicts_with_all = ["function", "items", "star", "executors", "python", "start_method", "from", "no_profile"])]
     pub command: Option<String>,
     /// The work that every run of the command does, in whatever unit
