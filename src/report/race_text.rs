@@ -79,6 +79,12 @@ pub(super) fn markdown(race: &Race, out: &mut dyn Write) -> io::Result<()> {
     out.write_all(voice::paint(&text, false).as_bytes())
 }
 
+/// A speed-up; what is there at all is not `0.00`.
+fn speedup(value: f64, voice: &Voice) -> String {
+    let glyphs = &voice.glyphs;
+    if value < 0.005 { format!("<0.01{}", glyphs.times) } else { glyphs.speedup(value) }
+}
+
 /// Who runs the tasks, with how many workers.
 fn entrant(entrant: Entrant) -> String {
     let of = |one: &str, many: &str| format!("{} {}", entrant.workers, if entrant.workers == 1 { one } else { many });
@@ -161,7 +167,9 @@ fn row(cell: &Cell, race: &Race, voice: &Voice) -> [String; COLUMNS.len()] {
     let wins = race.winner.as_ref().is_some_and(|best| (best.executor, best.workers) == (cell.executor, cell.workers));
     let name = if wins { voice.tone(Tone::Good, cell.executor.name()) } else { cell.executor.name().to_owned() };
     let interval = match cell.interval {
-        Some([low, high]) if cell.entrant() != race.baseline => format!("{low:.2}{}{high:.2}", glyphs.to),
+        Some([low, high]) if cell.entrant() != race.baseline && high >= 0.005 => {
+            format!("{low:.2}{}{high:.2}", glyphs.to)
+        }
         _ => glyphs.none.to_owned(),
     };
     let errors = if cell.errors > 0 {
@@ -175,9 +183,9 @@ fn row(cell: &Cell, race: &Race, voice: &Voice) -> [String; COLUMNS.len()] {
         name,
         cell.workers.to_string(),
         glyphs.rate(cell.tasks_per_second),
-        known(cell.speedup, &|value| glyphs.speedup(value)),
+        known(cell.speedup, &|value| speedup(value, voice)),
         interval,
-        known(cell.predicted_speedup, &|value| glyphs.speedup(value)),
+        known(cell.predicted_speedup, &|value| speedup(value, voice)),
         known(cell.p95_seconds, &|value| glyphs.seconds(value)),
         errors,
     ]
@@ -249,4 +257,124 @@ fn last(race: &Race, voice: &Voice) -> String {
         let _ = write!(line, ", processes by {}", voice.text(method));
     }
     voice.tone(Tone::Faint, &line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::race::{RACE_SCHEMA_VERSION, RaceKind, Subject, Winner};
+    use super::super::{Host, Tool};
+    use super::*;
+
+    fn cell(executor: Contender, workers: u32, speedup: Option<f64>, failure: Option<&str>) -> Cell {
+        Cell {
+            executor,
+            workers,
+            tasks_per_second: speedup.map(|speedup| 100.0 * speedup),
+            speedup,
+            interval: speedup.map(|speedup| [0.9 * speedup, 1.1 * speedup]),
+            predicted_speedup: None,
+            p95_seconds: speedup.map(|_| 0.01),
+            start_seconds: None,
+            tasks: 100,
+            errors: 0,
+            rounds: u32::from(speedup.is_some()) * 3,
+            failure: failure.map(str::to_owned),
+        }
+    }
+
+    fn race() -> Race {
+        let baseline = Entrant { executor: Contender::Serial, workers: 1 };
+        let thread = Entrant { executor: Contender::Thread, workers: 2 };
+        Race {
+            schema_version: RACE_SCHEMA_VERSION.to_owned(),
+            kind: RaceKind::Race,
+            poolpick: Tool { version: "0".to_owned() },
+            host: Host {
+                kernel: None,
+                logical_cores: None,
+                physical_cores: None,
+                usable_cores: None,
+                memory_limit_bytes: None,
+                steal_ratio: None,
+            },
+            subject: Subject {
+                function: Some("etl:parse".to_owned()),
+                items: None,
+                item_count: None,
+                python: None,
+                start_method: None,
+                command: None,
+                command_redacted: false,
+            },
+            started_at: String::new(),
+            wall_seconds: 2.0,
+            rounds: 3,
+            ended_by: EndedBy::Narrow,
+            baseline,
+            race: vec![
+                cell(Contender::Serial, 1, Some(1.0), None),
+                cell(Contender::Thread, 2, Some(1.95), None),
+                cell(Contender::Process, 2, None, Some("broken\x1b[31m | <b>\n")),
+                cell(Contender::Process, 4, None, Some("broken\x1b[31m | <b>\n")),
+            ],
+            curves: Vec::new(),
+            winner: Some(Winner {
+                executor: Contender::Thread,
+                workers: 2,
+                tasks_per_second: 195.0,
+                speedup: 1.95,
+                ties: vec![baseline],
+            }),
+            recommended: Some(thread),
+            predicted_by: Some(PredictedBy::Report),
+            prediction_error: None,
+            regret: Some(1.0),
+            notes: Vec::new(),
+        }
+    }
+
+    fn text(render: impl Fn(&Race, &mut dyn Write) -> io::Result<()>, race: &Race) -> String {
+        let mut out = Vec::new();
+        render(race, &mut out).expect("memory takes everything");
+        String::from_utf8(out).expect("text is UTF-8")
+    }
+
+    #[test]
+    fn the_winner_comes_first_and_what_failed_is_said_once() {
+        let text = text(|race, out| table(race, Look::PLAIN, out), &race());
+        let mut lines = text.lines();
+        assert_eq!(
+            lines.next(),
+            Some("etl:parse: 2 threads are fastest, 1.95× the throughput of a serial run; within the noise: no pool")
+        );
+        assert_eq!(lines.next(), Some("the report recommended 2 threads: 1.00 of the best throughput"));
+        assert_eq!(text.matches("broken").count(), 1, "{text}");
+        assert!(text.contains("process with 2, 4 workers: broken\\x1b[31m | <b>\\n"), "{text}");
+        assert!(!text.contains('\x1b'), "{text}");
+    }
+
+    #[test]
+    fn markdown_is_inert() {
+        let text = text(markdown, &race());
+        assert!(text.starts_with("## poolpick race: **etl:parse**: **2 threads** are fastest"), "{text}");
+        assert!(!text.contains('\x1b') && !text.contains("<b>"), "{text}");
+        let widths: Vec<usize> =
+            text.lines().filter(|line| line.starts_with('|')).map(|line| line.matches('|').count()).collect();
+        assert_eq!(widths, [COLUMNS.len() + 1; 6]);
+    }
+
+    #[test]
+    fn a_narrow_terminal_and_ascii_are_kept_to() {
+        let look = Look { width: Some(60), colour: false, ascii: true };
+        let text = text(|race, out| table(race, look, out), &race());
+        assert!(text.is_ascii(), "{text}");
+        assert!(text.lines().filter(|line| line.starts_with("etl")).all(|line| line.len() <= 60), "{text}");
+    }
+
+    #[test]
+    fn nothing_measured_is_said() {
+        let nothing = Race { winner: None, regret: None, recommended: None, ..race() };
+        let text = text(|race, out| table(race, Look::PLAIN, out), &nothing);
+        assert!(text.starts_with("etl:parse: nothing was measured\nthe report recommended nothing"), "{text}");
+    }
 }

@@ -177,9 +177,9 @@ fn pace(arguments: &RaceArgs) -> Pace {
 /// Why there is nothing to race.
 fn unloaded(error: NoDriver) -> Failure {
     match error {
-        NoDriver::Load(why) => Failure::Misuse(format!(
-            "{why}; hint: modules are looked for in the working directory, as `python3 -m` does"
-        )),
+        NoDriver::Load(why) => {
+            Failure::Misuse(format!("{why}; hint: modules and files are looked for in the working directory"))
+        }
         NoDriver::System(source) => Failure::System { doing: "racing", source },
         other => Failure::Misuse(format!("{other}; hint: `--python` takes the path of a Python 3.8 or later")),
     }
