@@ -267,6 +267,9 @@ impl Line {
 
     fn state(&mut self, progress: &Progress, budget: Duration) {
         let Progress { round, cell, seconds, leader } = progress;
+        if *round == 0 {
+            return self.show("a first look at the baseline");
+        }
         let leader = leader.map_or(String::new(), |(cell, speedup)| {
             format!(", {} with {} leads with {speedup:.2}x", cell.executor.name(), cell.workers)
         });
