@@ -3,6 +3,7 @@
 use super::args::{JudgeArgs, WhatIfArgs};
 use super::prices::Prices;
 use crate::calibrate::{self, CostModel};
+use crate::predict::{Costs, Room, TaskDemand};
 use crate::report::engine::{Engine, in_words_of};
 use crate::report::{Asked, Assembly, Judged, PayloadPrice, Python, Report, assemble};
 use crate::stages::{GilEvidence, PayloadSums, SeenTasks, Stage, Stages, Totals, average, segment};
@@ -91,8 +92,29 @@ pub struct Recorded<'a> {
     pub footer: &'a Footer,
 }
 
+/// All that predictions for any executor and number of workers take.
+#[derive(Debug, Clone, Copy)]
+pub struct Modelled {
+    /// What one task demands.
+    pub task: TaskDemand,
+    /// What dispatch costs here.
+    pub costs: Costs,
+    /// What the host offers.
+    pub room: Room,
+}
+
 /// The report of one or more runs of the same command; totals are those of the last.
-pub fn analyse(runs: &[Recorded<'_>], questions: &Questions, mut notes: Vec<String>) -> Option<Report> {
+pub fn analyse(runs: &[Recorded<'_>], questions: &Questions, notes: Vec<String>) -> Option<Report> {
+    analyse_and_model(runs, questions, notes, &mut |_, _| {})
+}
+
+/// As `analyse`; `told` also hears the id of each stage that can be modelled, and its model.
+pub fn analyse_and_model(
+    runs: &[Recorded<'_>],
+    questions: &Questions,
+    mut notes: Vec<String>,
+    told: &mut dyn FnMut(&str, Modelled),
+) -> Option<Report> {
     let last = runs.last()?;
     let measured: Vec<Stages> = runs.iter().map(|run| segment(run.timeline, &totals_of(run.footer))).collect();
     let stages = average(measured)?;
@@ -118,6 +140,10 @@ pub fn analyse(runs: &[Recorded<'_>], questions: &Questions, mut notes: Vec<Stri
             _ => payload,
         };
         let evidence = Evidence::of(stage);
+        if let (Some(task), Some(costs)) = (evidence.task_with(payload.as_ref()), terms.costs) {
+            let room = Room { cores: terms.capacity.cores, memory_bytes: terms.capacity.memory_bytes };
+            told(&stage.id, Modelled { task, costs, room });
+        }
         let judgement = judge(&evidence, payload.as_ref(), &terms);
         judged.push((stage, evidence, payload, judgement));
     }

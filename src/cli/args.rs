@@ -4,6 +4,7 @@ mod what_if;
 
 pub use what_if::{GivenThresholds, WhatIfArgs};
 
+use super::race::args::RaceArgs;
 use crate::report::Format;
 use crate::verdict::Executor;
 use bytesize::ByteSize;
@@ -35,8 +36,14 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Measure what dispatch and payloads cost on this machine and interpreter
     Calibrate(CalibrateArgs),
+    /// Measure the executors side by side on a function of yours, and grade the prediction
+    Race(Box<RaceArgs>),
     /// Print the JSON Schema of the report
-    Schema,
+    Schema {
+        /// Of which report
+        #[arg(default_value = "profile")]
+        kind: SchemaKind,
+    },
     /// Print shell completions
     Completions {
         /// For which shell
@@ -52,6 +59,15 @@ pub enum Command {
         /// Which command
         command: Option<String>,
     },
+}
+
+/// A report that has a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SchemaKind {
+    /// Of `poolpick profile`
+    Profile,
+    /// Of `poolpick race`
+    Race,
 }
 
 /// When to use colours.
@@ -121,7 +137,8 @@ fn parse_export(text: &str) -> Result<Export, String> {
     Ok(Export { format, path: PathBuf::from(path) })
 }
 
-fn parse_duration(text: &str) -> Result<Duration, String> {
+/// A time such as `500ms`, or a number of seconds.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let duration = match text.parse::<f64>() {
         Ok(seconds) => {
             Duration::try_from_secs_f64(seconds).map_err(|_| "it is a time such as 500ms, 10s or 2m".to_owned())?
@@ -167,7 +184,8 @@ impl fmt::Display for NamedStage {
 /// Longest part of a `--stage`: what is longer fits no channel.
 const LONGEST_STAGE: usize = 512;
 
-fn parse_stage(text: &str) -> Result<NamedStage, String> {
+/// `NAME=MODULE:FUNCTION`.
+pub fn parse_stage(text: &str) -> Result<NamedStage, String> {
     let (name, path) = text.split_once('=').ok_or("it is NAME=MODULE:FUNCTION, as `parse=etl.steps:parse`")?;
     let (module, function) = path
         .split_once(':')

@@ -11,13 +11,15 @@ mod live;
 mod output;
 mod prices;
 mod profile;
+mod race;
 mod report;
 mod session;
 
 use crate::report::escape::terminal;
+use crate::report::schema::{race_schema, report_schema};
 use crate::units::Span;
 use anyhow::{Context, Result};
-use args::{Cli, Command};
+use args::{Cli, Command, SchemaKind};
 use clap::{CommandFactory, Parser};
 use exit::Failure;
 use std::io::Write;
@@ -64,8 +66,13 @@ fn run(cli: Cli, cpu_before: Span) -> Result<ExitCode> {
         Command::Report(arguments) => report::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Calibrate(arguments) => calibrate::run(&arguments),
-        Command::Schema => print(|out| {
-            serde_json::to_writer_pretty(&mut *out, &crate::report::schema::report_schema())?;
+        Command::Race(arguments) => race::run(&arguments, cpu_before),
+        Command::Schema { kind } => print(|out| {
+            let schema = match kind {
+                SchemaKind::Profile => report_schema(),
+                SchemaKind::Race => race_schema(),
+            };
+            serde_json::to_writer_pretty(&mut *out, &schema)?;
             writeln!(out)
         }),
         Command::Completions { shell } => {

@@ -2,7 +2,7 @@
 
 use super::args::{Colour, OutputArgs};
 use super::exit::Failure;
-use crate::report::{Format, Look, Report, render};
+use crate::report::{Document, Format, Look, render};
 use crate::sys::inherited::inherited;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, IsTerminal, Write};
@@ -87,7 +87,8 @@ impl Outputs {
     ///
     /// # Errors
     /// Names the file that could not be written.
-    pub fn write(self, report: &Report) -> Result<(), Failure> {
+    pub fn write<'a>(self, report: impl Into<Document<'a>>) -> Result<(), Failure> {
+        let report = report.into();
         let mut failed = None;
         for (format, place) in self.places {
             let result = match place {
@@ -172,7 +173,7 @@ fn plain(error: io::Error) -> io::Error {
     }
 }
 
-fn to_file(report: &Report, format: Format, mut temporary: NamedTempFile, path: PathBuf) -> Result<(), Failure> {
+fn to_file(report: Document<'_>, format: Format, mut temporary: NamedTempFile, path: PathBuf) -> Result<(), Failure> {
     let written = |source| Failure::Written { path: path.clone(), source };
     let mut bytes = Vec::new();
     render(report, format, Look::PLAIN, &mut bytes).map_err(written)?;
@@ -183,7 +184,7 @@ fn to_file(report: &Report, format: Format, mut temporary: NamedTempFile, path: 
 }
 
 fn to_stream(
-    report: &Report,
+    report: Document<'_>,
     format: Format,
     colour: Colour,
     out: &mut dyn Write,

@@ -54,7 +54,11 @@ pub fn run(arguments: &ReportArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn saved(path: &Path, text: &str) -> Result<Report, Failure> {
+/// A saved report of a version that this poolpick reads.
+///
+/// # Errors
+/// A `Failure` that names the file.
+pub fn saved(path: &Path, text: &str) -> Result<Report, Failure> {
     let unusable = |reason: String| Failure::NoReport { path: path.to_owned(), reason };
     let value: serde_json::Value = serde_json::from_str(text).map_err(|error| unusable(error.to_string()))?;
     let version = value.get("schema_version").and_then(|version| version.as_str()).unwrap_or("");

@@ -5,7 +5,9 @@ mod batch_means;
 mod change_point;
 mod closed_network;
 mod little;
+mod mean_ratio;
 mod student;
+mod usl;
 mod wilson;
 
 pub use asymptotic::{saturation_point, thread_of_children_bound};
@@ -13,5 +15,7 @@ pub use batch_means::{BatchRatio, ratio_of_batches, spread_of_runs};
 pub use change_point::{Segment, change_points};
 pub use closed_network::closed_throughput;
 pub use little::present;
+pub use mean_ratio::{mean_ratio, quantile};
 pub use student::two_sided_95;
+pub use usl::{NoFit, Scalability, fit_scalability};
 pub use wilson::wilson;

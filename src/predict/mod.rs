@@ -135,32 +135,31 @@ pub fn worker_counts() -> impl Iterator<Item = u32> {
         .take_while(|&count| count <= MOST_WORKERS)
 }
 
-/// The curve of one executor over up to `most` workers; empty where it cannot be used.
-pub fn curve(executor: Executor, task: &TaskDemand, costs: &Costs, room: &Room, most: u32) -> Vec<Prediction> {
+/// The throughput of one executor with so many workers; `None` where it cannot be used.
+pub fn at(executor: Executor, task: &TaskDemand, costs: &Costs, room: &Room, workers: u32) -> Option<Prediction> {
     if task.cpu + task.wait <= 0.0 || room.cores <= 0.0 {
-        return Vec::new();
+        return None;
     }
     match executor {
-        Executor::Serial => vec![Prediction {
+        Executor::Serial => Some(Prediction {
             executor,
             workers: 1,
             speedup: Estimate::new(1.0, 1.0, 1.0),
             limited_by: Bottleneck::Workers,
-        }],
-        Executor::Thread => worker_counts()
-            .take_while(|&count| count <= most)
-            .map(|workers| threads::predict(task, costs, room, workers))
-            .collect(),
-        Executor::Asyncio if task.awaitable => worker_counts()
-            .take_while(|&count| count <= most)
-            .map(|workers| asyncio::predict(task, costs, room, workers))
-            .collect(),
-        Executor::Asyncio => Vec::new(),
-        Executor::Process => worker_counts()
-            .take_while(|&count| count <= most)
-            .map_while(|workers| processes::predict(task, costs, room, workers))
-            .collect(),
+        }),
+        Executor::Thread => Some(threads::predict(task, costs, room, workers)),
+        Executor::Asyncio => task.awaitable.then(|| asyncio::predict(task, costs, room, workers)),
+        Executor::Process => processes::predict(task, costs, room, workers),
     }
+}
+
+/// The curve of one executor over up to `most` workers; empty where it cannot be used.
+pub fn curve(executor: Executor, task: &TaskDemand, costs: &Costs, room: &Room, most: u32) -> Vec<Prediction> {
+    let most = if executor == Executor::Serial { 1 } else { most };
+    worker_counts()
+        .take_while(|&count| count <= most)
+        .map_while(|workers| at(executor, task, costs, room, workers))
+        .collect()
 }
 
 /// The least number of workers that reaches `share` of a curve's peak.

@@ -11,6 +11,8 @@ mod judged;
 mod markdown;
 mod number;
 mod python;
+pub mod race;
+mod race_text;
 mod rescore;
 mod saved;
 pub mod schema;
@@ -77,6 +79,8 @@ pub enum Document<'a> {
     Profile(&'a Report),
     /// Of `poolpick check`.
     Check(&'a check::Check),
+    /// Of `poolpick race`.
+    Race(&'a race::Race),
 }
 
 impl<'a> From<&'a Report> for Document<'a> {
@@ -88,6 +92,12 @@ impl<'a> From<&'a Report> for Document<'a> {
 impl<'a> From<&'a check::Check> for Document<'a> {
     fn from(check: &'a check::Check) -> Document<'a> {
         Document::Check(check)
+    }
+}
+
+impl<'a> From<&'a race::Race> for Document<'a> {
+    fn from(race: &'a race::Race) -> Document<'a> {
+        Document::Race(race)
     }
 }
 
@@ -110,5 +120,9 @@ pub fn render<'a>(
         (Document::Check(check), Format::Table) => check_text::render(check, look, out),
         (Document::Check(check), Format::Markdown) => check_text::render(check, look, out),
         (Document::Check(check), Format::Python) => python::render_check(check, out),
+        (Document::Race(race), Format::Table) => race_text::table(race, look, out),
+        (Document::Race(race), Format::Markdown) => race_text::markdown(race, out),
+        // Asked for anything else, the command line refuses before anything is raced.
+        (Document::Race(race), _) => json::render(race, out),
     }
 }

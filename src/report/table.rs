@@ -5,6 +5,8 @@ mod breakdown;
 mod grid;
 mod wrap;
 
+pub(super) use grid::plain;
+
 use super::text::why::{self, Point};
 use super::text::{Tone, Voice, headline, notices, voice};
 use super::{Look, Report, Stage, Verdict};
@@ -86,6 +88,11 @@ fn explain(stages: &[Stage], voice: &Voice, page: &mut Page) {
             page.point("  ", &point, voice);
         }
     }
+}
+
+/// A line of prose, wrapped.
+pub(super) fn prose(width: Option<u16>, line: &str, hanging: &str, out: &mut String) {
+    wrap::wrap(line, width.map(usize::from), "", hanging, out);
 }
 
 /// The text so far.

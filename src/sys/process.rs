@@ -1,9 +1,13 @@
 //! Child processes that already run: signals to them, their changes of state, what they used.
-//! Must not start one (that is `launch`) and must not decide whom to wait for.
+//! The target is started by `launch`; here only helpers are. Must not decide whom to wait for.
 
 use super::checked;
+use super::inherited::inherited;
+use super::signals::SavedSignals;
 use crate::units::Span;
 use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 /// What a process and the descendants that it waited for have used, as the kernel counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -167,6 +171,32 @@ pub fn kill(pid: u32, signal: i32) -> io::Result<()> {
     checked(unsafe { libc::kill(pid, signal) }).map(drop)
 }
 
+/// Sends `signal` to the process group that `leader` leads; only for a child that was made a leader and is not reaped yet.
+pub fn kill_group(leader: u32, signal: i32) -> io::Result<()> {
+    let leader = libc::pid_t::try_from(leader).ok().filter(|pid| *pid > 1);
+    // One's own group and everybody have other numbers.
+    let leader = leader.ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))?;
+    // SAFETY: kill takes no pointer.
+    checked(unsafe { libc::kill(-leader, signal) }).map(drop)
+}
+
+/// Starts a command as the leader of a process group of its own, so that the terminal's signals do not reach it, with the
+/// signals as they were before they were watched.
+pub fn spawn_apart(command: &mut Command, signals: &SavedSignals) -> io::Result<std::process::Child> {
+    let signals = signals.clone();
+    let sigpipe_ignored = inherited().sigpipe_ignored;
+    command.process_group(0);
+    // SAFETY: between fork and exec it only makes the async-signal-safe calls of `restore_in_child`; what it reads was
+    // made before the fork.
+    unsafe {
+        command.pre_exec(move || {
+            signals.restore_in_child(sigpipe_ignored);
+            Ok(())
+        })
+    };
+    command.spawn()
+}
+
 /// Makes this process the one that adopts and reaps descendants whose parent ended.
 pub fn become_subreaper() -> io::Result<()> {
     let on: libc::c_ulong = 1;
@@ -213,6 +243,8 @@ mod tests {
     #[test]
     fn groups_and_everybody_are_never_signalled() {
         assert_eq!(kill(0, 0).unwrap_err().raw_os_error(), Some(libc::ESRCH));
+        assert_eq!(kill_group(0, 0).unwrap_err().raw_os_error(), Some(libc::ESRCH));
+        assert_eq!(kill_group(1, 0).unwrap_err().raw_os_error(), Some(libc::ESRCH));
         assert_eq!(kill(u32::MAX, 0).unwrap_err().raw_os_error(), Some(libc::ESRCH));
         assert!(kill(std::process::id(), 0).is_ok());
     }

@@ -60,7 +60,7 @@ fn draw(columns: &[Column], look: Look, voice: &Voice) -> Vec<String> {
 }
 
 /// Rows of plain cells without a title; numbers to the right.
-pub(super) fn plain(rows: Vec<Vec<(String, bool)>>, look: Look) -> Vec<String> {
+pub(in crate::report) fn plain(rows: Vec<Vec<(String, bool)>>, look: Look) -> Vec<String> {
     let mut table = new_table(look);
     table.load_style(TableStyle::new());
     for row in rows {
