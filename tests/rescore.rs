@@ -109,6 +109,9 @@ fn thresholds_executor_machine_and_payload_are_the_ones_that_are_given() {
     assert_eq!(large["host"], report["host"], "what was measured stays what was measured");
     let note = large["sources"]["notes"][0].as_str().unwrap();
     assert!(note.contains("a machine with 32 cores and 64.0 GiB of memory"), "{note}");
+    let table = poolpick(&["report", "--cores", "32", "--memory", "64GiB", file]);
+    let table = String::from_utf8(table.stdout).unwrap();
+    assert!(table.starts_with(note) && table.matches(note).count() == 1, "{table}");
     let speedup = |report: &Value| {
         let burn = stage(report, "burn");
         let process = burn["predictions"].as_array().unwrap().iter().find(|one| one["executor"] == "process").cloned();

@@ -187,6 +187,15 @@ pub struct Asked {
     pub engine: Option<String>,
 }
 
+impl Report {
+    /// The note that says which machine the answer is for, where that is not the one measured.
+    pub(super) fn machine_note(&self) -> Option<&str> {
+        let asked = self.asked.as_ref()?;
+        let first = self.sources.notes.first()?;
+        (asked.cores.is_some() || asked.memory_bytes.is_some()).then_some(first)
+    }
+}
+
 /// What dispatch costs, seconds a task.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Costs {

@@ -170,7 +170,7 @@ pub fn asked(asked: &Asked, measured_cores: f64) -> Option<String> {
     let machine: Vec<String> = cores.into_iter().chain(memory).collect();
     (!machine.is_empty()).then(|| {
         format!(
-            "the answer is for a machine with {}, by the costs measured on this one, which lent {} cores",
+            "the answer is for a machine with {}, by what was measured on one that lent {} cores",
             machine.join(" and "),
             plain(measured_cores)
         )
