@@ -3,7 +3,9 @@ long, sources that break and Ctrl-C: every item comes back once. `pools`, the pr
 
 import asyncio
 import collections
+import concurrent.futures
 import itertools
+import logging
 import os
 import signal
 import subprocess
@@ -70,6 +72,10 @@ def dozy(item):
 def remember(value):
     global remembered
     remembered = value
+
+
+def refuse():
+    raise OSError("no licence")
 
 
 def recall(item):
@@ -230,6 +236,19 @@ class Shapes(unittest.TestCase):
                     self.assertIn("interrupted", child.stdout.read())
                 child.wait(60)
                 self.assertTrue(gone(child.pid), shape)
+
+    def test_workers_that_cannot_start_end_it(self):
+        for shape in ("threads", "processes", "chunks"):
+            with self.subTest(shape):
+                logging.disable(logging.CRITICAL)
+                source, outcomes = Counted(10_000), []
+                with self.assertRaises(concurrent.futures.BrokenExecutor):
+                    for outcome in self.run_shape(shape, double, source, initializer=refuse):
+                        outcomes.append(outcome)
+                logging.disable(logging.NOTSET)
+                self.once_each(outcomes, range(source.taken))
+                self.assertTrue(all(outcome.error is not None for outcome in outcomes))
+                self.assertLess(source.taken, 100)
 
 
 def gone(group):
