@@ -1,7 +1,7 @@
 //! Reasons, notes and outcomes in words: lower-case fragments without a full stop, each number with what it is of.
 
+use super::kept::Asked;
 use super::number::{Glyphs, NO_BREAK};
-use super::types::Asked;
 use crate::predict::BUSY;
 use crate::stages::Folded;
 use crate::trace::{Refusal, Rung};
