@@ -109,6 +109,9 @@ fn thresholds_executor_machine_and_payload_are_the_ones_that_are_given() {
     assert_eq!(large["host"], report["host"], "what was measured stays what was measured");
     let note = large["sources"]["notes"][0].as_str().unwrap();
     assert!(note.contains("a machine with 32 cores and 64.0 GiB of memory"), "{note}");
+    let table = poolpick(&["report", "--cores", "32", "--memory", "64GiB", file]);
+    let table = String::from_utf8(table.stdout).unwrap();
+    assert!(table.starts_with(note) && table.matches(note).count() == 1, "{table}");
     let speedup = |report: &Value| {
         let burn = stage(report, "burn");
         let process = burn["predictions"].as_array().unwrap().iter().find(|one| one["executor"] == "process").cloned();
@@ -250,4 +253,57 @@ proptest! {
         let back: Report = serde_json::from_str(&text).expect("its own JSON");
         prop_assert_eq!(rendered(&rescore(&back, &Again::default()).expect("it carries all")), text);
     }
+
+    /// Nothing that a file can say makes it panic or hang.
+    #[test]
+    fn absurd_numbers_are_judged_too(
+        floats in proptest::collection::vec(any::<f64>().prop_filter("JSON", |float| float.is_finite()), 1..12),
+        counts in proptest::collection::vec(any::<u32>(), 1..12),
+        cores in 1e-3f64..65_536.0,
+    ) {
+        let text = include_str!("goldens/rescored.json");
+        let mut value: Value = serde_json::from_str(text).expect("JSON");
+        let (mut floats, mut counts) = (floats.iter().cycle(), counts.iter().cycle());
+        walk(&mut value, &mut |scalar| {
+            if scalar.is_f64() {
+                *scalar = (*floats.next().expect("not empty")).into();
+            } else if scalar.is_u64() {
+                *scalar = (*counts.next().expect("not empty")).into();
+            }
+        });
+        for key in ["exit_code", "signal"] {
+            value["target"][key] = Value::Null;
+        }
+        let report = read(&value);
+        for again in [
+            Again { cores: Some(cores), arrival_rate: Some(1e6), io: Some(0.3), cpu: Some(0.8), ipc: Some(0.1), ..Again::default() },
+            Again { payload_in: Some(u64::MAX), memory_bytes: Some(1), io: Some(0.3), cpu: Some(0.8), ..Again::default() },
+        ] {
+            if let Ok(judged) = rescore(&report, &again) {
+                prop_assert!(!rendered(&judged).is_empty());
+            }
+        }
+    }
+}
+
+/// Calls `change` on every scalar.
+fn walk(value: &mut Value, change: &mut impl FnMut(&mut Value)) {
+    match value {
+        Value::Object(map) => map.values_mut().for_each(|value| walk(value, change)),
+        Value::Array(items) => items.iter_mut().for_each(|item| walk(item, change)),
+        scalar => change(scalar),
+    }
+}
+
+/// A stored report of a real run: by its own terms it is the same bytes, from version to version.
+#[test]
+fn a_stored_report_is_judged_the_same() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/rescored.json");
+    let text = fs::read_to_string(&path).unwrap();
+    let report: Report = serde_json::from_str(&text).expect("a report");
+    let again = rendered(&rescore(&report, &Again::default()).expect("it carries all"));
+    if std::env::var_os("UPDATE_GOLDENS").is_some() {
+        fs::write(&path, &again).unwrap();
+    }
+    assert!(again == text, "UPDATE_GOLDENS=1 rewrites it. Now:\n{again}");
 }

@@ -162,3 +162,20 @@ fn phases_split_python_and_a_dear_payload_turns_the_rule() {
     assert_eq!(rule(PayloadSource::Declared), Some(Executor::Thread));
     assert_eq!(rule(PayloadSource::UpperBound), Some(Executor::Process), "an upper bound decides nothing");
 }
+
+#[test]
+fn another_machine_is_asked_about_by_the_evidence_of_this_one() {
+    let sixteen = TWO_CORES.asked(Some(16.0), None);
+    assert_eq!((sixteen.cores, sixteen.measured_on, sixteen.memory_bytes), (16.0, 2.0, TWO_CORES.memory_bytes));
+    let single = judge(&stage(false, 2.0, 0.0), None, None, &sixteen).recommendation.expect("enough evidence");
+    assert_eq!((single.executor, single.workers), (Executor::Thread, Some(16)));
+    // What filled both cores that there were would fill more of them, as far as anybody knows.
+    let parallel =
+        Stage { active_threads: 4, parallelism: Some(1.9), wall: Span::from_secs_f64(1.0), ..stage(false, 1.9, 0.0) };
+    let found = judge(&parallel, None, None, &sixteen).recommendation.expect("enough evidence");
+    assert_eq!((found.executor, found.workers), (Executor::Serial, Some(1)));
+    // Memory holds it back where there is less of it than here.
+    let small = TWO_CORES.asked(Some(16.0), Some(256 << 20));
+    let found = judge(&stage(false, 2.0, 0.0), None, None, &small).recommendation.expect("enough evidence");
+    assert_eq!(found.workers, Some(4), "80 % of 256 MiB, 50 MiB each");
+}

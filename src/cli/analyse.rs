@@ -147,6 +147,9 @@ pub fn analyse_and_model(
         let judgement = judge(&evidence, payload.as_ref(), &terms);
         judged.push((stage, evidence, payload, judgement));
     }
+    // Whoever has stages inside Python may ask the report for other payloads.
+    let for_later = || terms.costs.map(|_| calibrate::load_or_measure(None));
+    let payload_price = model.clone().or_else(for_later).as_ref().and_then(price_of);
     if let Some(model) = &model {
         notes.extend(about(model));
     }
@@ -184,7 +187,7 @@ pub fn analyse_and_model(
         unseen_cpu_seconds: stages.unseen_cpu_seconds,
         terms: &terms,
         asked: questions.asked(),
-        payload_price: model.as_ref().and_then(price_of),
+        payload_price,
         shown_arguments: shown,
         runs: runs.len() as u32,
         python: told_by(&stages),

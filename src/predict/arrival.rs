@@ -6,6 +6,9 @@ use crate::laws::present;
 /// 1/(1 − ρ) (Kleinrock, *Queueing Systems* I, ch. 3).
 pub const BUSY: f64 = 0.8;
 
+/// This share of the highest throughput is near enough.
+const PEAK: f64 = 0.97;
+
 /// What a rate of arrivals asks of an executor.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Arrival {
@@ -20,15 +23,16 @@ pub struct Arrival {
 }
 
 /// The workers for `rate` tasks a second of `task_seconds` each. `throughput`: numbers of workers, growing, with the tasks
-/// a second that they get through. The least number that stays below [`BUSY`], else the least that keeps up at all; `None`
-/// where nothing is known of the throughput.
+/// a second that they get through. The least number that stays below [`BUSY`], or comes near the peak where that is not possible;
+/// `None` where nothing is known of the throughput.
 pub fn staffing(rate: f64, task_seconds: f64, throughput: &[(u32, f64)]) -> Option<Arrival> {
     let most = throughput.iter().map(|one| one.1).fold(f64::NEG_INFINITY, f64::max);
     if !(most.is_finite() && most > 0.0) {
         return None;
     }
-    let least = |share: f64| throughput.iter().find(|one| share * one.1 >= rate);
-    let found = least(BUSY).or_else(|| least(1.0));
+    // With room to spare as far as the peak allows; the last few per cent of it are dear.
+    let wanted = (rate / BUSY).min(PEAK * most).max(rate);
+    let found = throughput.iter().find(|one| one.1 >= wanted);
     Some(Arrival {
         rate,
         busy: present(rate, task_seconds),
@@ -51,6 +55,10 @@ mod tests {
         let late = staffing(26.0, 0.1, &pool).expect("known");
         assert_eq!((late.workers, late.per_second), (None, 25.0));
         assert_eq!(staffing(1.0, 0.1, &[]), None);
+        // Near the peak a higher rate does not need fewer than one that still leaves room.
+        let steep: Vec<(u32, f64)> = (1..=64).map(|count: u32| (count, f64::from(count.min(23)) / 0.69)).collect();
+        let steeply = |rate| staffing(rate, 0.69, &steep).and_then(|found| found.workers);
+        assert!(steeply(26.3) <= steeply(31.6), "{:?} {:?}", steeply(26.3), steeply(31.6));
     }
 
     proptest! {

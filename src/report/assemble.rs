@@ -1,5 +1,6 @@
 //! From what was measured and judged to the machine form. Copies and converts; computes nothing but sums and ratios.
 
+use super::kept::*;
 use super::types::{self, *};
 use super::{judged, saved, wording};
 use crate::stages::{Durations, Folded, GilEvidence, Kind as StageOf, SeenTasks, Stage as Measured};

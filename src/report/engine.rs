@@ -1,7 +1,8 @@
 //! The verdict in the words of an engine: one table of what each recommended executor is called there, and the page that
 //! shows it. Copies the recommendation's numbers into it; must not recommend.
 
-use super::types::{self, Asked, Executor, Recommendation, Report, Setting, Stage};
+use super::kept::{self, Asked, Setting};
+use super::types::{Executor, Part, Recommendation, Report, Stage};
 use crate::verdict::Capacity;
 use std::fmt::Write as _;
 
@@ -266,7 +267,7 @@ pub fn in_words_of(report: &mut Report, engine: Option<Engine>) {
 }
 
 /// One recommendation in the words of an engine.
-fn said(stage: &Stage, advice: &Recommendation, engine: Engine, cores: f64) -> types::Engine {
+fn said(stage: &Stage, advice: &Recommendation, engine: Engine, cores: f64) -> kept::Engine {
     let keeps_up = advice.arrival.and_then(|arrival| arrival.workers);
     let workers = keeps_up.or(advice.workers).unwrap_or(cores.ceil() as u32).max(1);
     let numbers = |text: &str| {
@@ -287,14 +288,14 @@ fn said(stage: &Stage, advice: &Recommendation, engine: Engine, cores: f64) -> t
     };
     if advice.parts.is_empty() {
         let words = engine.row(advice.executor).map_or("its phases are to be stages of their own", |row| row.advice);
-        return types::Engine {
+        return kept::Engine {
             name: engine.name().to_owned(),
             settings: settings(advice.executor, ""),
             advice: numbers(words),
         };
     }
-    let part = |(index, part): (usize, &types::Part)| settings(part.executor, &format!("part {}: ", index + 1));
-    types::Engine {
+    let part = |(index, part): (usize, &Part)| settings(part.executor, &format!("part {}: ", index + 1));
+    kept::Engine {
         name: engine.name().to_owned(),
         settings: advice.parts.iter().enumerate().flat_map(part).collect(),
         advice: "each part is to be a stage of its own; how many workers each needs was not predicted".to_owned(),

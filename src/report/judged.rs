@@ -1,6 +1,7 @@
 //! What was said of a stage, in the machine form: the same for a stage that was just measured and for one of a saved
 //! report that is judged again. Copies and converts; must not judge.
 
+use super::kept::*;
 use super::types::*;
 use super::wording;
 use crate::predict;

@@ -8,6 +8,7 @@ pub mod engine;
 pub mod escape;
 mod json;
 mod judged;
+mod kept;
 mod markdown;
 mod number;
 mod python;
@@ -22,6 +23,7 @@ mod types;
 pub mod wording;
 
 pub use assemble::{Assembly, Judged, assemble};
+pub use kept::*;
 pub use rescore::{Again, CannotRescore, rescore};
 pub use types::*;
 

@@ -60,10 +60,7 @@ struct Run {
 pub(super) fn render(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let asked = report.asked.as_ref();
     let cores = asked.and_then(|asked| asked.cores).or(report.host.usable_cores);
-    // Which machine the answer is for stands first among the notes.
-    let machine = asked.is_some_and(|asked| asked.cores.is_some() || asked.memory_bytes.is_some());
-    let note = report.sources.notes.first().filter(|_| machine);
-    write_pools(&report.stages, cores, note.map(String::as_str), out)
+    write_pools(&report.stages, cores, report.machine_note(), out)
 }
 
 /// Writes the pools of a gate's stages.

@@ -2,7 +2,8 @@
 //! the evidence that the report carries and the same rules as a run; what it does not carry is told, never guessed.
 
 use super::engine::{Engine, in_words_of};
-use super::types::{Asked, PayloadPrice, Report, Stage};
+use super::kept::{Asked, PayloadPrice};
+use super::types::{Report, Stage};
 use super::{judged, saved, wording};
 use crate::verdict::{self, Capacity, Payload, PayloadSource, Terms, judge};
 

@@ -1,6 +1,7 @@
 //! Between the evidence that a verdict takes and what a report keeps of it, both ways: what comes back is what was
 //! written, to the last digit. Must not judge.
 
+use super::kept::*;
 use super::types::*;
 use crate::predict::{self, TaskDemand};
 use crate::stages;

@@ -1,7 +1,7 @@
 //! Reasons, notes and outcomes in words: lower-case fragments without a full stop, each number with what it is of.
 
+use super::kept::Asked;
 use super::number::{Glyphs, NO_BREAK};
-use super::types::Asked;
 use crate::predict::BUSY;
 use crate::stages::Folded;
 use crate::trace::{Refusal, Rung};
@@ -174,7 +174,7 @@ pub fn asked(asked: &Asked, measured_cores: f64) -> Option<String> {
     let machine: Vec<String> = cores.into_iter().chain(memory).collect();
     (!machine.is_empty()).then(|| {
         format!(
-            "the answer is for a machine with {}, by the costs measured on this one, which lent {} cores",
+            "the answer is for a machine with {}, by what was measured on one that lent {} cores",
             machine.join(" and "),
             plain(measured_cores)
         )

@@ -3,7 +3,9 @@ long, sources that break and Ctrl-C: every item comes back once. `pools`, the pr
 
 import asyncio
 import collections
+import concurrent.futures
 import itertools
+import logging
 import os
 import signal
 import subprocess
@@ -58,18 +60,26 @@ def dies_once(argument):
 
 
 def sleepy(item):
-    time.sleep(30 if item == 4 else 0.01)
+    time.sleep(120 if item == 4 else 0.01)
     return item
 
 
 def dozy(item):
-    time.sleep(1.5 if item in (2, 3, 4, 5) else 0.01)
+    if item in (2, 3, 4, 5):
+        let_go.wait(60)
     return item
+
+
+let_go = threading.Event()
 
 
 def remember(value):
     global remembered
     remembered = value
+
+
+def refuse():
+    raise OSError("no licence")
 
 
 def recall(item):
@@ -87,7 +97,7 @@ async def picky_later(item):
 
 
 async def sleepy_later(item):
-    await asyncio.sleep(30 if item == 4 else 0.01)
+    await asyncio.sleep(120 if item == 4 else 0.01)
     return item
 
 
@@ -231,6 +241,19 @@ class Shapes(unittest.TestCase):
                 child.wait(60)
                 self.assertTrue(gone(child.pid), shape)
 
+    def test_workers_that_cannot_start_end_it(self):
+        for shape in ("threads", "processes", "chunks"):
+            with self.subTest(shape):
+                logging.disable(logging.CRITICAL)
+                source, outcomes = Counted(10_000), []
+                with self.assertRaises(concurrent.futures.BrokenExecutor):
+                    for outcome in self.run_shape(shape, double, source, initializer=refuse):
+                        outcomes.append(outcome)
+                logging.disable(logging.NOTSET)
+                self.once_each(outcomes, range(source.taken))
+                self.assertTrue(all(outcome.error is not None for outcome in outcomes))
+                self.assertLess(source.taken, 100)
+
 
 def gone(group):
     """Whether all processes of a group end within a while."""
@@ -247,7 +270,8 @@ class Threads(unittest.TestCase):
     """What holds for threads alone."""
 
     def test_a_task_past_its_limit_is_given_up(self):
-        outcomes = list(pools.in_threads(dozy, range(2, 12), workers=2, limit=0.4))
+        outcomes = list(pools.in_threads(dozy, range(2, 12), workers=2, limit=1.5))
+        let_go.set()
         self.assertEqual(sorted(outcome.item for outcome in outcomes), list(range(2, 12)))
         late = sorted(outcome.item for outcome in outcomes if isinstance(outcome.error, TimeoutError))
         self.assertEqual(late, [2, 3, 4, 5], outcomes)  # both threads stuck, twice: new ones go on
@@ -299,9 +323,9 @@ class Processes(unittest.TestCase):
             self.assertEqual(sorted(outcome.value for outcome in outcomes), list(range(20)), outcomes)
 
     def test_a_task_past_its_limit_is_killed_and_its_neighbours_are_not_lost(self):
-        for chunksize in (1, 3):
+        for chunksize in (1, 2):
             with self.subTest(chunksize):
-                outcomes = list(pools.in_processes(sleepy, range(12), workers=2, chunksize=chunksize, limit=2.0))
+                outcomes = list(pools.in_processes(sleepy, range(12), workers=2, chunksize=chunksize, limit=5.0))
                 self.assertEqual(sorted(outcome.item for outcome in outcomes), list(range(12)))
                 late = [outcome.item for outcome in outcomes if isinstance(outcome.error, TimeoutError)]
                 self.assertEqual(late, [4], outcomes)
@@ -352,7 +376,7 @@ class Loop(unittest.TestCase):
         self.assertLessEqual(out, 5)
 
     def test_a_task_past_its_limit_is_cancelled(self):
-        outcomes = asyncio.run(listed(pools.in_loop(sleepy_later, range(10), workers=4, limit=1.0)))
+        outcomes = asyncio.run(listed(pools.in_loop(sleepy_later, range(10), workers=4, limit=3.0)))
         late = [outcome.item for outcome in outcomes if isinstance(outcome.error, asyncio.TimeoutError)]
         self.assertEqual((sorted(outcome.item for outcome in outcomes), late), (list(range(10)), [4]))
 

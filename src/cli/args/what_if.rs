@@ -12,10 +12,10 @@ const MOST_CORES: f64 = 65_536.0;
 /// What the answer is for.
 #[derive(Debug, Clone, Default, Args)]
 pub struct WhatIfArgs {
-    /// Answer for a machine with so many usable cores, as 16 or 2.5 [default: this one's]
+    /// Answer for a machine with so many usable cores, as 16 or 2.5 [default: the one measured]
     #[arg(long, value_name = "N", value_parser = parse_cores)]
     pub cores: Option<f64>,
-    /// Answer for a machine with so much memory, as 64GiB [default: this one's]
+    /// Answer for a machine with so much memory, as 64GiB [default: the one measured]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub memory: Option<u64>,
     /// Say how many workers keep up with so many tasks a second

@@ -29,7 +29,7 @@ def start_worker(initializer, initargs):
 
 
 def run_chunk(function, chunk):
-    """In the worker: each item ends by itself, so that one exception, or one value that cannot be pickled, costs one item."""
+    """In the worker: each item ends by itself, so that an exception, or what cannot be pickled, costs one item alone."""
     ended = []
     for item in chunk:
         try:
@@ -61,13 +61,15 @@ def in_processes(function, items, workers, chunksize=1, waiting=None, limit=None
 
     At most `workers + waiting` chunks are under way. `function` and items must be picklable. When a worker dies (out of
     memory, a crash) a pool of half as many workers takes over, and what was under way is run again, one at a time, until
-    the item that kills its worker is found: tasks must bear being run twice. `limit`: seconds after which a task is given
-    up and its worker killed, its outcome a TimeoutError. `initializer`: runs once in each worker, for what is dear to
-    build (models, connections). Where workers grow, pass `max_tasks_per_child` to the executor (Python 3.11).
+    the item that kills its worker is found: tasks must bear being run twice. When five die in a row and nothing ends in
+    between, no more items are taken, and BrokenExecutor is raised after the last outcome. `limit`: seconds after which a
+    task is given up and its worker killed, its outcome a TimeoutError. `initializer`: runs once in each worker, for what
+    is dear to build (models, connections). Where workers grow, pass `max_tasks_per_child` to the executor (Python 3.11).
     """
     source, more, broken_source = iter(items), True, None
     again, suspects = collections.deque(), collections.deque()  # chunks to run once more; these, each alone
     running = {}  # future: (chunk, when it is given up, whether it runs alone)
+    in_vain = 0  # workers that died since a chunk last ended
 
     def new_pool():
         return concurrent.futures.ProcessPoolExecutor(workers, CONTEXT, start_worker, (initializer, initargs))
@@ -130,6 +132,7 @@ def in_processes(function, items, workers, chunksize=1, waiting=None, limit=None
                     error = future.exception() if future.done() else concurrent.futures.BrokenExecutor("no answer")
                     guilty = future in overdue or not died(error) or lonely and not overdue
                     if error is None:
+                        in_vain = 0
                         for item, packed in zip(chunk, future.result()):
                             yield outcome_of(item, packed)
                     elif not guilty:
@@ -142,7 +145,10 @@ def in_processes(function, items, workers, chunksize=1, waiting=None, limit=None
                 if broken:
                     kill(pool)  # whoever is left of it
                     pool.shutdown()
-                    workers = workers if overdue else max(1, workers // 2)
+                    if not overdue:
+                        workers, in_vain = max(1, workers // 2), in_vain + 1
+                    if in_vain > 4 and more:  # they die of something else than an item: take no more of them
+                        more, broken_source = False, concurrent.futures.BrokenExecutor("workers die one after another")
                     pool = new_pool()
         except KeyboardInterrupt:
             kill(pool)

@@ -37,7 +37,11 @@ def in_threads(function, items, workers, waiting=None, limit=None, size=None, in
                     except Exception as error:  # what was taken before is still brought to its end
                         more, broken_source = False, error
                     else:
-                        running[pool.submit(function, item)] = (item, time.monotonic() + (limit or 0))
+                        try:
+                            running[pool.submit(function, item)] = (item, time.monotonic() + (limit or 0))
+                        except concurrent.futures.BrokenExecutor as error:  # the initializer failed
+                            more, broken_source = False, error
+                            yield Outcome(item, error=error)
                 if stop.is_set():
                     more = False
                     for future in [future for future in running if future.cancel()]:

@@ -15,7 +15,7 @@ pub fn headlines(report: &Report, voice: &Voice) -> Vec<String> {
     if report.stages.is_empty() {
         return vec!["no stage was seen: there is nothing to judge".to_owned()];
     }
-    let mut lines = Vec::new();
+    let mut lines: Vec<String> = report.machine_note().map(|note| voice.text(note)).into_iter().collect();
     for verdict in [Verdict::Misrouted, Verdict::Undecided] {
         lines.extend(of_verdict(report, verdict).map(|stage| sentence(stage, voice)));
     }

@@ -17,9 +17,11 @@ pub fn notices(report: &Report, voice: &Voice) -> Vec<String> {
     }
     warnings.extend(report.stages.iter().filter_map(|stage| failures(stage, voice)));
 
+    // Which machine the answer is for stands above the table.
+    let said_above = usize::from(report.machine_note().is_some() && !report.stages.is_empty());
     let label = voice.tone(Tone::Doubtful, "warning:");
     let mut lines: Vec<String> = warnings.into_iter().map(|text| format!("{label} {text}")).collect();
-    lines.extend(report.sources.notes.iter().map(|note| format!("note: {}", voice.text(note))));
+    lines.extend(report.sources.notes.iter().skip(said_above).map(|note| format!("note: {}", voice.text(note))));
     lines
 }
 
