@@ -5,9 +5,20 @@ mod assemble;
 pub mod check;
 mod check_text;
 pub mod escape;
+mod exposition;
+pub mod findings;
+mod github;
+mod gitlab;
+mod instant;
 mod json;
+mod jsonl;
+mod junit;
 mod markdown;
+pub mod metrics;
+mod names;
 mod number;
+mod otlp;
+mod sarif;
 pub mod schema;
 mod table;
 mod text;
@@ -26,14 +37,41 @@ pub enum Format {
     Table,
     /// One JSON object, indented.
     Json,
+    /// One JSON object a line.
+    Jsonl,
     /// GitHub-flavoured Markdown.
     Markdown,
+    /// Prometheus text 0.0.4, for node_exporter's textfile collector.
+    Prometheus,
+    /// OpenMetrics 1.0.
+    Openmetrics,
+    /// OpenTelemetry's metrics in JSON.
+    Otlp,
+    /// JUnit XML.
+    Junit,
+    /// Workflow commands of GitHub Actions.
+    Github,
+    /// GitLab's code quality report.
+    Gitlab,
+    /// SARIF 2.1.0.
+    Sarif,
 }
 
 impl Format {
     /// Every format with its name on the command line.
-    pub const ALL: [(Format, &'static str); 3] =
-        [(Format::Table, "table"), (Format::Json, "json"), (Format::Markdown, "markdown")];
+    pub const ALL: [(Format, &'static str); 11] = [
+        (Format::Table, "table"),
+        (Format::Json, "json"),
+        (Format::Jsonl, "jsonl"),
+        (Format::Markdown, "markdown"),
+        (Format::Prometheus, "prometheus"),
+        (Format::Openmetrics, "openmetrics"),
+        (Format::Otlp, "otlp"),
+        (Format::Junit, "junit"),
+        (Format::Github, "github"),
+        (Format::Gitlab, "gitlab"),
+        (Format::Sarif, "sarif"),
+    ];
 
     /// The name on the command line.
     pub fn name(self) -> &'static str {
@@ -42,7 +80,7 @@ impl Format {
 
     /// Whether a program reads it.
     pub fn is_machine(self) -> bool {
-        self == Format::Json
+        !matches!(self, Format::Table | Format::Markdown)
     }
 }
 
@@ -83,7 +121,18 @@ impl<'a> From<&'a check::Check> for Document<'a> {
     }
 }
 
-/// Renders a document as `format`.
+/// Where a document comes from, as far as the document does not say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The pipeline that it is of: tells its metrics and test suites from those of others.
+    pub pipeline: Option<String>,
+    /// OpenTelemetry's name of the service.
+    pub service: Option<String>,
+    /// Further attributes of OpenTelemetry's resource.
+    pub attributes: Vec<(String, String)>,
+}
+
+/// Renders a document of nowhere in particular as `format`.
 ///
 /// # Errors
 /// Only those of `out`.
@@ -93,12 +142,35 @@ pub fn render<'a>(
     look: Look,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    match (document.into(), format) {
+    render_of(document, &Origin::default(), format, look, out)
+}
+
+/// Renders a document as `format`.
+///
+/// # Errors
+/// Only those of `out`.
+pub fn render_of<'a>(
+    document: impl Into<Document<'a>>,
+    origin: &Origin,
+    format: Format,
+    look: Look,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let document = document.into();
+    match (document, format) {
         (Document::Profile(report), Format::Table) => table::render(report, look, out),
         (Document::Profile(report), Format::Json) => json::render(report, out),
         (Document::Profile(report), Format::Markdown) => markdown::render(report, out),
         (Document::Check(check), Format::Json) => json::render(check, out),
         (Document::Check(check), Format::Table) => check_text::render(check, look, out),
         (Document::Check(check), Format::Markdown) => check_text::render(check, look, out),
+        (_, Format::Jsonl) => jsonl::render(document, out),
+        (_, Format::Prometheus) => exposition::prometheus(document, origin, out),
+        (_, Format::Openmetrics) => exposition::openmetrics(document, origin, out),
+        (_, Format::Otlp) => otlp::render(document, origin, out),
+        (_, Format::Junit) => junit::render(document, origin, out),
+        (_, Format::Github) => github::render(document, out),
+        (_, Format::Gitlab) => gitlab::render(document, origin, out),
+        (_, Format::Sarif) => sarif::render(document, origin, out),
     }
 }
