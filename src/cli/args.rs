@@ -237,9 +237,12 @@ pub struct OutputArgs {
     /// Where to write it; `-` is stdout [default: stderr for a table, stdout for other formats]
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Also write it as FORMAT to PATH (may be given several times)
+    /// Also write it as FORMAT to PATH (may be given several times); otlp=env sends it
     #[arg(long, value_name = "FORMAT=PATH", value_parser = parse_export)]
     pub export: Vec<Export>,
+    /// What metrics and test reports call this pipeline [default: the script or program]
+    #[arg(long, value_name = "NAME")]
+    pub pipeline: Option<String>,
     /// When to use colours
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub color: Colour,

@@ -8,10 +8,12 @@ mod doctor;
 mod exit;
 mod explain;
 mod live;
+mod otlp;
 mod output;
 mod profile;
 mod report;
 mod session;
+mod summary;
 
 use crate::report::escape::terminal;
 use crate::units::Span;

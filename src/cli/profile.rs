@@ -6,6 +6,7 @@ use super::exit::{Failure, TIMED_OUT};
 use super::output::{Outputs, Stream};
 use super::say;
 use super::session::{self, Plan, Run};
+use super::summary;
 use crate::observe::{DISABLE, Disabled, Options, PythonMode};
 use crate::units::Span;
 use crate::verdict::Thresholds;
@@ -80,10 +81,11 @@ pub fn run(arguments: &ProfileArgs, cpu_before: Span) -> Result<ExitCode> {
         runs.iter().map(|run| Recorded { header: &run.header, timeline: &run.timeline, footer: &run.footer }).collect();
     let mut questions = Questions::new(thresholds, &arguments.judge, arguments.show_args, true);
     questions.named = arguments.stage.iter().map(|stage| stage.name.clone()).collect();
-    if let Some(report) = analyse(&recorded, &questions, Vec::new())
-        && let Err(unwritten) = outputs.write(&report)
-    {
-        failure.get_or_insert(unwritten);
+    if let Some(report) = analyse(&recorded, &questions, Vec::new()) {
+        summary::append(&report);
+        if let Err(unwritten) = outputs.write(&report) {
+            failure.get_or_insert(unwritten);
+        }
     }
     let Some(last) = runs.last() else { return Ok(ExitCode::SUCCESS) };
     let failed = last.footer.timed_out || last.footer.exit_code != Some(0);

@@ -10,8 +10,10 @@ use std::borrow::Cow;
 pub const MISROUTED: &str = "misrouted";
 /// Code of a stage whose evidence does not decide.
 pub const UNDECIDED: &str = "undecided";
-/// Code of a command that did not end well.
-pub const COMMAND_FAILED: &str = "command-failed";
+/// Code of a command that failed or was killed.
+pub const FAILED: &str = "stage-failed";
+/// Code of a command that did not end in time.
+pub const TIMED_OUT: &str = "timed-out";
 
 /// The findings of a document, worst first.
 ///
@@ -88,8 +90,9 @@ pub(super) fn which(findings: &[Finding], at: usize) -> usize {
 
 fn of_profile(report: &Report) -> Vec<Finding> {
     let voice = Voice::terminal(Look::PLAIN);
+    let code = if report.target.timed_out { TIMED_OUT } else { FAILED };
     let mut findings: Vec<Finding> = notices::failure(&report.target, &voice)
-        .map(|message| finding(COMMAND_FAILED, Level::Error, None, message))
+        .map(|message| finding(code, Level::Error, None, message))
         .into_iter()
         .collect();
     for stage in &report.stages {

@@ -3,7 +3,7 @@
 //! case twice under one name, or readers drop one.
 
 use super::check::{Check, Finding, Level, StageOutcome};
-use super::findings::{COMMAND_FAILED, MISROUTED, UNDECIDED, findings, with_fix};
+use super::findings::{FAILED, MISROUTED, UNDECIDED, findings, with_fix};
 use super::metrics::outcome_of;
 use super::metrics::subject::UNNAMED;
 use super::names::Names;
@@ -50,7 +50,7 @@ fn of_profile(report: &Report, findings: &[Finding]) -> Vec<TestCase> {
     let mut names = Names::new(report.stages.iter().map(|stage| stage.name.as_str()).chain([WHOLE]));
     let about_all: Vec<&Finding> = findings.iter().filter(|finding| finding.stage.is_none()).collect();
     let ending = match about_all.first() {
-        Some(finding) => not_good(NonSuccessKind::Error, COMMAND_FAILED, &finding.message),
+        Some(finding) => not_good(NonSuccessKind::Error, &finding.code, &finding.message),
         None => TestCaseStatus::success(),
     };
     let whole = case(names.take(WHOLE, None), ending, Some(report.target.wall_seconds), &[]);
@@ -111,7 +111,7 @@ fn status(outcome: StageOutcome, message: &str, findings: &[&Finding]) -> TestCa
     let told = error.map_or_else(|| message.to_owned(), |finding| with_fix(finding));
     let code = error.map(|finding| finding.code.as_str());
     match outcome {
-        StageOutcome::Failed => not_good(NonSuccessKind::Error, code.unwrap_or(COMMAND_FAILED), &told),
+        StageOutcome::Failed => not_good(NonSuccessKind::Error, code.unwrap_or(FAILED), &told),
         StageOutcome::Misrouted => not_good(NonSuccessKind::Failure, code.unwrap_or(MISROUTED), &told),
         _ if error.is_some() => not_good(NonSuccessKind::Failure, code.unwrap_or(UNDECIDED), &told),
         StageOutcome::Fits => TestCaseStatus::success(),

@@ -7,7 +7,7 @@
 pub mod subject;
 
 use super::check::StageOutcome;
-use super::{Class, Executor, Verdict};
+use super::{Class, Executor, Verdict, escape};
 use subject::{Run, StageSubject, Subject};
 
 /// The value of a sample. Never written where it is not finite.
@@ -307,7 +307,8 @@ pub const TABLE: [Metric; 34] = [
 const CLASSES: [Class; 4] = [Class::IoBound, Class::Hybrid, Class::CpuBound, Class::Unknown];
 
 fn labelled(attributes: &[(&'static str, &str)], value: Value) -> Sample {
-    Sample { attributes: attributes.iter().map(|&(name, text)| (name, text.to_owned())).collect(), value }
+    let visible = |&(name, text): &(&'static str, &str)| (name, escape::terminal(text).into_owned());
+    Sample { attributes: attributes.iter().map(visible).collect(), value }
 }
 
 fn one(attributes: &[(&'static str, &str)], value: Option<f64>) -> Option<Sample> {

@@ -22,10 +22,8 @@ pub(super) fn render(document: Document<'_>, origin: &Origin, out: &mut dyn Writ
         Document::Check(check) => &check.poolpick.version,
     };
     let codes: BTreeSet<String> = findings.iter().map(rule).collect();
-    let rules: Vec<Value> = codes
-        .iter()
-        .map(|code| json!({"id": code, "shortDescription": {"text": code.replace('-', " ")}, "help": {"text": format!("`poolpick explain {code}` tells more.")}}))
-        .collect();
+    let rules: Vec<Value> =
+        codes.iter().map(|code| json!({"id": code, "shortDescription": {"text": code.replace('-', " ")}})).collect();
     let results: Vec<Value> = findings
         .iter()
         .enumerate()

@@ -109,7 +109,7 @@ fn check() -> Check {
             Finding {
                 file: Some("poolpick.toml".to_owned()),
                 line: Some(28),
-                ..finding("command-failed", Level::Error, Some("broken"), "its command exited with 3")
+                ..finding("stage-failed", Level::Error, Some("broken"), "its command exited with 3")
             },
             finding("undecided", Level::Warning, Some("pipeline.load_and_index"), "the intervals overlap"),
             Finding {
