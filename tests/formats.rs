@@ -85,6 +85,39 @@ fn check_all(document: Document<'_>, pipeline: &str) {
     gitlab(document, pipeline);
     sarif(document, pipeline);
     lines(document);
+    html(document);
+}
+
+/// Elements of the page, read as XML, which is stricter than a browser; and the JSON in it.
+fn html(document: Document<'_>) -> Vec<String> {
+    let text = rendered(document, "p", Format::Html);
+    no_controls(&text);
+    let options = roxmltree::ParsingOptions { allow_dtd: true, ..roxmltree::ParsingOptions::default() };
+    let page =
+        roxmltree::Document::parse_with_options(&text, options).unwrap_or_else(|error| panic!("{error}: {text}"));
+    let elements: Vec<_> = page.descendants().filter(|node| node.is_element()).collect();
+    let scripts: Vec<_> = elements.iter().filter(|element| element.has_tag_name("script")).collect();
+    let [data] = scripts.as_slice() else { panic!("one script, which is data") };
+    assert_eq!(data.attribute("type"), Some("application/json"));
+    let whole = match document {
+        Document::Profile(report) => serde_json::to_value(report),
+        Document::Check(check) => serde_json::to_value(check),
+    };
+    assert_eq!(json(data.text().expect("JSON")), whole.expect("JSON"));
+    for element in &elements {
+        let active =
+            |name: &str| name.starts_with("on") || matches!(name, "href" | "src" | "style" | "action" | "srcdoc");
+        assert!(!element.attributes().any(|attribute| active(attribute.name())), "{element:?}");
+    }
+    // A shape that cannot be drawn would be told by its number.
+    for number in
+        elements.iter().flat_map(|element| ["x", "y", "width", "height"].map(|name| element.attribute(name))).flatten()
+    {
+        assert!(number.parse::<f64>().is_ok_and(|number| number >= 0.0 && number.is_finite()), "{number}");
+    }
+    // Reasons that are the same are told once: how many items a list has may hang on the words.
+    let names = elements.iter().map(|element| element.tag_name().name().to_owned());
+    names.filter(|name| name != "li").collect()
 }
 
 /// Name, labels and the bits of the value.
@@ -368,14 +401,16 @@ proptest! {
         for (_, report) in samples::all() {
             let mut json = serde_json::to_value(&report).expect("JSON");
             with_strings(&mut json, "", &mut repeated);
-            let report: Report = serde_json::from_value(json).expect("of the same shape");
-            check_all((&report).into(), &pipeline);
+            let hostile: Report = serde_json::from_value(json).expect("of the same shape");
+            check_all((&hostile).into(), &pipeline);
+            prop_assert_eq!(html((&hostile).into()), html((&report).into()), "an element of its own");
         }
         for (_, check) in checks::all() {
             let mut json = serde_json::to_value(&check).expect("JSON");
             with_strings(&mut json, "", &mut repeated);
-            let check: Check = serde_json::from_value(json).expect("of the same shape");
-            check_all((&check).into(), &pipeline);
+            let hostile: Check = serde_json::from_value(json).expect("of the same shape");
+            check_all((&hostile).into(), &pipeline);
+            prop_assert_eq!(html((&hostile).into()), html((&check).into()), "an element of its own");
         }
     }
 }

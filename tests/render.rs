@@ -72,8 +72,9 @@ fn json_reads_back() {
     }
 }
 
-/// Formats that machines read besides JSON, with the ending of their goldens.
-const MACHINES: [(Format, &str); 8] = [
+/// Formats besides JSON that one golden a document shows, with the ending of their goldens.
+const MACHINES: [(Format, &str); 9] = [
+    (Format::Html, "html"),
     (Format::Jsonl, "jsonl"),
     (Format::Prometheus, "prom"),
     (Format::Openmetrics, "om"),

@@ -9,6 +9,7 @@ mod exposition;
 pub mod findings;
 mod github;
 mod gitlab;
+mod html;
 mod instant;
 mod json;
 mod jsonl;
@@ -41,6 +42,8 @@ pub enum Format {
     Jsonl,
     /// GitHub-flavoured Markdown.
     Markdown,
+    /// One page for a browser.
+    Html,
     /// Prometheus text 0.0.4, for node_exporter's textfile collector.
     Prometheus,
     /// OpenMetrics 1.0.
@@ -59,11 +62,12 @@ pub enum Format {
 
 impl Format {
     /// Every format with its name on the command line.
-    pub const ALL: [(Format, &'static str); 11] = [
+    pub const ALL: [(Format, &'static str); 12] = [
         (Format::Table, "table"),
         (Format::Json, "json"),
         (Format::Jsonl, "jsonl"),
         (Format::Markdown, "markdown"),
+        (Format::Html, "html"),
         (Format::Prometheus, "prometheus"),
         (Format::Openmetrics, "openmetrics"),
         (Format::Otlp, "otlp"),
@@ -80,7 +84,7 @@ impl Format {
 
     /// Whether a program reads it.
     pub fn is_machine(self) -> bool {
-        !matches!(self, Format::Table | Format::Markdown)
+        !matches!(self, Format::Table | Format::Markdown | Format::Html)
     }
 }
 
@@ -164,6 +168,7 @@ pub fn render_of<'a>(
         (Document::Check(check), Format::Json) => json::render(check, out),
         (Document::Check(check), Format::Table) => check_text::render(check, look, out),
         (Document::Check(check), Format::Markdown) => check_text::render(check, look, out),
+        (_, Format::Html) => html::render(document, out),
         (_, Format::Jsonl) => jsonl::render(document, out),
         (_, Format::Prometheus) => exposition::prometheus(document, origin, out),
         (_, Format::Openmetrics) => exposition::openmetrics(document, origin, out),
