@@ -28,4 +28,6 @@ pub mod observe;
 
 pub mod calibrate;
 
+pub mod manifest;
+
 pub mod cli;

@@ -4,6 +4,7 @@
 mod analyse;
 mod args;
 mod calibrate;
+mod capture;
 mod doctor;
 mod exit;
 mod explain;

@@ -53,6 +53,9 @@ pub fn run(arguments: &ProfileArgs, cpu_before: Span) -> Result<ExitCode> {
         let plan = Plan {
             command: &arguments.command,
             stdout_to_stderr: outputs.takes_stdout(),
+            variables: &[],
+            directory: None,
+            capture: None,
             options,
             stages: &stages,
             live: !arguments.quiet && std::io::stderr().is_terminal(),

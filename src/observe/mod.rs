@@ -16,7 +16,7 @@ mod sampler;
 mod switches;
 mod waits;
 
-pub use agent::{Agent, AgentPresence};
+pub use agent::{Agent, AgentPresence, NamedStage};
 pub use host::{CgroupVersion, survey};
 pub use ladder::{DISABLE, Disabled, UnknownSource};
 pub use probe::{Finding, Findings, probe};
