@@ -20,6 +20,8 @@ pub mod verdict;
 
 pub mod report;
 
+pub mod gate;
+
 pub mod sys;
 
 pub mod target;

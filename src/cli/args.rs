@@ -1,6 +1,7 @@
 //! The command line as it was typed. Parsing never acts.
 
-use crate::observe::NamedStage;
+use super::check::CheckArgs;
+use crate::observe::{NamedStage, PythonMode};
 use crate::report::Format;
 use crate::units::{parse_duration, parse_share, parse_size};
 use crate::verdict::Executor;
@@ -25,14 +26,20 @@ pub struct Cli {
 pub enum Command {
     /// Run a command, measure it, and judge it
     Profile(Box<ProfileArgs>),
+    /// Check every stage of the manifest: is it run under the right executor?
+    Check(Box<CheckArgs>),
     /// Render a saved report or a recorded trace
     Report(ReportArgs),
     /// Show what this machine, user and container let poolpick see, and how to see more
     Doctor(DoctorArgs),
     /// Measure what dispatch and payloads cost on this machine and interpreter
     Calibrate(CalibrateArgs),
-    /// Print the JSON Schema of the report
-    Schema,
+    /// Print the JSON Schema of a report, of the gate's result, or of the manifest
+    Schema {
+        /// Of what
+        #[arg(default_value = "report")]
+        of: SchemaOf,
+    },
     /// Print shell completions
     Completions {
         /// For which shell
@@ -48,6 +55,17 @@ pub enum Command {
         /// Which command
         command: Option<String>,
     },
+}
+
+/// What a schema is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SchemaOf {
+    /// What `profile` writes
+    Report,
+    /// What `check` writes
+    Check,
+    /// `poolpick.toml`
+    Manifest,
 }
 
 /// When to use colours.
@@ -125,7 +143,7 @@ fn parse_interval(text: &str) -> Result<Duration, String> {
     Ok(interval)
 }
 
-fn parse_stage(text: &str) -> Result<NamedStage, String> {
+pub(super) fn parse_stage(text: &str) -> Result<NamedStage, String> {
     text.parse()
 }
 
@@ -152,6 +170,16 @@ pub enum PythonArg {
     Sample,
     /// Not at all: a Python program is like any other
     Off,
+}
+
+impl From<PythonArg> for PythonMode {
+    fn from(how: PythonArg) -> PythonMode {
+        match how {
+            PythonArg::Agent => PythonMode::Agent,
+            PythonArg::Sample => PythonMode::Sample,
+            PythonArg::Off => PythonMode::Off,
+        }
+    }
 }
 
 /// Where the report goes and how it looks.

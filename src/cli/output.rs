@@ -2,7 +2,7 @@
 
 use super::args::{Colour, OutputArgs};
 use super::exit::Failure;
-use crate::report::{Format, Look, Report, render};
+use crate::report::{Document, Format, Look, render};
 use crate::sys::inherited::inherited;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, IsTerminal, Write};
@@ -83,11 +83,12 @@ impl Outputs {
         self.places.iter().any(|(_, place)| matches!(place, Place::Stdout))
     }
 
-    /// Writes the report everywhere. All places are tried; the first failure is returned.
+    /// Writes the document everywhere. All places are tried; the first failure is returned.
     ///
     /// # Errors
     /// Names the file that could not be written.
-    pub fn write(self, report: &Report) -> Result<(), Failure> {
+    pub fn write<'a>(self, document: impl Into<Document<'a>>) -> Result<(), Failure> {
+        let report = document.into();
         let mut failed = None;
         for (format, place) in self.places {
             let result = match place {
@@ -172,7 +173,26 @@ fn plain(error: io::Error) -> io::Error {
     }
 }
 
-fn to_file(report: &Report, format: Format, mut temporary: NamedTempFile, path: PathBuf) -> Result<(), Failure> {
+/// Replaces a file as a whole, keeping its mode; a link is followed.
+///
+/// # Errors
+/// Names the file.
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let mode = fs::metadata(path).map_or(MODE, |metadata| metadata.permissions().mode());
+    let failure = |source| Failure::Written { path: path.to_owned(), source };
+    match place(path)? {
+        Place::File(mut temporary, target) => {
+            temporary.write_all(bytes).map_err(failure)?;
+            temporary.as_file().set_permissions(Permissions::from_mode(mode)).map_err(failure)?;
+            temporary.persist(target).map_err(|error| failure(error.error))?;
+            Ok(())
+        }
+        Place::Special(mut file, _) => file.write_all(bytes).map_err(failure),
+        Place::Stdout | Place::Stderr => io::stdout().lock().write_all(bytes).map_err(failure),
+    }
+}
+
+fn to_file(report: Document<'_>, format: Format, mut temporary: NamedTempFile, path: PathBuf) -> Result<(), Failure> {
     let written = |source| Failure::Written { path: path.clone(), source };
     let mut bytes = Vec::new();
     render(report, format, Look::PLAIN, &mut bytes).map_err(written)?;
@@ -183,7 +203,7 @@ fn to_file(report: &Report, format: Format, mut temporary: NamedTempFile, path: 
 }
 
 fn to_stream(
-    report: &Report,
+    report: Document<'_>,
     format: Format,
     colour: Colour,
     out: &mut dyn Write,

@@ -32,6 +32,8 @@ pub struct Run {
     pub footer: Footer,
     /// How the target ended.
     pub exit: TargetExit,
+    /// A signal that asked poolpick to end, if one did.
+    pub interrupted: Option<i32>,
     /// The recording failed on the way.
     pub record_failed: Option<io::Error>,
 }
@@ -185,7 +187,14 @@ pub fn run(plan: Plan<'_>) -> Result<Run, Failure> {
     if let Some(writer) = writer {
         failed = writer.finish(&footer).err();
     }
-    Ok(Run { header, timeline: timeline.finish(exit.ended), footer, exit, record_failed: failed })
+    Ok(Run {
+        header,
+        timeline: timeline.finish(exit.ended),
+        footer,
+        exit,
+        interrupted: observation.interrupted,
+        record_failed: failed,
+    })
 }
 
 fn usage(usage: ResourceUse) -> Rusage {

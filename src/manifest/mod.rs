@@ -14,7 +14,7 @@ mod value;
 pub use discover::{Found, NAMES, Refused, find};
 pub use entry::{Command, Entry, Expectation, Program, Stage};
 pub use fix::{Edit, NewValue, Unfixed, apply};
-pub use problem::{Problem, Problems};
+pub use problem::{Problem, Problems, nearest};
 pub use schema::manifest_schema;
 
 use crate::verdict::Executor;
