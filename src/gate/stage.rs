@@ -6,6 +6,9 @@ use super::{Code, Rules, current, warnings, wording};
 use crate::report::check::{Finding, Level, StageOutcome, StageResult};
 use crate::report::{Confidence, Executor, Stage};
 
+/// A stage is misrouted on the word of so many runs, where they can be had.
+const CONFIRMED: u32 = 2;
+
 /// A line of the manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -112,6 +115,8 @@ pub fn rule_on(stage: &Stage, declared: &Declared, ran: &Ran, rules: &Rules) -> 
     let ruling = rule(stage, now, rules);
     let wants_more = declared.required && matches!(&ruling, Ruling::TooLittle)
         || matches!(&ruling, Ruling::Undecided(open) if matches!(open.remedy, Remedy::MoreRuns(_)));
+    // One run on a busy machine can mislead: nobody is accused on the word of one.
+    let wants_more = wants_more || ran.runs < CONFIRMED && matches!(&ruling, Ruling::Misrouted { .. });
     let mut found = Found { declared, findings: Vec::new() };
     let mut mends = Vec::new();
     let outcome = match &ruling {

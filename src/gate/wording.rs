@@ -225,10 +225,10 @@ pub fn outcome(ruling: &Ruling, now: Option<Executor>, stage: &Stage) -> String 
     let runs = now.map_or("nothing known", plural);
     let wanted = stage.recommendation.as_ref().map(|advice| advice.executor);
     match ruling {
-        Ruling::Fits if wanted.is_none() || wanted == now => format!("{runs} fit it"),
-        Ruling::Fits => format!("{runs} do about as well as {}", wanted.map_or("any other", plural)),
+        Ruling::Fits if wanted.is_none() || wanted == now => format!("right: {runs}"),
+        Ruling::Fits => format!("{runs}: about as good as {}", wanted.map_or("any other", plural)),
         Ruling::Misrouted { cost: Some(cost), wanted, .. } => {
-            format!("{} would do {} of what {runs} do", plural(*wanted), times(*cost))
+            format!("{} would reach {} the throughput of {runs}", plural(*wanted), times(*cost))
         }
         Ruling::Misrouted { wanted, .. } => format!("the plain rule wants {}, not {runs}", plural(*wanted)),
         Ruling::Undecided(open) => open.why.clone(),

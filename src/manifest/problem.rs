@@ -61,7 +61,7 @@ impl fmt::Display for Problems {
                 renderer.render(&report).to_string()
             })
             .collect();
-        out.write_str(&reports.join("\n\n"))
+        out.write_str(&reports.join("\n\nerror: "))
     }
 }
 

@@ -130,11 +130,47 @@ fn of_toml(error: &toml::de::Error) -> Problem {
             None => format!("it is one of {listed}"),
         });
     }
+    let message = plain(message);
     let mut lines = message.lines().map(str::trim).filter(|line| !line.is_empty());
     let first = lines.next().unwrap_or("it is no TOML").to_owned();
     let rest: Vec<&str> = lines.collect();
     let problem = Problem::new(first, span);
     if rest.is_empty() { problem } else { problem.with_hint(rest.join("; ")) }
+}
+
+/// Words of the TOML reader, and what they mean to whoever wrote the file.
+const PLAIN: [(&str, &str); 9] = [
+    ("sequence", "a list"),
+    ("map", "a table"),
+    ("a map", "a table"),
+    ("struct", "a table"),
+    ("u32", "a whole number"),
+    ("f64", "a number"),
+    ("integer", "the number"),
+    ("floating point", "the number"),
+    ("string", "the text"),
+];
+
+/// `invalid type: sequence, expected a map` is `a list where a table is expected`.
+fn plain(message: &str) -> String {
+    let translated = |words: &str| {
+        let known = PLAIN.iter().find(|(theirs, _)| {
+            words.strip_prefix(theirs).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
+        });
+        match known {
+            // What is named after it is a type of ours.
+            Some(("struct", ours)) => (*ours).to_owned(),
+            Some((theirs, ours)) => words.replacen(theirs, ours, 1),
+            None => words.to_owned(),
+        }
+    };
+    let found = ["invalid type: ", "invalid value: "].into_iter().find_map(|start| message.strip_prefix(start));
+    match found.and_then(|rest| rest.rsplit_once(", expected ")) {
+        Some((found, expected)) => format!("{} where {} is expected", translated(found), translated(expected)),
+        // Of an enum.
+        None if message == "wanted string or table" => "it is one of the words of this key, in quotes".to_owned(),
+        None => message.to_owned(),
+    }
 }
 
 /// A file that is being read.

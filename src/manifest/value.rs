@@ -108,7 +108,7 @@ impl<'de> Deserialize<'de> for Words {
 
             fn visit_str<E: Error>(self, _: &str) -> Result<Words, E> {
                 Err(E::custom(
-                    "a command is a list of words, as [\"python3\", \"stage.py\"]; a line for the shell is `shell = \"…\"`",
+                    "a command is a list of words, as [\"python3\", \"stage.py\"]; a line for the shell is `shell = \"...\"`",
                 ))
             }
 

@@ -3,7 +3,9 @@
 
 mod assemble;
 pub mod check;
+mod check_markdown;
 mod check_text;
+mod check_words;
 pub mod escape;
 mod json;
 mod markdown;
@@ -99,6 +101,6 @@ pub fn render<'a>(
         (Document::Profile(report), Format::Markdown) => markdown::render(report, out),
         (Document::Check(check), Format::Json) => json::render(check, out),
         (Document::Check(check), Format::Table) => check_text::render(check, look, out),
-        (Document::Check(check), Format::Markdown) => check_text::render(check, look, out),
+        (Document::Check(check), Format::Markdown) => check_markdown::render(check, out),
     }
 }

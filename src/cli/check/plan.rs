@@ -34,7 +34,7 @@ pub struct Plan {
 /// One thing to check.
 pub enum Work {
     /// A command to run.
-    Run(Task),
+    Run(Box<Task>),
     /// A report to judge.
     Saved(Box<Report>),
 }
@@ -153,7 +153,7 @@ pub fn plan(arguments: &CheckArgs) -> Result<Plan, Failure> {
             return Err(Failure::Misuse(message));
         }
     }
-    let work = entries.into_iter().map(|entry| Work::Run(task_of(entry))).collect();
+    let work = entries.into_iter().map(|entry| Work::Run(Box::new(task_of(entry)))).collect();
     let nothing = format!("`{}` has no stage and no program to check", shown(&manifest.file));
     Ok(Plan { manifest: Some(manifest), rules, work, nothing })
 }
@@ -282,7 +282,7 @@ fn of_command(arguments: &CheckArgs) -> Result<Plan, Failure> {
         subject,
     };
     let rules = rules(arguments, None)?;
-    Ok(Plan { manifest: None, rules, work: vec![Work::Run(task)], nothing: "no stage was found".to_owned() })
+    Ok(Plan { manifest: None, rules, work: vec![Work::Run(Box::new(task))], nothing: "no stage was found".to_owned() })
 }
 
 fn from_reports(arguments: &CheckArgs) -> Result<Plan, Failure> {
