@@ -1,6 +1,8 @@
 //! The command line as it was typed. Parsing never acts.
 
 use super::check::CheckArgs;
+use super::compare::CompareArgs;
+use super::init::InitArgs;
 use crate::observe::{NamedStage, PythonMode};
 use crate::report::Format;
 use crate::units::{parse_duration, parse_share, parse_size};
@@ -28,6 +30,10 @@ pub enum Command {
     Profile(Box<ProfileArgs>),
     /// Check every stage of the manifest: is it run under the right executor?
     Check(Box<CheckArgs>),
+    /// Write a manifest to begin with, or one from a saved report
+    Init(InitArgs),
+    /// Compare two saved reports: what changed beyond what the measurements leave open
+    Compare(CompareArgs),
     /// Render a saved report or a recorded trace
     Report(ReportArgs),
     /// Show what this machine, user and container let poolpick see, and how to see more

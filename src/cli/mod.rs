@@ -6,9 +6,11 @@ mod args;
 mod calibrate;
 mod capture;
 mod check;
+mod compare;
 mod doctor;
 mod exit;
 mod explain;
+mod init;
 mod live;
 mod output;
 mod profile;
@@ -63,6 +65,8 @@ fn run(cli: Cli, cpu_before: Span) -> Result<ExitCode> {
     match cli.command {
         Command::Profile(arguments) => profile::run(&arguments, cpu_before),
         Command::Check(arguments) => check::run(&arguments, cpu_before),
+        Command::Compare(arguments) => compare::run(&arguments),
+        Command::Init(arguments) => init::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Calibrate(arguments) => calibrate::run(&arguments),

@@ -222,6 +222,11 @@ fn to_stream(
     }
 }
 
+/// How stdout is looked at.
+pub fn look_of_stdout(colour: Colour) -> Look {
+    look(colour, io::stdout().is_terminal(), false)
+}
+
 /// How a stream is looked at.
 fn look(colour: Colour, terminal: bool, stderr: bool) -> Look {
     let columns =

@@ -12,14 +12,17 @@
 
 mod baseline;
 mod code;
+mod compare;
 mod rule;
 mod stage;
 mod wording;
 
 pub use baseline::{Baseline, Known};
 pub use code::Code;
+pub use compare::compare;
 pub use rule::{Open, Remedy, Ruling, rule};
 pub use stage::{Declared, Failure, Mend, MendKey, MendValue, Place, Ran, Ruled, failed, missing, rule_on};
+pub use wording::word;
 
 use crate::report::check::{Finding, Level, Outcome, Policy, StageOutcome, StageResult};
 use crate::report::{Executor, Stage, StageKind};

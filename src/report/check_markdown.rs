@@ -21,9 +21,9 @@ pub(super) fn render(check: &Check, out: &mut dyn Write) -> io::Result<()> {
     let _ = writeln!(text, "## poolpick check\n\n{}\n", check_words::sentence(check, &voice));
     for finding in check.findings.iter().take(ROWS) {
         let _ = writeln!(text, "- {}  ", check_words::title(finding, &voice));
-        let _ = writeln!(text, "  {}", voice.text(&finding.message));
+        let _ = writeln!(text, "  {}", with_code(&finding.message, &voice));
         if let Some(fix) = finding.fix.as_ref().filter(|_| !finding.known) {
-            let _ = writeln!(text, "  - fix: {}", voice.text(fix));
+            let _ = writeln!(text, "  - fix: {}", with_code(fix, &voice));
         }
     }
     if !check.findings.is_empty() {
@@ -54,4 +54,19 @@ pub(super) fn render(check: &Check, out: &mut dyn Write) -> io::Result<()> {
         );
     }
     out.write_all(voice::paint(&text, false).as_bytes())
+}
+
+/// The text, with what stands between backticks as code where it is harmless there; the rest is escaped.
+fn with_code(text: &str, voice: &Voice) -> String {
+    let parts: Vec<&str> = text.split('`').collect();
+    let plain = |part: &str| {
+        !part.is_empty()
+            && part.chars().all(|letter| letter.is_ascii_alphanumeric() || " _=.,:\"'()[]-/".contains(letter))
+    };
+    let code = |(index, _): &(usize, &&str)| index % 2 == 1;
+    if parts.len().is_multiple_of(2) || !parts.iter().enumerate().filter(code).all(|(_, part)| plain(part)) {
+        return voice.text(text);
+    }
+    let said = |(index, part): (usize, &str)| if index % 2 == 1 { format!("`{part}`") } else { voice.text(part) };
+    parts.into_iter().enumerate().map(said).collect()
 }

@@ -2,9 +2,12 @@
 //! Must not lay out, and must not judge.
 
 use super::check::{Check, Finding, Level, Outcome, StageOutcome, StageResult};
+use super::compare::{Comparison, sentence as compared};
+use super::table::wrap;
 use super::text::columns::Column;
-use super::text::{Tone, Voice, words};
-use super::{Executor, Stage};
+use super::text::{Tone, Voice, voice, words};
+use super::{Executor, Look, Stage};
+use std::io::{self, Write};
 
 /// Names in the sentence; the others are counted.
 const NAMED: usize = 5;
@@ -144,4 +147,19 @@ pub(super) fn footer(check: &Check, voice: &Voice) -> String {
     };
     let stages = words::counted(check.results.len() as u64, "stage", "stages", voice);
     format!("{manifest}{stages} in {}, judged {rule}", voice.glyphs.seconds(check.wall_seconds))
+}
+
+/// Writes a comparison as text.
+pub(super) fn comparison(comparison: &Comparison, look: Look, out: &mut dyn Write) -> io::Result<()> {
+    let voice = Voice::terminal(look);
+    let width = look.width.map(usize::from);
+    let mut text = String::new();
+    wrap::wrap(&compared(comparison), width, "", "  ", &mut text);
+    for change in &comparison.changes {
+        let tone = if change.fails { Tone::Bad } else { Tone::Strong };
+        let (kind, name) = (voice.tone(tone, change.kind.word()), voice.name(&change.stage));
+        let line = format!("{name}: {kind}: {}", voice.text(&change.message));
+        wrap::wrap(&line, width, "", "  ", &mut text);
+    }
+    out.write_all(voice::paint(&text, look.colour).as_bytes())
 }

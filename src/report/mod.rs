@@ -6,6 +6,7 @@ pub mod check;
 mod check_markdown;
 mod check_text;
 mod check_words;
+pub mod compare;
 pub mod escape;
 mod json;
 mod markdown;

@@ -175,7 +175,12 @@ impl Checking<'_> {
 
     /// Judges a saved report.
     fn saved(&mut self, report: &Report) {
-        let subject = subject::Subject::Found { program: None, place: None, expect: Vec::new() };
+        let subject = subject::Subject::Found {
+            name: report.target.argv.join(" "),
+            program: None,
+            place: None,
+            expect: Vec::new(),
+        };
         let target = &report.target;
         let ran = gate::Ran { runs: target.runs, wall_seconds: Some(target.wall_seconds) };
         self.saved_seconds = Some(self.saved_seconds.unwrap_or(0.0) + target.wall_seconds);

@@ -237,7 +237,12 @@ fn task_of(entry: &Entry) -> Task {
                 ..Declared::default()
             };
             let expect = program.expect.iter().map(expected).collect();
-            let subject = Subject::Found { program: Some(name.clone()), place: Some(place(&program.place)), expect };
+            let subject = Subject::Found {
+                name: name.clone(),
+                program: Some(name.clone()),
+                place: Some(place(&program.place)),
+                expect,
+            };
             Task { name, command, functions: Vec::new(), executor: None, payload_in: None, payload_out: None, subject }
         }
     }
@@ -264,7 +269,7 @@ fn of_command(arguments: &CheckArgs) -> Result<Plan, Failure> {
     } else if executor.is_some() {
         Subject::Main(declared(&name))
     } else {
-        Subject::Found { program: Some(name.clone()), place: None, expect: Vec::new() }
+        Subject::Found { name: name.clone(), program: None, place: None, expect: Vec::new() }
     };
     let task = Task {
         name,

@@ -12,6 +12,8 @@ pub enum Subject {
     Named(Vec<Declared>),
     /// The stages are found inside.
     Found {
+        /// What the command is called where nothing is found.
+        name: String,
         /// The program of the manifest.
         program: Option<String>,
         /// Where it is declared.
@@ -34,7 +36,7 @@ impl Subject {
             Subject::Named(named) => {
                 named.iter().map(|declared| one(gate::named(stages, &declared.name), declared)).collect()
             }
-            Subject::Found { program, place, expect } => {
+            Subject::Found { program, place, expect, .. } => {
                 let mut ruled: Vec<Ruled> =
                     expect.iter().map(|declared| one(gate::named(stages, &declared.name), declared)).collect();
                 let mut found: Vec<&Stage> = stages.iter().filter(|stage| gate::is_found(stage)).collect();
@@ -62,9 +64,8 @@ impl Subject {
         match self {
             Subject::Main(declared) => vec![one(declared)],
             Subject::Named(named) => named.iter().map(one).collect(),
-            Subject::Found { program, place, expect } if expect.is_empty() => {
-                let name = program.clone().unwrap_or_default();
-                vec![one(&Declared { name, place: place.clone(), ..Declared::default() })]
+            Subject::Found { name, place, expect, .. } if expect.is_empty() => {
+                vec![one(&Declared { name: name.clone(), place: place.clone(), ..Declared::default() })]
             }
             Subject::Found { expect, .. } => expect.iter().map(one).collect(),
         }
