@@ -20,6 +20,8 @@ pub mod verdict;
 
 pub mod report;
 
+pub mod gate;
+
 pub mod sys;
 
 pub mod target;
@@ -27,5 +29,7 @@ pub mod target;
 pub mod observe;
 
 pub mod calibrate;
+
+pub mod manifest;
 
 pub mod cli;

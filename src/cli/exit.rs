@@ -17,6 +17,13 @@ pub const NOT_FOUND: u8 = 127;
 /// Misuse of a command that wraps no target, or input that cannot be read.
 pub const USAGE: u8 = 2;
 
+/// `check`: a stage is misrouted, and every stage has a verdict. `compare`: a change that is asked about was found.
+pub const MISROUTED: u8 = 1;
+/// `check`: some stage has no verdict.
+pub const NO_VERDICT: u8 = 3;
+/// `check`: there was nothing to check.
+pub const NOTHING_SELECTED: u8 = 4;
+
 /// Every way in which poolpick itself fails.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -26,6 +33,9 @@ pub enum Failure {
     /// A word of `POOLPICK_DISABLE`.
     #[error(transparent)]
     Disable(#[from] crate::observe::UnknownSource),
+    /// A manifest that cannot be used.
+    #[error(transparent)]
+    Manifest(#[from] crate::manifest::ManifestError),
     /// Two outputs that exclude each other.
     #[error("{0}")]
     Misuse(String),
@@ -121,6 +131,7 @@ impl Failure {
             Failure::Threshold(_)
             | Failure::Disable(_)
             | Failure::Misuse(_)
+            | Failure::Manifest(_)
             | Failure::Output { .. }
             | Failure::Input { .. }
             | Failure::Trace { .. }

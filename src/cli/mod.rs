@@ -4,9 +4,13 @@
 mod analyse;
 mod args;
 mod calibrate;
+mod capture;
+mod check;
+mod compare;
 mod doctor;
 mod exit;
 mod explain;
+mod init;
 mod live;
 mod otlp;
 mod output;
@@ -18,7 +22,7 @@ mod summary;
 use crate::report::escape::terminal;
 use crate::units::Span;
 use anyhow::{Context, Result};
-use args::{Cli, Command};
+use args::{Cli, Command, SchemaOf};
 use clap::{CommandFactory, Parser};
 use exit::Failure;
 use std::io::Write;
@@ -62,11 +66,19 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli, cpu_before: Span) -> Result<ExitCode> {
     match cli.command {
         Command::Profile(arguments) => profile::run(&arguments, cpu_before),
+        Command::Check(arguments) => check::run(&arguments, cpu_before),
+        Command::Compare(arguments) => compare::run(&arguments),
+        Command::Init(arguments) => init::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Calibrate(arguments) => calibrate::run(&arguments),
-        Command::Schema => print(|out| {
-            serde_json::to_writer_pretty(&mut *out, &crate::report::schema::report_schema())?;
+        Command::Schema { of } => print(|out| {
+            let schema = match of {
+                SchemaOf::Report => crate::report::schema::report_schema(),
+                SchemaOf::Check => crate::report::schema::check_schema(),
+                SchemaOf::Manifest => crate::manifest::manifest_schema(),
+            };
+            serde_json::to_writer_pretty(&mut *out, &schema)?;
             writeln!(out)
         }),
         Command::Completions { shell } => {

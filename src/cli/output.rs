@@ -97,7 +97,7 @@ impl Outputs {
         self.places.iter().any(|(_, place)| matches!(place, Place::Stdout))
     }
 
-    /// Writes the report everywhere. All places are tried; the first failure is returned.
+    /// Writes the document everywhere. All places are tried; the first failure is returned.
     ///
     /// # Errors
     /// Names the file that could not be written.
@@ -201,6 +201,25 @@ fn plain(error: io::Error) -> io::Error {
     }
 }
 
+/// Replaces a file as a whole, keeping its mode; a link is followed.
+///
+/// # Errors
+/// Names the file.
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let mode = fs::metadata(path).map_or(MODE, |metadata| metadata.permissions().mode());
+    let failure = |source| Failure::Written { path: path.to_owned(), source };
+    match place(path)? {
+        Place::File(mut temporary, target) => {
+            temporary.write_all(bytes).map_err(failure)?;
+            temporary.as_file().set_permissions(Permissions::from_mode(mode)).map_err(failure)?;
+            temporary.persist(target).map_err(|error| failure(error.error))?;
+            Ok(())
+        }
+        Place::Special(mut file, _) => file.write_all(bytes).map_err(failure),
+        Place::Stdout | Place::Stderr | Place::Receiver(_) => io::stdout().lock().write_all(bytes).map_err(failure),
+    }
+}
+
 fn to_file(bytes: io::Result<Vec<u8>>, mut temporary: NamedTempFile, path: PathBuf) -> Result<(), Failure> {
     let written = |source| Failure::Written { path: path.clone(), source };
     temporary.write_all(&bytes.map_err(written)?).map_err(written)?;
@@ -218,6 +237,11 @@ fn to_stream(bytes: io::Result<Vec<u8>>, out: &mut dyn Write, name: &str) -> Res
         }
         _ => Ok(()),
     }
+}
+
+/// How stdout is looked at.
+pub fn look_of_stdout(colour: Colour) -> Look {
+    look(colour, io::stdout().is_terminal(), false)
 }
 
 /// How a stream is looked at.

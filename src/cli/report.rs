@@ -65,7 +65,11 @@ pub fn run(arguments: &ReportArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn saved(path: &Path, text: &str) -> Result<Report, Failure> {
+/// A saved report of a profile.
+///
+/// # Errors
+/// Where it is none, or of another version.
+pub(super) fn saved(path: &Path, text: &str) -> Result<Report, Failure> {
     let unusable = |reason: String| Failure::NoReport { path: path.to_owned(), reason };
     let value: serde_json::Value = serde_json::from_str(text).map_err(|error| unusable(error.to_string()))?;
     let version = value.get("schema_version").and_then(|version| version.as_str()).unwrap_or("");

@@ -3,7 +3,10 @@
 
 mod assemble;
 pub mod check;
+mod check_markdown;
 mod check_text;
+mod check_words;
+pub mod compare;
 pub mod escape;
 mod exposition;
 pub mod findings;
@@ -167,7 +170,7 @@ pub fn render_of<'a>(
         (Document::Profile(report), Format::Markdown) => markdown::render(report, out),
         (Document::Check(check), Format::Json) => json::render(check, out),
         (Document::Check(check), Format::Table) => check_text::render(check, look, out),
-        (Document::Check(check), Format::Markdown) => check_text::render(check, look, out),
+        (Document::Check(check), Format::Markdown) => check_markdown::render(check, out),
         (_, Format::Html) => html::render(document, out),
         (_, Format::Jsonl) => jsonl::render(document, out),
         (_, Format::Prometheus) => exposition::prometheus(document, origin, out),

@@ -2,6 +2,7 @@
 //! but one: every key is required, because a report always writes every key.
 
 use super::Report;
+use super::check::Check;
 use super::jsonl::Event;
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
@@ -16,4 +17,10 @@ pub fn report_schema() -> Value {
 pub fn event_schema() -> Value {
     let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
     generator.into_root_schema_for::<Event<'_>>().to_value()
+}
+
+/// The schema (draft 2020-12) of what `check` writes as JSON.
+pub fn check_schema() -> Value {
+    let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
+    generator.into_root_schema_for::<Check>().to_value()
 }

@@ -2,8 +2,8 @@
 //! Lays out and nothing else: the words come from `text`. Must not look at the terminal: [`Look`] says all.
 
 mod breakdown;
-mod grid;
-mod wrap;
+pub(super) mod grid;
+pub(super) mod wrap;
 
 use super::text::why::{self, Point};
 use super::text::{Tone, Voice, headline, notices, voice};
