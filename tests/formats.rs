@@ -79,6 +79,12 @@ fn check_all(document: Document<'_>, pipeline: &str) {
     let open = open.unwrap_or_else(|error| panic!("openmetrics: {error}"));
     assert_eq!(series(&prometheus), series(&open));
     assert!(series(&prometheus).iter().all(|(_, labels, _)| labels["poolpick_pipeline_name"] == visible(pipeline)));
+    for stage in stages(document) {
+        let told = |(_, labels, _): &(String, BTreeMap<String, String>, u64)| {
+            labels.get("poolpick_stage_name").is_some_and(|name| name.starts_with(&visible(stage)))
+        };
+        assert!(series(&prometheus).iter().any(told), "{stage:?} has no series");
+    }
     assert_eq!(series(&prometheus), otlp(&rendered(document, pipeline, Format::Otlp)));
     junit(document, pipeline);
     annotations(document);
@@ -118,6 +124,14 @@ fn html(document: Document<'_>) -> Vec<String> {
     // Reasons that are the same are told once: how many items a list has may hang on the words.
     let names = elements.iter().map(|element| element.tag_name().name().to_owned());
     names.filter(|name| name != "li").collect()
+}
+
+/// The names of the stages that a document tells of.
+fn stages(document: Document<'_>) -> Vec<&str> {
+    match document {
+        Document::Profile(report) => report.stages.iter().map(|stage| stage.name.as_str()).collect(),
+        Document::Check(check) => check.results.iter().map(|result| result.name.as_str()).collect(),
+    }
 }
 
 /// Name, labels and the bits of the value.
@@ -175,11 +189,7 @@ fn junit(document: Document<'_>, pipeline: &str) {
         let (kind, message) = (case.kind.as_ref().expect("a type"), case.message.as_ref().expect("a message"));
         assert_eq!(case.text.as_deref().map(trimmed), Some(trimmed(&format!("{kind}: {message}"))));
     }
-    let stages = match document {
-        Document::Profile(report) => report.stages.iter().map(|stage| stage.name.as_str()).collect::<Vec<_>>(),
-        Document::Check(check) => check.results.iter().map(|result| result.name.as_str()).collect(),
-    };
-    for stage in stages {
+    for stage in stages(document) {
         let named = cases.iter().any(|case| case.name.starts_with(&visible(stage)));
         assert!(named, "{stage:?} is no case of {text}");
     }
