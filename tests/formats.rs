@@ -18,6 +18,8 @@ use readers::metrics::{Dialect, Family};
 use readers::{github, metrics, xml};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::process::{Command, Stdio};
 
 /// Keys whose text is free, in a profile and in a gate's result.
 const FREE: [&str; 18] = [
@@ -388,6 +390,35 @@ fn the_page_tells_every_metric_with_its_labels() {
         })
         .collect();
     assert!(told == rows, "docs/formats.md has other metrics; they are:\n{}", rows.join("\n"));
+}
+
+/// The Python client's own parser of OpenMetrics, where it is installed: written by those who wrote the format.
+#[test]
+fn the_python_client_reads_openmetrics() {
+    const READ: &str = "import sys\nfrom prometheus_client.openmetrics.parser import text_string_to_metric_families as read\n\
+                        print(sum(len(family.samples) for family in read(sys.stdin.buffer.read().decode())))";
+    let python = std::env::var_os("POOLPICK_TEST_PYTHON").unwrap_or_else(|| "python3".into());
+    let there = Command::new(&python).args(["-c", "import prometheus_client.openmetrics"]).output();
+    if !there.is_ok_and(|output| output.status.success()) {
+        eprintln!(
+            "skipped: {} has no prometheus_client; hint: POOLPICK_TEST_PYTHON names one that has",
+            python.display()
+        );
+        return;
+    }
+    for (_, check) in checks::all() {
+        let text = rendered((&check).into(), "p", Format::Openmetrics);
+        let mut child = Command::new(&python)
+            .args(["-c", READ])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python runs");
+        child.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("it reads");
+        let output = child.wait_with_output().expect("it ends");
+        let samples = text.lines().filter(|line| !line.starts_with('#')).count();
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), samples.to_string(), "{output:?}");
+    }
 }
 
 proptest! {
