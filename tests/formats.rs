@@ -18,6 +18,8 @@ use readers::metrics::{Dialect, Family};
 use readers::{github, metrics, xml};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::process::{Command, Stdio};
 
 /// Keys whose text is free, in a profile and in a gate's result.
 const FREE: [&str; 18] = [
@@ -79,6 +81,12 @@ fn check_all(document: Document<'_>, pipeline: &str) {
     let open = open.unwrap_or_else(|error| panic!("openmetrics: {error}"));
     assert_eq!(series(&prometheus), series(&open));
     assert!(series(&prometheus).iter().all(|(_, labels, _)| labels["poolpick_pipeline_name"] == visible(pipeline)));
+    for stage in stages(document) {
+        let told = |(_, labels, _): &(String, BTreeMap<String, String>, u64)| {
+            labels.get("poolpick_stage_name").is_some_and(|name| name.starts_with(&visible(stage)))
+        };
+        assert!(series(&prometheus).iter().any(told), "{stage:?} has no series");
+    }
     assert_eq!(series(&prometheus), otlp(&rendered(document, pipeline, Format::Otlp)));
     junit(document, pipeline);
     annotations(document);
@@ -118,6 +126,14 @@ fn html(document: Document<'_>) -> Vec<String> {
     // Reasons that are the same are told once: how many items a list has may hang on the words.
     let names = elements.iter().map(|element| element.tag_name().name().to_owned());
     names.filter(|name| name != "li").collect()
+}
+
+/// The names of the stages that a document tells of.
+fn stages(document: Document<'_>) -> Vec<&str> {
+    match document {
+        Document::Profile(report) => report.stages.iter().map(|stage| stage.name.as_str()).collect(),
+        Document::Check(check) => check.results.iter().map(|result| result.name.as_str()).collect(),
+    }
 }
 
 /// Name, labels and the bits of the value.
@@ -175,11 +191,7 @@ fn junit(document: Document<'_>, pipeline: &str) {
         let (kind, message) = (case.kind.as_ref().expect("a type"), case.message.as_ref().expect("a message"));
         assert_eq!(case.text.as_deref().map(trimmed), Some(trimmed(&format!("{kind}: {message}"))));
     }
-    let stages = match document {
-        Document::Profile(report) => report.stages.iter().map(|stage| stage.name.as_str()).collect::<Vec<_>>(),
-        Document::Check(check) => check.results.iter().map(|result| result.name.as_str()).collect(),
-    };
-    for stage in stages {
+    for stage in stages(document) {
         let named = cases.iter().any(|case| case.name.starts_with(&visible(stage)));
         assert!(named, "{stage:?} is no case of {text}");
     }
@@ -378,6 +390,35 @@ fn the_page_tells_every_metric_with_its_labels() {
         })
         .collect();
     assert!(told == rows, "docs/formats.md has other metrics; they are:\n{}", rows.join("\n"));
+}
+
+/// The Python client's own parser of OpenMetrics, where it is installed: written by those who wrote the format.
+#[test]
+fn the_python_client_reads_openmetrics() {
+    const READ: &str = "import sys\nfrom prometheus_client.openmetrics.parser import text_string_to_metric_families as read\n\
+                        print(sum(len(family.samples) for family in read(sys.stdin.buffer.read().decode())))";
+    let python = std::env::var_os("POOLPICK_TEST_PYTHON").unwrap_or_else(|| "python3".into());
+    let there = Command::new(&python).args(["-c", "import prometheus_client.openmetrics"]).output();
+    if !there.is_ok_and(|output| output.status.success()) {
+        eprintln!(
+            "skipped: {} has no prometheus_client; hint: POOLPICK_TEST_PYTHON names one that has",
+            python.display()
+        );
+        return;
+    }
+    for (_, check) in checks::all() {
+        let text = rendered((&check).into(), "p", Format::Openmetrics);
+        let mut child = Command::new(&python)
+            .args(["-c", READ])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python runs");
+        child.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("it reads");
+        let output = child.wait_with_output().expect("it ends");
+        let samples = text.lines().filter(|line| !line.starts_with('#')).count();
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), samples.to_string(), "{output:?}");
+    }
 }
 
 proptest! {

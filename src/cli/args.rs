@@ -200,8 +200,8 @@ pub struct OutputArgs {
     /// Also write it as FORMAT to PATH (may be given several times); otlp=env sends it
     #[arg(long, value_name = "FORMAT=PATH", value_parser = parse_export)]
     pub export: Vec<Export>,
-    /// What metrics and test reports call this pipeline [default: the script or program]
-    #[arg(long, value_name = "NAME")]
+    /// What metrics and test reports call this pipeline [default: the script or program; of a gate, its manifest's folder]
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub pipeline: Option<String>,
     /// When to use colours
     #[arg(long, value_name = "WHEN", default_value = "auto")]
