@@ -161,7 +161,10 @@ pub fn rule_on(stage: &Stage, declared: &Declared, ran: &Ran, rules: &Rules) -> 
         outcome,
         message: wording::outcome(&ruling, now, stage),
         executor: now,
-        recommended: stage.recommendation.as_ref().map(|advice| advice.executor),
+        recommended: match ruling {
+            Ruling::Misrouted { wanted, .. } => Some(wanted),
+            _ => stage.recommendation.as_ref().map(|advice| advice.executor),
+        },
         misrouting_cost: match ruling {
             Ruling::Misrouted { cost, .. } => cost,
             _ => None,

@@ -78,7 +78,7 @@ pub fn misrouted(stage: &Stage, declared: &Declared, now: Option<Executor>, ruli
     let runs = now.map_or("unknown", word);
     let origin = origin(declared);
     let mut text = match (now.and_then(|now| predicted(stage, now)), predicted(stage, *wanted), cost) {
-        (Some(now), Some(best), _) => {
+        (Some(now), Some(best), Some(_)) => {
             let workers = match (wanted, best.workers) {
                 (Executor::Serial, _) => String::new(),
                 (_, 1) => " with 1 worker".to_owned(),
