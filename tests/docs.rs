@@ -262,6 +262,9 @@ fn the_json_page_tells_every_key_of_the_schema_and_no_other() {
     let (mut known, mut words) = (BTreeSet::new(), BTreeSet::new());
     keys(&schema, &mut known);
     constants(&schema, &mut words);
+    let check: serde_json::Value = serde_json::from_str(&poolpick(&["schema", "check"])).expect("the schema is JSON");
+    keys(&check, &mut known);
+    constants(&check, &mut words);
     assert!(known.len() > 80 && words.len() > 30, "{known:?} {words:?}");
     let page = read("docs/json.md");
     let told: BTreeSet<&str> = page.split('`').skip(1).step_by(2).collect();
@@ -274,7 +277,7 @@ fn the_json_page_tells_every_key_of_the_schema_and_no_other() {
             assert!(known.contains(key), "`{key}` is no key of the schema");
         }
     }
-    for word in ["class", "verdict", "confidence", "scheduler"] {
+    for word in ["class", "verdict", "confidence", "scheduler", "outcome", "policy", "level"] {
         let row = page.lines().find(|line| line.starts_with(&format!("| `{word}` |"))).expect("it has a row");
         for value in row.split('`').skip(3).step_by(2) {
             assert!(words.contains(value), "{word}: `{value}`");

@@ -159,7 +159,7 @@ pub fn rule_on(stage: &Stage, declared: &Declared, ran: &Ran, rules: &Rules) -> 
         stage_id: Some(stage.id.clone()),
         program: declared.program.clone(),
         outcome,
-        message: wording::outcome(&ruling, now, stage),
+        message: wording::outcome(&ruling, now, stage) + &wording::measured_as(declared, stage),
         executor: now,
         recommended: match ruling {
             Ruling::Misrouted { wanted, .. } => Some(wanted),
