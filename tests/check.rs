@@ -116,12 +116,18 @@ fn a_result_satisfies_its_schema() {
         assert!(errors.is_empty(), "{file}: {errors:?}");
         assert_eq!(check["kind"], "check");
     }
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/check-0.schema.json");
-    let text = serde_json::to_string_pretty(&schema).expect("JSON") + "\n";
-    if std::env::var_os("UPDATE_GOLDENS").is_some() {
-        fs::write(&path, &text).expect("the schema can be written");
+    let report = golden("misrouted.json");
+    let comparison = json(&poolpick(here.path(), &["compare", &report, &golden("native.json"), "--format", "json"]));
+    let of_compare = json(&poolpick(here.path(), &["schema", "compare"]));
+    assert!(jsonschema::draft202012::new(&of_compare).expect("a valid schema").is_valid(&comparison), "{comparison:#}");
+    for (name, schema) in [("check-0", schema), ("compare-0", of_compare)] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("schemas/{name}.schema.json"));
+        let text = serde_json::to_string_pretty(&schema).expect("JSON") + "\n";
+        if std::env::var_os("UPDATE_GOLDENS").is_some() {
+            fs::write(&path, &text).expect("the schema can be written");
+        }
+        assert_eq!(fs::read_to_string(&path).unwrap_or_default(), text, "UPDATE_GOLDENS=1 rewrites it");
     }
-    assert_eq!(fs::read_to_string(&path).unwrap_or_default(), text, "UPDATE_GOLDENS=1 rewrites it");
     let manifest = json(&poolpick(here.path(), &["schema", "manifest"]));
     assert_eq!(manifest["title"], "poolpick.toml");
 }
