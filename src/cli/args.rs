@@ -40,7 +40,7 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Measure what dispatch and payloads cost on this machine and interpreter
     Calibrate(CalibrateArgs),
-    /// Print the JSON Schema of a report, of the gate's result, or of the manifest
+    /// Print the JSON Schema of what poolpick writes, or of its manifest
     Schema {
         /// Of what
         #[arg(default_value = "report")]
@@ -70,6 +70,8 @@ pub enum SchemaOf {
     Report,
     /// What `check` writes
     Check,
+    /// What `compare` writes
+    Compare,
     /// `poolpick.toml`
     Manifest,
 }

@@ -65,3 +65,37 @@ impl Capture {
         (!text.is_empty()).then(|| text.to_owned())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn writer(capture: &Capture) -> File {
+        File::from(capture.streams().output.try_clone().expect("a descriptor"))
+    }
+
+    #[test]
+    fn the_end_is_kept_from_the_beginning_of_a_line_on() {
+        assert_eq!(Capture::new().expect("a file").end(), None);
+        let capture = Capture::new().expect("a file");
+        let mut out = writer(&capture);
+        for number in 0..5_000 {
+            writeln!(out, "line {number}").expect("room");
+        }
+        let end = capture.end().expect("it wrote");
+        assert!(end.ends_with("line 4999") && end.starts_with("line ") && end.len() as u64 <= SHOWN, "{end}");
+    }
+
+    #[test]
+    fn a_large_file_is_emptied_and_written_on() {
+        let capture = Capture::new().expect("a file");
+        let mut out = writer(&capture);
+        capture.bound();
+        // Without a block on the disk.
+        out.set_len(LARGEST + 1).expect("room");
+        capture.bound();
+        writeln!(out, "after").expect("room");
+        assert_eq!(capture.end().as_deref(), Some("after"));
+    }
+}

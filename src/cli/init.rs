@@ -93,7 +93,9 @@ fn filled(report: &Report) -> String {
     let argv = &report.target.argv;
     // The script tells more than its interpreter.
     let naming = argv.get(1).or(argv.first()).map_or("command", |word| word.rsplit('/').next().unwrap_or(word));
-    let name = naming.split('.').next().filter(|stem| !stem.is_empty() && !stem.starts_with('-')).unwrap_or("command");
+    let stem = naming.split('.').next().unwrap_or_default();
+    let plain = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == '-';
+    let name = if stem.starts_with(char::is_alphanumeric) && stem.chars().all(plain) { stem } else { "command" };
     let command: Vec<String> = argv.iter().map(|word| quoted(word)).collect();
     let mut text = String::from("\n");
     // Writing to a string cannot fail.
@@ -102,7 +104,7 @@ fn filled(report: &Report) -> String {
     }
     let found: Vec<_> = report.stages.iter().filter(|stage| is_found(stage)).collect();
     let kind = if found.is_empty() { "stages" } else { "programs" };
-    let _ = writeln!(text, "[{kind}.{}]\ncommand = [{}]", quoted(name), command.join(", "));
+    let _ = writeln!(text, "[{kind}.{}]\ncommand = [{}]", key(name), command.join(", "));
     if found.is_empty() {
         let advice = report.stages.first().and_then(|stage| stage.recommendation.as_ref());
         let advised = advice.and_then(|advice| word(advice.executor)).unwrap_or("thread");
@@ -112,7 +114,7 @@ fn filled(report: &Report) -> String {
         );
         return text;
     }
-    let _ = writeln!(text, "\n[programs.{}.expect]", quoted(name));
+    let _ = writeln!(text, "\n[programs.{}.expect]", key(name));
     let mut names: Vec<&str> = Vec::new();
     for stage in found {
         let runs = stage.declared_executor.or(stage.runs_as.map(|runs| runs.executor));
@@ -124,7 +126,7 @@ fn filled(report: &Report) -> String {
         let advised = stage.recommendation.as_ref().and_then(|advice| word(advice.executor));
         let advised = advised.filter(|advised| *advised != runs);
         let comment = advised.map_or_else(String::new, |advised| format!("   # poolpick would use {advised}"));
-        let _ = writeln!(text, "{} = \"{runs}\"{comment}", quoted(&stage.name));
+        let _ = writeln!(text, "{} = \"{runs}\"{comment}", key(&stage.name));
     }
     text
 }
@@ -132,6 +134,10 @@ fn filled(report: &Report) -> String {
 /// As manifests name it; a split is no executor of one stage.
 fn word(executor: Executor) -> Option<&'static str> {
     (executor != Executor::Split).then(|| crate::gate::word(executor))
+}
+
+fn key(text: &str) -> String {
+    toml_edit::Key::new(text).to_string()
 }
 
 fn quoted(text: &str) -> String {

@@ -76,6 +76,7 @@ fn run(cli: Cli, cpu_before: Span) -> Result<ExitCode> {
             let schema = match of {
                 SchemaOf::Report => crate::report::schema::report_schema(),
                 SchemaOf::Check => crate::report::schema::check_schema(),
+                SchemaOf::Compare => crate::report::schema::comparison_schema(),
                 SchemaOf::Manifest => crate::manifest::manifest_schema(),
             };
             serde_json::to_writer_pretty(&mut *out, &schema)?;

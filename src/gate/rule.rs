@@ -3,7 +3,7 @@
 
 use super::Rules;
 use crate::report::check::Policy;
-use crate::report::{Class, Confidence, Executor, Prediction, Stage, Verdict};
+use crate::report::{Class, Confidence, Executor, Language, Prediction, Stage, StageKind, Verdict};
 use crate::units::Estimate;
 use crate::verdict::{self, Thresholds, Weighed, class_of, weigh_throughput};
 
@@ -103,11 +103,7 @@ fn by_evidence(stage: &Stage, current: Executor, margin: f64) -> Ruling {
     match weigh_throughput(now, best, 1.0 - margin) {
         Weighed::Fits => Ruling::Fits,
         _ if advice.confidence == Confidence::Low => {
-            let why = match missing {
-                Remedy::GilReading => "how much of its CPU time holds the interpreter lock (GIL) was not measured",
-                Remedy::Payload => "what a process pool would have to move for it was not measured",
-                _ => "evidence for a part of the recommendation is missing",
-            };
+            let why = why_missing(missing).unwrap_or("evidence for a part of the recommendation is missing");
             Ruling::Undecided(Open { why: why.to_owned(), remedy: missing })
         }
         Weighed::Misrouted { cost } => {
@@ -118,6 +114,16 @@ fn by_evidence(stage: &Stage, current: Executor, margin: f64) -> Ruling {
             let why = "the difference is within what the runs leave open".to_owned();
             Ruling::Undecided(Open { why, remedy: Remedy::MoreRuns(more_runs(now, best)) })
         }
+    }
+}
+
+/// What is missing, in words.
+fn why_missing(missing: Remedy) -> Option<&'static str> {
+    match missing {
+        Remedy::GilReading => Some("how much of its CPU time holds the interpreter lock (GIL) was not measured"),
+        Remedy::Payload => Some("what a process pool would have to move for it was not measured"),
+        Remedy::Cut => Some("its phases want different executors"),
+        _ => None,
     }
 }
 
@@ -138,11 +144,18 @@ fn more_runs(now: Estimate, best: Estimate) -> Option<f64> {
 fn by_verdict(stage: &Stage, current: Executor, margin: f64, missing: Remedy) -> Ruling {
     let Some(advice) = &stage.recommendation else { return Ruling::TooLittle };
     let judged = stage.declared_executor.or(stage.runs_as.map(|runs| runs.executor));
-    let why = || stage.verdict_reason.clone().unwrap_or_else(|| "the evidence does not decide it".to_owned());
     let parallel = advice.reasons.first().is_some_and(|reason| reason.code == "already-parallel");
+    let own_words = why_missing(missing).filter(|_| !parallel).map(str::to_owned);
+    let why = || {
+        let told = own_words.or(stage.verdict_reason.clone().filter(|_| judged == Some(current)));
+        told.unwrap_or_else(|| "a program as a whole is not predicted".to_owned())
+    };
+    let whole = matches!(stage.kind, StageKind::Process | StageKind::Command);
+    let is_whole_python = whole && stage.language == Language::Python;
     let remedy = match missing {
         _ if parallel => Remedy::Nothing,
-        Remedy::MoreRuns(_) if stage.verdict != Verdict::Undecided => Remedy::Function,
+        // Its tasks tell what it would have to move, and share the lock.
+        Remedy::GilReading | Remedy::Payload | Remedy::MoreRuns(_) if is_whole_python => Remedy::Function,
         other => other,
     };
     match stage.verdict {

@@ -159,9 +159,12 @@ pub fn rule_on(stage: &Stage, declared: &Declared, ran: &Ran, rules: &Rules) -> 
         stage_id: Some(stage.id.clone()),
         program: declared.program.clone(),
         outcome,
-        message: wording::outcome(&ruling, now, stage),
+        message: wording::outcome(&ruling, now, stage) + &wording::measured_as(declared, stage),
         executor: now,
-        recommended: stage.recommendation.as_ref().map(|advice| advice.executor),
+        recommended: match ruling {
+            Ruling::Misrouted { wanted, .. } => Some(wanted),
+            _ => stage.recommendation.as_ref().map(|advice| advice.executor),
+        },
         misrouting_cost: match ruling {
             Ruling::Misrouted { cost, .. } => cost,
             _ => None,

@@ -2,7 +2,7 @@
 
 use super::rule::{Remedy, Ruling};
 use super::{Declared, Failure};
-use crate::report::{Executor, Prediction, Stage};
+use crate::report::{Executor, Prediction, Stage, StageKind};
 
 /// Reasons that tell why one executor is better than another, rather than what the stage is.
 const TELLING: [&str; 12] = [
@@ -78,7 +78,7 @@ pub fn misrouted(stage: &Stage, declared: &Declared, now: Option<Executor>, ruli
     let runs = now.map_or("unknown", word);
     let origin = origin(declared);
     let mut text = match (now.and_then(|now| predicted(stage, now)), predicted(stage, *wanted), cost) {
-        (Some(now), Some(best), _) => {
+        (Some(now), Some(best), Some(_)) => {
             let workers = match (wanted, best.workers) {
                 (Executor::Serial, _) => String::new(),
                 (_, 1) => " with 1 worker".to_owned(),
@@ -158,7 +158,10 @@ pub fn remedy(remedy: Remedy) -> Option<String> {
             "say what a task moves with `payload-in` and `payload-out`, or name its `function`".to_owned()
         }
         Remedy::Cut => "cut it where its phases meet, and declare each part".to_owned(),
-        Remedy::Function => "name its `function`, so that its tasks are told apart".to_owned(),
+        Remedy::Function => {
+            "name the function that is the stage, `function = \"MODULE:FUNCTION\"`: then its tasks are measured"
+                .to_owned()
+        }
         Remedy::Nothing => return None,
     })
 }
@@ -236,4 +239,10 @@ pub fn outcome(ruling: &Ruling, now: Option<Executor>, stage: &Stage) -> String 
         Ruling::NoExecutor => "no executor is declared for it, and none was found".to_owned(),
         Ruling::NotJudged(why) => why.clone(),
     }
+}
+
+/// Which part of a command stands for it.
+pub fn measured_as(declared: &Declared, stage: &Stage) -> String {
+    let part = stage.kind != StageKind::Command && stage.name != declared.name;
+    if declared.required && part { format!(" (its busiest part: {})", stage.name) } else { String::new() }
 }

@@ -90,7 +90,7 @@ pub enum Policy {
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
     /// It cannot be read.
-    #[error("cannot read the manifest `{}`: {source}", path.display())]
+    #[error("cannot read the manifest `{}`: {source}{}", path.display(), hint_for(source))]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -103,6 +103,10 @@ pub enum ManifestError {
     /// It may not be trusted.
     #[error(transparent)]
     Refused(#[from] Refused),
+}
+
+fn hint_for(source: &io::Error) -> &'static str {
+    if source.kind() == io::ErrorKind::NotFound { "; hint: `poolpick init` writes one" } else { "" }
 }
 
 /// Reads a manifest and those that it extends. `named`: the user named it, so that it is trusted wherever it lies.

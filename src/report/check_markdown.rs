@@ -67,6 +67,14 @@ fn with_code(text: &str, voice: &Voice) -> String {
     if parts.len().is_multiple_of(2) || !parts.iter().enumerate().filter(code).all(|(_, part)| plain(part)) {
         return voice.text(text);
     }
-    let said = |(index, part): (usize, &str)| if index % 2 == 1 { format!("`{part}`") } else { voice.text(part) };
+    // Blanks beside code are no markup, but at the ends of a text they are escaped.
+    let text = |part: &str| {
+        let (start, end) = (part.len() - part.trim_start_matches(' ').len(), part.trim_end_matches(' ').len());
+        match part.get(start..end) {
+            Some(inner) => format!("{}{}{}", &part[..start], voice.text(inner), &part[end..]),
+            None => part.to_owned(),
+        }
+    };
+    let said = |(index, part): (usize, &str)| if index % 2 == 1 { format!("`{part}`") } else { text(part) };
     parts.into_iter().enumerate().map(said).collect()
 }

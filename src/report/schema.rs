@@ -3,6 +3,7 @@
 
 use super::Report;
 use super::check::Check;
+use super::compare::Comparison;
 use super::jsonl::Event;
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
@@ -23,4 +24,10 @@ pub fn event_schema() -> Value {
 pub fn check_schema() -> Value {
     let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
     generator.into_root_schema_for::<Check>().to_value()
+}
+
+/// The schema (draft 2020-12) of what `compare` writes as JSON.
+pub fn comparison_schema() -> Value {
+    let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
+    generator.into_root_schema_for::<Comparison>().to_value()
 }

@@ -64,7 +64,7 @@ pub struct CheckArgs {
     /// Run each at the most so often; less often where the verdict is clear before [default: 5]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub runs: Option<u32>,
-    /// End a run after this time, where the manifest gives none
+    /// End a run after this time
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub timeout: Option<Duration>,
     /// Take no longer than this for all stages together

@@ -108,9 +108,9 @@ impl Checking<'_> {
 
     /// Runs a task as often as its verdict needs; returns the signal that ended poolpick's work, if one did.
     fn task(&mut self, task: &Task, number: usize, count: usize) -> Result<Option<i32>, Failure> {
-        let most = task.command.runs.or(self.arguments.runs).unwrap_or(MOST_RUNS);
+        let most = self.arguments.runs.or(task.command.runs).unwrap_or(MOST_RUNS);
         let limit =
-            task.command.timeout.or(self.arguments.timeout).map(|limit| Span::from_secs_f64(limit.as_secs_f64()));
+            self.arguments.timeout.or(task.command.timeout).map(|limit| Span::from_secs_f64(limit.as_secs_f64()));
         let mut runs: Vec<Run> = Vec::new();
         let mut longest = Span::default();
         loop {
