@@ -153,3 +153,27 @@ fn on_github_the_report_is_added_to_the_job_summary() {
         "{output:?}"
     );
 }
+
+#[test]
+fn a_gate_adds_to_the_job_summary_and_to_every_format() {
+    let folder = folder();
+    fs::write(folder.path().join("poolpick.toml"), "[stages.no]\ncommand = [\"false\"]\nexecutor = \"serial\"\n")
+        .expect("a file");
+    let summary = folder.path().join("summary.md");
+    let output = poolpick(
+        folder.path(),
+        &["check", "--format", "github", "--export", "junit=a.xml", "--manifest", "poolpick.toml"],
+    )
+    .env("GITHUB_ACTIONS", "true")
+    .env("GITHUB_STEP_SUMMARY", &summary)
+    .output()
+    .expect("it runs");
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let annotations = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        annotations.starts_with("::error title=poolpick%3A stage-failed,file=poolpick.toml,line=1::no: "),
+        "{annotations}"
+    );
+    assert!(fs::read_to_string(&summary).expect("text").contains("poolpick"));
+    assert!(fs::read_to_string(folder.path().join("a.xml")).expect("text").contains("<error message="));
+}
