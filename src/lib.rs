@@ -20,6 +20,8 @@ pub mod verdict;
 
 pub mod report;
 
+pub mod gate;
+
 pub mod sys;
 
 pub mod target;
@@ -28,6 +30,7 @@ pub mod observe;
 
 pub mod calibrate;
 
+pub mod manifest;
 pub mod race;
 
 pub mod cli;

@@ -142,6 +142,7 @@ fn reason_codes_and_their_sections_are_the_same() {
     let mut codes: BTreeSet<String> = quoted("src/verdict/reason.rs", "Reason::", "=> \"").into_iter().collect();
     codes.extend(quoted("src/verdict/diagnose.rs", "Warning::", "=> \""));
     codes.extend(quoted("src/agent/poolpick_agent.py", "_note(", "\""));
+    codes.extend(quoted("src/gate/code.rs", "Code::", "=> \""));
     assert!(codes.len() > 10, "{codes:?}");
     let page = read("docs/reasons.md");
     let sections: BTreeSet<String> =
@@ -164,8 +165,10 @@ fn the_guide_tells_every_option_of_every_command() {
     }
     let formats = poolpick(&["profile", "--help"]);
     let formats = formats.split_once("[possible values: table").and_then(|(_, rest)| rest.split_once(']'));
-    for format in formats.expect("formats are listed").0.split(", ").filter(|format| !format.is_empty()) {
-        assert!(mentions(&guide, format), "{format}");
+    let page = read("docs/formats.md");
+    let formats = formats.expect("formats are listed").0.split(',').map(str::trim).filter(|format| !format.is_empty());
+    for format in formats {
+        assert!(mentions(&guide, format) && page.contains(&format!("| `{format}` |")), "{format}");
     }
 }
 
@@ -219,7 +222,7 @@ fn exit_statuses_are_those_of_the_source() {
         .lines()
         .filter_map(|line| line.strip_prefix("pub const ")?.split_once(": u8 = ")?.1.strip_suffix(';')?.parse().ok())
         .collect();
-    assert_eq!(constants.len(), 5, "{constants:?}");
+    assert_eq!(constants.len(), 8, "{constants:?}");
     let page = read("docs/exit-status.md");
     let told: BTreeSet<u8> =
         page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`')?.0.parse().ok()).collect();
@@ -261,6 +264,9 @@ fn the_json_page_tells_every_key_of_the_schema_and_no_other() {
     let (mut known, mut words) = (BTreeSet::new(), BTreeSet::new());
     keys(&schema, &mut known);
     constants(&schema, &mut words);
+    let check: serde_json::Value = serde_json::from_str(&poolpick(&["schema", "check"])).expect("the schema is JSON");
+    keys(&check, &mut known);
+    constants(&check, &mut words);
     assert!(known.len() > 80 && words.len() > 30, "{known:?} {words:?}");
     let page = read("docs/json.md");
     let told: BTreeSet<&str> = page.split('`').skip(1).step_by(2).collect();
@@ -273,7 +279,7 @@ fn the_json_page_tells_every_key_of_the_schema_and_no_other() {
             assert!(known.contains(key), "`{key}` is no key of the schema");
         }
     }
-    for word in ["class", "verdict", "confidence", "scheduler"] {
+    for word in ["class", "verdict", "confidence", "scheduler", "outcome", "policy", "level"] {
         let row = page.lines().find(|line| line.starts_with(&format!("| `{word}` |"))).expect("it has a row");
         for value in row.split('`').skip(3).step_by(2) {
             assert!(words.contains(value), "{word}: `{value}`");

@@ -1,10 +1,12 @@
 //! Every renderer against stored pages that a person can read. `UPDATE_GOLDENS=1 cargo test --test render` rewrites
 //! them; read the difference before you commit it.
 
+#[path = "goldens/checks.rs"]
+mod checks;
 #[path = "goldens/samples.rs"]
 mod samples;
 
-use poolpick::report::{Format, Look, Report, render, schema};
+use poolpick::report::{Document, Format, Look, Origin, Report, render, render_of, schema};
 use std::path::{Path, PathBuf};
 
 fn rendered(report: &Report, format: Format, look: Look) -> String {
@@ -70,6 +72,42 @@ fn json_reads_back() {
     }
 }
 
+/// Formats besides JSON that one golden a document shows, with the ending of their goldens.
+const MACHINES: [(Format, &str); 9] = [
+    (Format::Html, "html"),
+    (Format::Jsonl, "jsonl"),
+    (Format::Prometheus, "prom"),
+    (Format::Openmetrics, "om"),
+    (Format::Otlp, "otlp.json"),
+    (Format::Junit, "xml"),
+    (Format::Github, "github"),
+    (Format::Gitlab, "gitlab.json"),
+    (Format::Sarif, "sarif"),
+];
+
+fn for_machines(name: &str, document: Document<'_>) {
+    let origin = Origin { pipeline: Some("nightly".to_owned()), ..Origin::default() };
+    for (format, ending) in MACHINES {
+        let mut out = Vec::new();
+        render_of(document, &origin, format, Look::PLAIN, &mut out).expect("a vector takes everything");
+        compare(&golden(&format!("{name}.{ending}")), &String::from_utf8(out).expect("UTF-8"));
+    }
+}
+
+#[test]
+fn machine_formats_of_a_profile() {
+    for (name, report) in samples::all().iter().filter(|(name, _)| ["misrouted", "hostile"].contains(name)) {
+        for_machines(name, report.into());
+    }
+}
+
+#[test]
+fn machine_formats_of_a_check() {
+    for (name, check) in checks::all() {
+        for_machines(name, (&check).into());
+    }
+}
+
 #[test]
 fn the_same_report_gives_the_same_bytes() {
     for (_, report) in samples::all() {
@@ -95,6 +133,13 @@ fn a_number_that_is_not_finite_is_null() {
 fn schema_is_the_committed_one() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/report-0.schema.json");
     let text = serde_json::to_string_pretty(&schema::report_schema()).expect("a schema is JSON");
+    compare(&path, &(text + "\n"));
+}
+
+#[test]
+fn schema_of_a_line_is_the_committed_one() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/events-0.schema.json");
+    let text = serde_json::to_string_pretty(&schema::event_schema()).expect("a schema is JSON");
     compare(&path, &(text + "\n"));
 }
 

@@ -151,7 +151,9 @@ fn any_unknown() {
             *json.pointer_mut(&pointer).expect("it was there") = Value::Null;
             if let Ok(report) = serde_json::from_value::<Report>(json) {
                 for (format, _) in Format::ALL {
-                    assert!(!rendered(&report, format, look(Some(80), false)).is_empty(), "{pointer}");
+                    let text = rendered(&report, format, look(Some(80), false));
+                    // Without findings there is nothing to annotate.
+                    assert!(format == Format::Github || !text.is_empty(), "{pointer}");
                 }
             }
         }

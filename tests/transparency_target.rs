@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 fn suspended(argv: &[&str]) -> SuspendedTarget {
     let argv = argv.iter().map(Into::into).collect();
-    TargetSpec { argv, stdout_to_stderr: false, environment: Vec::new() }.suspend().unwrap()
+    TargetSpec { argv, ..TargetSpec::default() }.suspend().unwrap()
 }
 
 fn running(script: &str) -> RunningTarget {
@@ -72,7 +72,7 @@ fn targets_are_told_of_as_they_were() {
     let denied = suspended(&["/"]).resume();
     assert!(matches!(denied, Err(StartError::NotExecutable { errno: libc::EACCES, .. })));
     assert_eq!(children(), "");
-    let zero = TargetSpec { argv: vec!["a\0b".into()], stdout_to_stderr: false, environment: Vec::new() }.suspend();
+    let zero = TargetSpec { argv: vec!["a\0b".into()], ..TargetSpec::default() }.suspend();
     assert!(matches!(zero, Err(StartError::Setup(_))));
 
     // Killed before it could exec, it ends like any other.

@@ -49,17 +49,29 @@ impl Questions {
     /// From the arguments.
     pub fn new(thresholds: Thresholds, judge: &JudgeArgs, show_args: bool, calibrate: bool) -> Questions {
         Questions {
-            thresholds,
             executor: judge.executor.map(Executor::from),
             payload_in: judge.payload_in,
             payload_out: judge.payload_out,
             show_args,
+            calibrate,
+            ..Questions::by(thresholds)
+        }
+    }
+
+    /// By these thresholds, of this host, and nothing else.
+    pub fn by(thresholds: Thresholds) -> Questions {
+        Questions {
+            thresholds,
+            executor: None,
+            payload_in: None,
+            payload_out: None,
+            show_args: false,
             named: Vec::new(),
             cores: None,
             memory: None,
             arrival_rate: None,
             engine: None,
-            calibrate,
+            calibrate: true,
         }
     }
 

@@ -4,14 +4,17 @@ mod what_if;
 
 pub use what_if::{GivenThresholds, WhatIfArgs};
 
+use super::check::CheckArgs;
+use super::compare::CompareArgs;
+use super::init::InitArgs;
 use super::race::args::RaceArgs;
+use crate::observe::{NamedStage, PythonMode};
 use crate::report::Format;
+use crate::units::{parse_duration, parse_share, parse_size};
 use crate::verdict::Executor;
-use bytesize::ByteSize;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -30,6 +33,12 @@ pub struct Cli {
 pub enum Command {
     /// Run a command, measure it, and judge it
     Profile(Box<ProfileArgs>),
+    /// Check every stage of the manifest: is it run under the right executor?
+    Check(Box<CheckArgs>),
+    /// Write a manifest to begin with, or one from a saved report
+    Init(InitArgs),
+    /// Compare two saved reports: what changed beyond what the measurements leave open
+    Compare(CompareArgs),
     /// Render a saved report or a recorded trace, or judge it again by other terms
     Report(ReportArgs),
     /// Show what this machine, user and container let poolpick see, and how to see more
@@ -38,11 +47,11 @@ pub enum Command {
     Calibrate(CalibrateArgs),
     /// Measure the executors side by side on a function of yours, and grade the prediction
     Race(Box<RaceArgs>),
-    /// Print the JSON Schema of the report
+    /// Print the JSON Schema of what poolpick writes, or of its manifest
     Schema {
-        /// Of which report
-        #[arg(default_value = "profile")]
-        kind: SchemaKind,
+        /// Of what
+        #[arg(default_value = "report")]
+        of: SchemaOf,
     },
     /// Print shell completions
     Completions {
@@ -61,13 +70,19 @@ pub enum Command {
     },
 }
 
-/// A report that has a schema.
+/// What a schema is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum SchemaKind {
-    /// Of `poolpick profile`
-    Profile,
-    /// Of `poolpick race`
+pub enum SchemaOf {
+    /// What `profile` writes
+    Report,
+    /// What `check` writes
+    Check,
+    /// What `compare` writes
+    Compare,
+    /// What `race` writes
     Race,
+    /// `poolpick.toml`
+    Manifest,
 }
 
 /// When to use colours.
@@ -137,17 +152,6 @@ fn parse_export(text: &str) -> Result<Export, String> {
     Ok(Export { format, path: PathBuf::from(path) })
 }
 
-/// A time such as `500ms`, or a number of seconds.
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let duration = match text.parse::<f64>() {
-        Ok(seconds) => {
-            Duration::try_from_secs_f64(seconds).map_err(|_| "it is a time such as 500ms, 10s or 2m".to_owned())?
-        }
-        Err(_) => humantime::parse_duration(text).map_err(|_| "it is a time such as 500ms, 10s or 2m".to_owned())?,
-    };
-    if duration.is_zero() { Err("it must be longer than nothing".to_owned()) } else { Ok(duration) }
-}
-
 fn parse_interval(text: &str) -> Result<Duration, String> {
     let interval = parse_duration(text)?;
     if interval < Duration::from_millis(1) || interval > Duration::from_secs(60) {
@@ -156,73 +160,9 @@ fn parse_interval(text: &str) -> Result<Duration, String> {
     Ok(interval)
 }
 
-fn parse_size(text: &str) -> Result<u64, String> {
-    match text.parse::<ByteSize>().map(|size| size.as_u64()) {
-        Ok(u64::MAX) => Err("it is more than any machine holds".to_owned()),
-        Ok(bytes) => Ok(bytes),
-        Err(_) => Err("it is a size such as 4096, 64KiB or 10MB".to_owned()),
-    }
-}
-
-/// A function that is a stage: `NAME=MODULE:FUNCTION`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NamedStage {
-    /// What the report calls it.
-    pub name: String,
-    /// Where the function is imported from.
-    pub module: String,
-    /// Its path in there, as `Class.method`.
-    pub function: String,
-}
-
-impl fmt::Display for NamedStage {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}={}:{}", self.name, self.module, self.function)
-    }
-}
-
-/// Longest part of a `--stage`: what is longer fits no channel.
-const LONGEST_STAGE: usize = 512;
-
 /// `NAME=MODULE:FUNCTION`.
 pub fn parse_stage(text: &str) -> Result<NamedStage, String> {
-    let (name, path) = text.split_once('=').ok_or("it is NAME=MODULE:FUNCTION, as `parse=etl.steps:parse`")?;
-    let (module, function) = path
-        .split_once(':')
-        .or_else(|| path.rsplit_once('.'))
-        .ok_or_else(|| format!("`{path}` names no function; it is MODULE:FUNCTION, as `etl.steps:parse`"))?;
-    if name.trim().is_empty() {
-        return Err("the name is missing".to_owned());
-    }
-    if text.contains(|letter: char| letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}')) {
-        return Err("it holds a line break or another control character".to_owned());
-    }
-    let plain = |word: &str| !word.is_empty() && !word.contains(|letter: char| letter.is_whitespace() || letter == ':');
-    if !module.split('.').all(plain) {
-        return Err(format!("`{module}` is no module; it is MODULE:FUNCTION, as `etl.steps:parse`"));
-    }
-    if !function.split('.').all(is_identifier) {
-        return Err(format!("`{function}` is no function; it is its name in the module, as `parse` or `Parser.parse`"));
-    }
-    if [name, module, function].iter().any(|part| part.len() > LONGEST_STAGE) {
-        return Err(format!("a part of it has more than {LONGEST_STAGE} bytes"));
-    }
-    let own = str::to_owned;
-    Ok(NamedStage { name: own(name), module: own(module), function: own(function) })
-}
-
-/// Whether Python would take it for a name, or almost: its rules for letters differ in rare scripts.
-fn is_identifier(word: &str) -> bool {
-    let mut letters = word.chars();
-    letters.next().is_some_and(|first| first.is_alphabetic() || first == '_')
-        && letters.all(|letter| letter.is_alphanumeric() || letter == '_')
-}
-
-fn parse_share(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
-        _ => Err("it is a number from 0 to 1".to_owned()),
-    }
+    text.parse()
 }
 
 /// Thresholds of the plain rule.
@@ -250,6 +190,16 @@ pub enum PythonArg {
     Off,
 }
 
+impl From<PythonArg> for PythonMode {
+    fn from(how: PythonArg) -> PythonMode {
+        match how {
+            PythonArg::Agent => PythonMode::Agent,
+            PythonArg::Sample => PythonMode::Sample,
+            PythonArg::Off => PythonMode::Off,
+        }
+    }
+}
+
 /// Where the report goes and how it looks.
 #[derive(Debug, Clone, Args)]
 pub struct OutputArgs {
@@ -259,9 +209,12 @@ pub struct OutputArgs {
     /// Where to write it; `-` is stdout [default: stderr for a table, stdout for other formats]
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Also write it as FORMAT to PATH (may be given several times)
+    /// Also write it as FORMAT to PATH (may be given several times); otlp=env sends it
     #[arg(long, value_name = "FORMAT=PATH", value_parser = parse_export)]
     pub export: Vec<Export>,
+    /// What metrics and test reports call this pipeline [default: the script or program; of a gate, its manifest's folder]
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub pipeline: Option<String>,
     /// When to use colours
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub color: Colour,

@@ -18,6 +18,13 @@ pub const NOT_FOUND: u8 = 127;
 /// Misuse of a command that wraps no target, or input that cannot be read.
 pub const USAGE: u8 = 2;
 
+/// `check`: a stage is misrouted, and every stage has a verdict. `compare`: a change that is asked about was found.
+pub const MISROUTED: u8 = 1;
+/// `check`: some stage has no verdict.
+pub const NO_VERDICT: u8 = 3;
+/// `check`: there was nothing to check.
+pub const NOTHING_SELECTED: u8 = 4;
+
 /// Every way in which poolpick itself fails.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -27,6 +34,9 @@ pub enum Failure {
     /// A word of `POOLPICK_DISABLE`.
     #[error(transparent)]
     Disable(#[from] crate::observe::UnknownSource),
+    /// A manifest that cannot be used.
+    #[error(transparent)]
+    Manifest(#[from] crate::manifest::ManifestError),
     /// Two outputs that exclude each other.
     #[error("{0}")]
     Misuse(String),
@@ -47,6 +57,14 @@ pub enum Failure {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// Metrics that did not arrive.
+    #[error("the metrics could not be sent to `{url}`: {reason}; hint: `--export otlp=FILE` keeps them in a file")]
+    Sent {
+        /// Where they were sent to.
+        url: String,
+        /// Why not.
+        reason: String,
     },
     /// The target could not be started.
     #[error(transparent)]
@@ -118,10 +136,11 @@ impl Failure {
     /// The exit status of commands that wrap nothing.
     pub fn status(&self) -> u8 {
         match self {
-            Failure::Written { .. } | Failure::System { .. } | Failure::Start(_) => FAILED,
+            Failure::Written { .. } | Failure::Sent { .. } | Failure::System { .. } | Failure::Start(_) => FAILED,
             Failure::Threshold(_)
             | Failure::Disable(_)
             | Failure::Misuse(_)
+            | Failure::Manifest(_)
             | Failure::Output { .. }
             | Failure::Input { .. }
             | Failure::Trace { .. }

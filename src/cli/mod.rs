@@ -4,22 +4,27 @@
 mod analyse;
 mod args;
 mod calibrate;
+mod capture;
+mod check;
+mod compare;
 mod doctor;
 mod exit;
 mod explain;
+mod init;
 mod live;
+mod otlp;
 mod output;
 mod prices;
 mod profile;
 mod race;
 mod report;
 mod session;
+mod summary;
 
 use crate::report::escape::terminal;
-use crate::report::schema::{race_schema, report_schema};
 use crate::units::Span;
 use anyhow::{Context, Result};
-use args::{Cli, Command, SchemaKind};
+use args::{Cli, Command, SchemaOf};
 use clap::{CommandFactory, Parser};
 use exit::Failure;
 use std::io::Write;
@@ -63,14 +68,20 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli, cpu_before: Span) -> Result<ExitCode> {
     match cli.command {
         Command::Profile(arguments) => profile::run(&arguments, cpu_before),
+        Command::Check(arguments) => check::run(&arguments, cpu_before),
+        Command::Compare(arguments) => compare::run(&arguments),
+        Command::Init(arguments) => init::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Calibrate(arguments) => calibrate::run(&arguments),
         Command::Race(arguments) => race::run(&arguments, cpu_before),
-        Command::Schema { kind } => print(|out| {
-            let schema = match kind {
-                SchemaKind::Profile => report_schema(),
-                SchemaKind::Race => race_schema(),
+        Command::Schema { of } => print(|out| {
+            let schema = match of {
+                SchemaOf::Report => crate::report::schema::report_schema(),
+                SchemaOf::Check => crate::report::schema::check_schema(),
+                SchemaOf::Compare => crate::report::schema::comparison_schema(),
+                SchemaOf::Race => crate::report::schema::race_schema(),
+                SchemaOf::Manifest => crate::manifest::manifest_schema(),
             };
             serde_json::to_writer_pretty(&mut *out, &schema)?;
             writeln!(out)

@@ -2,8 +2,11 @@
 
 use super::args::{Colour, OutputArgs};
 use super::exit::Failure;
-use crate::report::{Document, Format, Look, render};
+use super::otlp::{self, Endpoint};
+use crate::report::race::Race;
+use crate::report::{Document, Format, Look, Origin, render_of, render_race};
 use crate::sys::inherited::inherited;
+use crate::timeline::Image;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
@@ -22,13 +25,19 @@ enum Place {
     File(NamedTempFile, PathBuf),
     /// A pipe or device, which cannot be renamed to.
     Special(File, PathBuf),
+    /// A receiver of metrics.
+    Receiver(Endpoint),
 }
+
+/// The path of an export that stands for the receiver that the environment names.
+const ENVIRONMENT: &str = "env";
 
 /// All places of one report.
 #[derive(Debug)]
 pub struct Outputs {
     places: Vec<(Format, Place)>,
     colour: Colour,
+    origin: Origin,
 }
 
 impl Outputs {
@@ -47,7 +56,12 @@ impl Outputs {
             None => places.push((format, Place::Stderr)),
         }
         for export in &arguments.export {
-            let next = place(&export.path)?;
+            let next = match export.format {
+                Format::Otlp if export.path == Path::new(ENVIRONMENT) => {
+                    Place::Receiver(Endpoint::named(&otlp::variable).map_err(Failure::Misuse)?)
+                }
+                _ => place(&export.path)?,
+            };
             if let Place::File(_, target) = &next
                 && places.iter().any(|(_, place)| matches!(place, Place::File(_, taken) if taken == target))
             {
@@ -65,7 +79,8 @@ impl Outputs {
                     .to_owned(),
             ));
         }
-        Ok(Outputs { places, colour: arguments.color })
+        let origin = Origin { pipeline: arguments.pipeline.clone(), ..otlp::origin(&otlp::variable) };
+        Ok(Outputs { places, colour: arguments.color, origin })
     }
 
     /// Refuses a file that a report will be written to already.
@@ -83,41 +98,83 @@ impl Outputs {
         self.places.iter().any(|(_, place)| matches!(place, Place::Stdout))
     }
 
-    /// Writes the report everywhere. All places are tried; the first failure is returned.
+    /// Writes the document everywhere. All places are tried; the first failure is returned.
     ///
     /// # Errors
     /// Names the file that could not be written.
-    pub fn write<'a>(self, report: impl Into<Document<'a>>) -> Result<(), Failure> {
-        let report = report.into();
+    pub fn write<'a>(mut self, document: impl Into<Document<'a>>) -> Result<(), Failure> {
+        let document = document.into();
+        let mut origin = std::mem::take(&mut self.origin);
+        origin.pipeline = origin.pipeline.or_else(|| pipeline(document));
+        self.write_all(|format, look, out| render_of(document, &origin, format, look, out))
+    }
+
+    /// The same of a race.
+    ///
+    /// # Errors
+    /// Names the file that could not be written.
+    pub fn write_race(self, race: &Race) -> Result<(), Failure> {
+        self.write_all(|format, look, out| render_race(race, format, look, out))
+    }
+
+    /// Refuses formats that cannot be had, before anything is measured.
+    ///
+    /// # Errors
+    /// Names the format.
+    pub fn only(&self, formats: &[Format]) -> Result<(), Failure> {
+        let Some((format, _)) = self.places.iter().find(|(format, _)| !formats.contains(format)) else {
+            return Ok(());
+        };
+        let names: Vec<&str> = formats.iter().map(|format| format.name()).collect();
+        Err(Failure::Misuse(format!(
+            "`{}` is no format of this command; hint: it is one of {}",
+            format.name(),
+            names.join(", ")
+        )))
+    }
+
+    fn write_all(self, render: impl Fn(Format, Look, &mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
+        let rendered = |format, look| {
+            let mut bytes = Vec::new();
+            render(format, look, &mut bytes).map(|()| bytes)
+        };
         let mut failed = None;
         for (format, place) in self.places {
             let result = match place {
-                Place::Stdout => to_stream(
-                    report,
-                    format,
-                    self.colour,
-                    &mut io::stdout().lock(),
-                    io::stdout().is_terminal(),
-                    "stdout",
-                ),
-                Place::Stderr => to_stream(
-                    report,
-                    format,
-                    self.colour,
-                    &mut io::stderr().lock(),
-                    io::stderr().is_terminal(),
-                    "stderr",
-                ),
-                Place::File(temporary, path) => to_file(report, format, temporary, path),
-                Place::Special(mut file, path) => {
-                    render(report, format, Look::PLAIN, &mut file).map_err(|source| Failure::Written { path, source })
+                Place::Stdout => {
+                    let look = look(self.colour, io::stdout().is_terminal(), false);
+                    to_stream(rendered(format, look), &mut io::stdout().lock(), "stdout")
                 }
+                Place::Stderr => {
+                    let look = look(self.colour, io::stderr().is_terminal(), true);
+                    to_stream(rendered(format, look), &mut io::stderr().lock(), "stderr")
+                }
+                Place::File(temporary, path) => to_file(rendered(format, Look::PLAIN), temporary, path),
+                Place::Special(mut file, path) => rendered(format, Look::PLAIN)
+                    .and_then(|bytes| file.write_all(&bytes))
+                    .map_err(|source| Failure::Written { path, source }),
+                Place::Receiver(endpoint) => rendered(format, Look::PLAIN)
+                    .map_err(|error| error.to_string())
+                    .and_then(|bytes| endpoint.send(&bytes))
+                    .map_err(|reason| Failure::Sent { url: endpoint.shown(), reason }),
             };
             if let Err(failure) = result {
                 failed.get_or_insert(failure);
             }
         }
         failed.map_or(Ok(()), Err)
+    }
+}
+
+/// What a pipeline is called that nobody named: of a profile the script or program, of a gate the folder of its manifest.
+fn pipeline(document: Document<'_>) -> Option<String> {
+    match document {
+        Document::Profile(report) if report.target.argv.is_empty() => None,
+        Document::Profile(report) => Some(Image::from_argv(None, &report.target.argv).name()),
+        Document::Check(check) => {
+            let manifest = fs::canonicalize(check.manifest.as_ref()?).ok()?;
+            Some(manifest.parent()?.file_name()?.to_string_lossy().into_owned())
+        }
     }
 }
 
@@ -173,34 +230,47 @@ fn plain(error: io::Error) -> io::Error {
     }
 }
 
-fn to_file(report: Document<'_>, format: Format, mut temporary: NamedTempFile, path: PathBuf) -> Result<(), Failure> {
+/// Replaces a file as a whole, keeping its mode; a link is followed.
+///
+/// # Errors
+/// Names the file.
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let mode = fs::metadata(path).map_or(MODE, |metadata| metadata.permissions().mode());
+    let failure = |source| Failure::Written { path: path.to_owned(), source };
+    match place(path)? {
+        Place::File(mut temporary, target) => {
+            temporary.write_all(bytes).map_err(failure)?;
+            temporary.as_file().set_permissions(Permissions::from_mode(mode)).map_err(failure)?;
+            temporary.persist(target).map_err(|error| failure(error.error))?;
+            Ok(())
+        }
+        Place::Special(mut file, _) => file.write_all(bytes).map_err(failure),
+        Place::Stdout | Place::Stderr | Place::Receiver(_) => io::stdout().lock().write_all(bytes).map_err(failure),
+    }
+}
+
+fn to_file(bytes: io::Result<Vec<u8>>, mut temporary: NamedTempFile, path: PathBuf) -> Result<(), Failure> {
     let written = |source| Failure::Written { path: path.clone(), source };
-    let mut bytes = Vec::new();
-    render(report, format, Look::PLAIN, &mut bytes).map_err(written)?;
-    temporary.write_all(&bytes).map_err(written)?;
+    temporary.write_all(&bytes.map_err(written)?).map_err(written)?;
+    // A collector must not find an empty file under this name after a power cut.
+    temporary.as_file().sync_all().map_err(written)?;
     temporary.as_file().set_permissions(Permissions::from_mode(MODE)).map_err(written)?;
     temporary.persist(&path).map_err(|error| Failure::Written { path: path.clone(), source: error.error })?;
     Ok(())
 }
 
-fn to_stream(
-    report: Document<'_>,
-    format: Format,
-    colour: Colour,
-    out: &mut dyn Write,
-    terminal: bool,
-    name: &str,
-) -> Result<(), Failure> {
-    let look = look(colour, terminal, name == "stderr");
-    let mut bytes = Vec::new();
-    let result =
-        render(report, format, look, &mut bytes).and_then(|()| out.write_all(&bytes)).and_then(|()| out.flush());
-    match result {
+fn to_stream(bytes: io::Result<Vec<u8>>, out: &mut dyn Write, name: &str) -> Result<(), Failure> {
+    match bytes.and_then(|bytes| out.write_all(&bytes)).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::Written { path: PathBuf::from(name), source: error })
         }
         _ => Ok(()),
     }
+}
+
+/// How stdout is looked at.
+pub fn look_of_stdout(colour: Colour) -> Look {
+    look(colour, io::stdout().is_terminal(), false)
 }
 
 /// How a stream is looked at.

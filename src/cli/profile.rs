@@ -6,7 +6,8 @@ use super::exit::{Failure, TIMED_OUT};
 use super::output::{Outputs, Stream};
 use super::say;
 use super::session::{self, Plan, Run};
-use crate::observe::{DISABLE, Disabled, Options, PythonMode};
+use super::summary;
+use crate::observe::{DISABLE, Disabled, NamedStage, Options, PythonMode};
 use crate::units::Span;
 use crate::verdict::Thresholds;
 use anyhow::Result;
@@ -25,7 +26,7 @@ const MOST_STAGES: usize = 100;
 pub fn run(arguments: &ProfileArgs, cpu_before: Span) -> Result<ExitCode> {
     let thresholds = thresholds(arguments)?;
     let disabled = Disabled::parse(&std::env::var(DISABLE).unwrap_or_default()).map_err(Failure::from)?;
-    let stages = stages(arguments)?;
+    let stages = named_functions(&arguments.stage, arguments.python)?;
     let outputs = Outputs::open(&arguments.output, arguments.quiet, Stream::Stderr)?;
     if let Some(path) = &arguments.record {
         outputs.refuse(path)?;
@@ -40,11 +41,7 @@ pub fn run(arguments: &ProfileArgs, cpu_before: Span) -> Result<ExitCode> {
         disabled,
         interval: arguments.interval.map(span),
         timeout: arguments.timeout.map(span),
-        python: match arguments.python {
-            PythonArg::Agent => PythonMode::Agent,
-            PythonArg::Sample => PythonMode::Sample,
-            PythonArg::Off => PythonMode::Off,
-        },
+        python: PythonMode::from(arguments.python),
     };
     let mut runs: Vec<Run> = Vec::new();
     for number in 0..arguments.warmup + arguments.runs {
@@ -53,6 +50,9 @@ pub fn run(arguments: &ProfileArgs, cpu_before: Span) -> Result<ExitCode> {
         let plan = Plan {
             command: &arguments.command,
             stdout_to_stderr: outputs.takes_stdout(),
+            variables: &[],
+            directory: None,
+            capture: None,
             options,
             stages: &stages,
             live: !arguments.quiet && std::io::stderr().is_terminal(),
@@ -81,10 +81,11 @@ pub fn run(arguments: &ProfileArgs, cpu_before: Span) -> Result<ExitCode> {
     let mut questions =
         Questions::new(thresholds, &arguments.judge, arguments.show_args, true).asking(&arguments.what_if);
     questions.named = arguments.stage.iter().map(|stage| stage.name.clone()).collect();
-    if let Some(report) = analyse(&recorded, &questions, Vec::new())
-        && let Err(unwritten) = outputs.write(&report)
-    {
-        failure.get_or_insert(unwritten);
+    if let Some(report) = analyse(&recorded, &questions, Vec::new()) {
+        summary::append(&report);
+        if let Err(unwritten) = outputs.write(&report) {
+            failure.get_or_insert(unwritten);
+        }
     }
     let Some(last) = runs.last() else { return Ok(ExitCode::SUCCESS) };
     let failed = last.footer.timed_out || last.footer.exit_code != Some(0);
@@ -101,9 +102,11 @@ pub fn run(arguments: &ProfileArgs, cpu_before: Span) -> Result<ExitCode> {
 }
 
 /// The named functions as the agent reads them.
-fn stages(arguments: &ProfileArgs) -> Result<Vec<String>, Failure> {
-    let named = &arguments.stage;
-    if !named.is_empty() && arguments.python != PythonArg::Agent {
+///
+/// # Errors
+/// Names that exclude each other, or too many of them.
+pub(super) fn named_functions(named: &[NamedStage], python: PythonArg) -> Result<Vec<String>, Failure> {
+    if !named.is_empty() && python != PythonArg::Agent {
         let message =
             "`--stage` needs `--python agent`: only the agent sees calls of a function; hint: leave out `--python`";
         return Err(Failure::Misuse(message.to_owned()));

@@ -1,10 +1,11 @@
 //! One run: target and instruments together, facts into the timeline and, if asked for, into a trace file.
 
+use super::capture::Capture;
 use super::exit::Failure;
 use super::live::Live;
 use crate::observe::{Agent, Instruments, Options, Sink, survey};
 use crate::sys::clock;
-use crate::target::{ExitKind, ResourceUse, TargetExit, TargetSpec};
+use crate::target::{EnvironmentChange, ExitKind, ResourceUse, TargetExit, TargetSpec};
 use crate::timeline::{Timeline, TimelineBuilder};
 use crate::trace::{Event, Footer, Header, Rung, Rusage, Writer};
 use crate::units::{Span, Timestamp};
@@ -14,6 +15,7 @@ use procfs::process::StatM;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufWriter};
+use std::path::Path;
 use std::time::SystemTime;
 
 /// How often a recording is handed to the system, so that a crash loses little.
@@ -30,6 +32,8 @@ pub struct Run {
     pub footer: Footer,
     /// How the target ended.
     pub exit: TargetExit,
+    /// A signal that asked poolpick to end, if one did.
+    pub interrupted: Option<i32>,
     /// The recording failed on the way.
     pub record_failed: Option<io::Error>,
 }
@@ -41,6 +45,12 @@ pub struct Plan<'a> {
     pub command: &'a [OsString],
     /// Its stdout goes to stderr.
     pub stdout_to_stderr: bool,
+    /// Variables that its environment has besides.
+    pub variables: &'a [(String, String)],
+    /// The directory that it starts in, where it is not ours.
+    pub directory: Option<&'a Path>,
+    /// Keeps its output, where it does not have our streams.
+    pub capture: Option<&'a Capture>,
     /// What to measure with.
     pub options: Options,
     /// Functions that are stages, as the agent is told of them.
@@ -55,7 +65,8 @@ pub struct Plan<'a> {
     pub cpu_before: Span,
 }
 
-struct Recorder {
+struct Recorder<'a> {
+    capture: Option<&'a Capture>,
     timeline: TimelineBuilder,
     writer: Option<Writer<BufWriter<File>>>,
     failed: Option<io::Error>,
@@ -63,7 +74,7 @@ struct Recorder {
     live: Live,
 }
 
-impl Sink for Recorder {
+impl Sink for Recorder<'_> {
     fn event(&mut self, event: &Event) {
         self.timeline.push(event);
         if let Some(writer) = &mut self.writer
@@ -75,6 +86,9 @@ impl Sink for Recorder {
     }
 
     fn tick(&mut self, now: Timestamp) {
+        if let Some(capture) = self.capture {
+            capture.bound();
+        }
         if let Some(writer) = &mut self.writer
             && now.since(self.flushed) > FLUSH
         {
@@ -98,10 +112,18 @@ pub fn run(plan: Plan<'_>) -> Result<Run, Failure> {
     let agent = Agent::prepare(&plan.options);
     let environment = agent.as_ref().and_then(|agent| agent.as_ref().ok()).map(|agent| agent.environment(plan.stages));
     let agent_given = environment.is_some();
+    let set = |(name, value): &(String, String)| EnvironmentChange::Set {
+        name: name.clone().into(),
+        value: value.clone().into(),
+    };
+    // The agent's come last: it puts itself before what the manifest says.
+    let environment = plan.variables.iter().map(set).chain(environment.unwrap_or_default()).collect();
     let spec = TargetSpec {
         argv: plan.command.to_vec(),
         stdout_to_stderr: plan.stdout_to_stderr,
-        environment: environment.unwrap_or_default(),
+        environment,
+        directory: plan.directory.map(Path::to_owned),
+        streams: plan.capture.map(Capture::streams),
     };
     let started_at = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
     let suspended = spec.suspend()?;
@@ -122,6 +144,7 @@ pub fn run(plan: Plan<'_>) -> Result<Run, Failure> {
         Err(error) => (None, Some(error)),
     };
     let mut recorder = Recorder {
+        capture: plan.capture,
         timeline: TimelineBuilder::new(target.started(), target.pid()),
         writer,
         failed,
@@ -164,7 +187,14 @@ pub fn run(plan: Plan<'_>) -> Result<Run, Failure> {
     if let Some(writer) = writer {
         failed = writer.finish(&footer).err();
     }
-    Ok(Run { header, timeline: timeline.finish(exit.ended), footer, exit, record_failed: failed })
+    Ok(Run {
+        header,
+        timeline: timeline.finish(exit.ended),
+        footer,
+        exit,
+        interrupted: observation.interrupted,
+        record_failed: failed,
+    })
 }
 
 fn usage(usage: ResourceUse) -> Rusage {

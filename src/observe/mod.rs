@@ -16,7 +16,7 @@ mod sampler;
 mod switches;
 mod waits;
 
-pub use agent::{Agent, AgentPresence};
+pub use agent::{Agent, AgentPresence, NamedStage};
 pub use host::{CgroupVersion, survey};
 pub use ladder::{DISABLE, Disabled, UnknownSource};
 pub use probe::{Finding, Findings, probe};
@@ -43,6 +43,8 @@ use switches::{SETTLE_NANOS, SwitchRecords};
 const KILL_AFTER: Span = Span::from_millis(5_000);
 /// A program whose end stands within so many events of its exec cannot be asked any more.
 const SOON: usize = 64;
+/// Signals that ask poolpick to end: whatever runs several commands in turn ends with the one that runs.
+const ENDING: [i32; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
 /// How often a quiet run is looked at: rings are drained so that a live display and a recording keep up.
 const IDLE_TICK: Span = Span::from_millis(200);
 
@@ -108,6 +110,8 @@ pub struct Observation {
     pub counters: Counters,
     /// Whether the time limit ended it.
     pub timed_out: bool,
+    /// A signal that asked poolpick to end, if one did; the target has it too.
+    pub interrupted: Option<i32>,
     /// Descendants that live on.
     pub left_behind: u32,
     /// Share of CPU time that the hypervisor took.
@@ -205,6 +209,7 @@ impl Instruments {
         let own_pid = std::process::id();
         let mut deadline = self.timeout.map(|limit| started + limit);
         let mut timed_out = false;
+        let mut interrupted = None;
         let mut lost = 0;
         let mut rung = self.rung();
         let mut hung_up = Vec::new();
@@ -233,6 +238,7 @@ impl Instruments {
                     News::Stopped { at } => self.emit(Event::Stopped { at }, sink),
                     News::Continued { at } => self.emit(Event::Continued { at }, sink),
                     News::Ended { at } => ended = Some(at),
+                    News::Interrupted { signal } if ENDING.contains(&signal) => interrupted = Some(signal),
                     News::Orphan { .. } | News::Interrupted { .. } => {}
                 }
             }
@@ -294,6 +300,7 @@ impl Instruments {
             coverage: Coverage { scheduler: rung, refusals: self.refusals, lost_records: lost },
             counters: self.counters.as_mut().map(RunningCounters::read).unwrap_or_default(),
             timed_out,
+            interrupted,
             left_behind,
             steal_ratio,
             agent: presence,

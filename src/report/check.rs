@@ -74,7 +74,7 @@ pub enum StageOutcome {
     Undecided,
     /// There was nothing to compare with: neither declared nor found.
     NotJudged,
-    /// Its command failed, or it was not seen.
+    /// Its command failed, or it was not seen, or too little of it.
     Failed,
 }
 

@@ -74,7 +74,10 @@ pub fn markdown(text: &str) -> String {
 
 /// Whether a terminal would do something with it, or nothing that can be seen.
 fn is_unsafe(character: char) -> bool {
+    let noncharacter = u32::from(character) & 0xFFFE == 0xFFFE || matches!(character, '\u{fdd0}'..='\u{fdef}');
     character.is_control()
+        // Letters to nobody, and no text at all in XML.
+        || noncharacter
         || matches!(
             u32::from(character),
             // Soft hyphen, joiners and fillers: nothing is drawn.
@@ -120,6 +123,7 @@ mod tests {
             ("evil\u{202e}txt.exe", r"evil\u{202e}txt.exe"),
             ("a\u{200b}b\u{2028}c\u{feff}", r"a\u{200b}b\u{2028}c\u{feff}"),
             ("\u{e0041}", r"\u{e0041}"),
+            ("\u{fffe}\u{1ffff}\u{fdd0}", r"\u{fffe}\u{1ffff}\u{fdd0}"),
         ];
         for (text, expected) in cases {
             assert_eq!(terminal(text), expected);

@@ -118,13 +118,19 @@ fn recommendation(found: &verdict::Recommendation) -> Recommendation {
 
 /// An executor as the contract names it.
 pub(super) fn executor(executor: verdict::Executor) -> Executor {
-    match executor {
-        verdict::Executor::Thread => Executor::Thread,
-        verdict::Executor::Process => Executor::Process,
-        verdict::Executor::Interpreter => Executor::Interpreter,
-        verdict::Executor::Asyncio => Executor::Asyncio,
-        verdict::Executor::Serial => Executor::Serial,
-        verdict::Executor::Split => Executor::Split,
+    executor.into()
+}
+
+impl From<verdict::Executor> for Executor {
+    fn from(executor: verdict::Executor) -> Executor {
+        match executor {
+            verdict::Executor::Thread => Executor::Thread,
+            verdict::Executor::Process => Executor::Process,
+            verdict::Executor::Interpreter => Executor::Interpreter,
+            verdict::Executor::Asyncio => Executor::Asyncio,
+            verdict::Executor::Serial => Executor::Serial,
+            verdict::Executor::Split => Executor::Split,
+        }
     }
 }
 

@@ -3,18 +3,33 @@
 
 mod assemble;
 pub mod check;
+mod check_markdown;
 mod check_text;
+mod check_words;
+pub mod compare;
 pub mod engine;
 pub mod escape;
+mod exposition;
+pub mod findings;
+mod github;
+mod gitlab;
+mod html;
+mod instant;
 mod json;
+mod jsonl;
 mod judged;
+mod junit;
 mod kept;
 mod markdown;
+pub mod metrics;
+mod names;
 mod number;
+mod otlp;
 mod python;
 pub mod race;
 mod race_text;
 mod rescore;
+mod sarif;
 mod saved;
 pub mod schema;
 mod table;
@@ -36,16 +51,47 @@ pub enum Format {
     Table,
     /// One JSON object, indented.
     Json,
+    /// One JSON object a line.
+    Jsonl,
     /// GitHub-flavoured Markdown.
     Markdown,
     /// Python code to paste.
     Python,
+    /// One page for a browser.
+    Html,
+    /// Prometheus text 0.0.4, for node_exporter's textfile collector.
+    Prometheus,
+    /// OpenMetrics 1.0.
+    Openmetrics,
+    /// OpenTelemetry's metrics in JSON.
+    Otlp,
+    /// JUnit XML.
+    Junit,
+    /// Workflow commands of GitHub Actions.
+    Github,
+    /// GitLab's code quality report.
+    Gitlab,
+    /// SARIF 2.1.0.
+    Sarif,
 }
 
 impl Format {
     /// Every format with its name on the command line.
-    pub const ALL: [(Format, &'static str); 4] =
-        [(Format::Table, "table"), (Format::Json, "json"), (Format::Markdown, "markdown"), (Format::Python, "python")];
+    pub const ALL: [(Format, &'static str); 13] = [
+        (Format::Table, "table"),
+        (Format::Json, "json"),
+        (Format::Jsonl, "jsonl"),
+        (Format::Markdown, "markdown"),
+        (Format::Html, "html"),
+        (Format::Prometheus, "prometheus"),
+        (Format::Openmetrics, "openmetrics"),
+        (Format::Otlp, "otlp"),
+        (Format::Junit, "junit"),
+        (Format::Github, "github"),
+        (Format::Gitlab, "gitlab"),
+        (Format::Sarif, "sarif"),
+        (Format::Python, "python"),
+    ];
 
     /// The name on the command line.
     pub fn name(self) -> &'static str {
@@ -54,7 +100,7 @@ impl Format {
 
     /// Whether a program reads it.
     pub fn is_machine(self) -> bool {
-        self == Format::Json
+        !matches!(self, Format::Table | Format::Markdown | Format::Html)
     }
 }
 
@@ -81,8 +127,6 @@ pub enum Document<'a> {
     Profile(&'a Report),
     /// Of `poolpick check`.
     Check(&'a check::Check),
-    /// Of `poolpick race`.
-    Race(&'a race::Race),
 }
 
 impl<'a> From<&'a Report> for Document<'a> {
@@ -97,13 +141,18 @@ impl<'a> From<&'a check::Check> for Document<'a> {
     }
 }
 
-impl<'a> From<&'a race::Race> for Document<'a> {
-    fn from(race: &'a race::Race) -> Document<'a> {
-        Document::Race(race)
-    }
+/// Where a document comes from, as far as the document does not say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The pipeline that it is of: tells its metrics and test suites from those of others.
+    pub pipeline: Option<String>,
+    /// OpenTelemetry's name of the service.
+    pub service: Option<String>,
+    /// Further attributes of OpenTelemetry's resource.
+    pub attributes: Vec<(String, String)>,
 }
 
-/// Renders a document as `format`.
+/// Renders a document of nowhere in particular as `format`.
 ///
 /// # Errors
 /// Only those of `out`.
@@ -113,18 +162,53 @@ pub fn render<'a>(
     look: Look,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    match (document.into(), format) {
+    render_of(document, &Origin::default(), format, look, out)
+}
+
+/// The formats of a race, which judges nothing.
+pub const RACE_FORMATS: [Format; 3] = [Format::Table, Format::Json, Format::Markdown];
+
+/// Renders a race as one of [`RACE_FORMATS`]; whoever asks for another gets JSON.
+///
+/// # Errors
+/// Only those of `out`.
+pub fn render_race(race: &race::Race, format: Format, look: Look, out: &mut dyn Write) -> io::Result<()> {
+    match format {
+        Format::Table => race_text::table(race, look, out),
+        Format::Markdown => race_text::markdown(race, out),
+        _ => json::render(race, out),
+    }
+}
+
+/// Renders a document as `format`.
+///
+/// # Errors
+/// Only those of `out`.
+pub fn render_of<'a>(
+    document: impl Into<Document<'a>>,
+    origin: &Origin,
+    format: Format,
+    look: Look,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let document = document.into();
+    match (document, format) {
         (Document::Profile(report), Format::Table) => table::render(report, look, out),
         (Document::Profile(report), Format::Json) => json::render(report, out),
         (Document::Profile(report), Format::Markdown) => markdown::render(report, out),
         (Document::Profile(report), Format::Python) => python::render(report, out),
         (Document::Check(check), Format::Json) => json::render(check, out),
         (Document::Check(check), Format::Table) => check_text::render(check, look, out),
-        (Document::Check(check), Format::Markdown) => check_text::render(check, look, out),
         (Document::Check(check), Format::Python) => python::render_check(check, out),
-        (Document::Race(race), Format::Table) => race_text::table(race, look, out),
-        (Document::Race(race), Format::Markdown) => race_text::markdown(race, out),
-        // Asked for anything else, the command line refuses before anything is raced.
-        (Document::Race(race), _) => json::render(race, out),
+        (Document::Check(check), Format::Markdown) => check_markdown::render(check, out),
+        (_, Format::Html) => html::render(document, out),
+        (_, Format::Jsonl) => jsonl::render(document, out),
+        (_, Format::Prometheus) => exposition::prometheus(document, origin, out),
+        (_, Format::Openmetrics) => exposition::openmetrics(document, origin, out),
+        (_, Format::Otlp) => otlp::render(document, origin, out),
+        (_, Format::Junit) => junit::render(document, origin, out),
+        (_, Format::Github) => github::render(document, out),
+        (_, Format::Gitlab) => gitlab::render(document, origin, out),
+        (_, Format::Sarif) => sarif::render(document, origin, out),
     }
 }

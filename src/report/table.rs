@@ -2,8 +2,8 @@
 //! Lays out and nothing else: the words come from `text`. Must not look at the terminal: [`Look`] says all.
 
 mod breakdown;
-mod grid;
-mod wrap;
+pub(super) mod grid;
+pub(super) mod wrap;
 
 pub(super) use grid::plain;
 

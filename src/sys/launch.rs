@@ -18,6 +18,7 @@ use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::sync::Arc;
 
 /// What `execvp` searches where `PATH` is not set.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
@@ -32,6 +33,10 @@ pub struct Program {
     /// Its environment where it is not ours.
     environment: Option<Vec<CString>>,
     searched: bool,
+    /// The directory to start in, where it is not ours.
+    directory: Option<CString>,
+    /// Its stdin, and its stdout and stderr, where they are not ours.
+    pub streams: Option<[Arc<OwnedFd>; 2]>,
     /// Whether its stdout is to go where its stderr goes.
     pub stdout_to_stderr: bool,
 }
@@ -47,6 +52,8 @@ impl Program {
             argv: c_strings(argv)?,
             environment: None,
             searched,
+            directory: None,
+            streams: None,
             stdout_to_stderr: false,
         })
     }
@@ -54,6 +61,12 @@ impl Program {
     /// Gives it these entries for an environment instead of ours. Fails where one holds a zero byte.
     pub fn set_environment(&mut self, entries: &[OsString]) -> io::Result<()> {
         self.environment = Some(c_strings(entries)?);
+        Ok(())
+    }
+
+    /// Lets it start in this directory. Fails where the path holds a zero byte.
+    pub fn set_directory(&mut self, directory: &OsStr) -> io::Result<()> {
+        self.directory = Some(CString::new(directory.as_bytes())?);
         Ok(())
     }
 
@@ -255,8 +268,23 @@ impl Plan<'_> {
         unsafe { libc::_exit(127) }
     }
 
-    /// Closes what the caller had closed, and sends stdout to stderr where asked.
+    /// Closes what the caller had closed, and sends stdout to stderr where asked; or takes the streams that were given.
     fn set_descriptors(&self) -> Result<(), i32> {
+        if let Some(directory) = &self.program.directory {
+            // SAFETY: the path is zero-terminated and outlives the call.
+            if unsafe { libc::chdir(directory.as_ptr()) } < 0 {
+                return Err(errno());
+            }
+        }
+        if let Some([input, output]) = &self.program.streams {
+            for (from, to) in [(input, 0), (output, 1), (output, 2)] {
+                // SAFETY: dup2 takes no pointer; both descriptors stay open in the parent.
+                if unsafe { libc::dup2(from.as_raw_fd(), to) } < 0 {
+                    return Err(errno());
+                }
+            }
+            return Ok(());
+        }
         let [stdin, stdout, stderr] = self.inherited.closed;
         let redirected = self.program.stdout_to_stderr && !stderr;
         // SAFETY: dup2 takes no pointer.

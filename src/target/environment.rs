@@ -1,6 +1,7 @@
 //! The target's environment: the caller's, with a few announced changes. Whatever is not changed stays as it is, byte for
 //! byte and in its place. Must not read the caller's: it is passed in.
 
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
@@ -10,7 +11,7 @@ pub enum EnvironmentChange {
     /// It holds this, whatever it held before.
     Set {
         /// Its name.
-        name: &'static str,
+        name: Cow<'static, str>,
         /// Its value.
         value: OsString,
     },
@@ -91,7 +92,7 @@ mod tests {
             [&b"PYTHONPATH=/a:/x:\xff"[..], b"Z=1", b"PYTHONPATH=/y"]
         );
         assert_eq!(of(&[b"PYTHONPATH=", b"Z=1"], &[prepend()]), [&b"PYTHONPATH=/a"[..], b"Z=1"]);
-        let set = EnvironmentChange::Set { name: "V", value: "2".into() };
+        let set = EnvironmentChange::Set { name: "V".into(), value: "2".into() };
         assert_eq!(of(&[b"V=1", b"W=1", b"V=0"], &[set]), [&b"V=2"[..], b"W=1", b"V=0"]);
         let remove = EnvironmentChange::Remove { name: "V" };
         assert_eq!(of(&[b"V=1", b"W=1", b"V=0"], &[remove]), [&b"W=1"[..]]);

@@ -27,14 +27,30 @@ pub use running::{News, RunningTarget};
 pub use suspended::SuspendedTarget;
 
 use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Streams of a target whose output is kept.
+#[derive(Debug, Clone)]
+pub struct Streams {
+    /// Its stdin.
+    pub input: Arc<OwnedFd>,
+    /// Its stdout and stderr.
+    pub output: Arc<OwnedFd>,
+}
 
 /// What to run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct TargetSpec {
     /// The program, searched in `PATH` as `execvp` does, and its arguments.
     pub argv: Vec<OsString>,
     /// Whether its stdout goes to its stderr, because poolpick's report has stdout for itself.
     pub stdout_to_stderr: bool,
-    /// What its environment has that the caller's has not; `PATH` is not among it.
+    /// What its environment has that the caller's has not.
     pub environment: Vec<EnvironmentChange>,
+    /// The directory that it starts in, where it is not the caller's.
+    pub directory: Option<PathBuf>,
+    /// What it gets for its streams, where they are not the caller's.
+    pub streams: Option<Streams>,
 }

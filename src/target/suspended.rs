@@ -1,7 +1,7 @@
 //! From a specification to a running program, by way of a child that waits. Must not relay: `running` does.
 
 use super::TargetSpec;
-use super::environment::changed;
+use super::environment::{EnvironmentChange, changed};
 use super::error::StartError;
 use super::running::{News, RunningTarget, is_owed, watched};
 use crate::sys::clock;
@@ -40,13 +40,22 @@ impl TargetSpec {
     /// Forks a child that waits before it execs. From here on poolpick's signals are watched: SIGINT and the like do
     /// not end it until the target has ended. Call it while this is the only thread.
     pub fn suspend(self) -> Result<SuspendedTarget, StartError> {
-        let path = std::env::var_os("PATH");
+        // A `PATH` of its own is also where it is looked for, as `env PATH=… CMD` does.
+        let own = self.environment.iter().rev().find_map(|change| match change {
+            EnvironmentChange::Set { name, value } if name == "PATH" => Some(value.clone()),
+            _ => None,
+        });
+        let path = own.or_else(|| std::env::var_os("PATH"));
         let mut program = Program::new(&self.argv, path.as_deref()).map_err(StartError::Setup)?;
         program.stdout_to_stderr = self.stdout_to_stderr;
         if !self.environment.is_empty() {
             let entries = changed(environment::entries(), &self.environment);
             program.set_environment(&entries).map_err(StartError::Setup)?;
         }
+        if let Some(directory) = &self.directory {
+            program.set_directory(directory.as_os_str()).map_err(StartError::Setup)?;
+        }
+        program.streams = self.streams.as_ref().map(|streams| [streams.input.clone(), streams.output.clone()]);
         process::become_subreaper().map_err(StartError::Setup)?;
         let watch = SignalWatch::start(&watched()).map_err(StartError::Setup)?;
         // The child is not born yet, so whatever arrived until now has missed it.

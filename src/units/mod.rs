@@ -3,8 +3,10 @@
 
 mod estimate;
 mod share;
+mod text;
 mod time;
 
 pub use estimate::Estimate;
 pub use share::{Share, ratio};
+pub use text::{parse_duration, parse_share, parse_size};
 pub use time::{Span, Timestamp};

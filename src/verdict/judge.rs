@@ -21,9 +21,10 @@ use super::{Capacity, Class, Evidence, Executor, Payload, Reason, Thresholds};
 use crate::laws::thread_of_children_bound;
 use crate::predict::{Costs, Prediction};
 use crate::stages::Phase;
+use crate::units::Estimate;
 
 /// A current executor below this share of the recommended one's throughput is misrouted.
-const FITTING_SHARE: f64 = 0.85;
+pub const FITTING_SHARE: f64 = 0.85;
 
 /// Why there is no yes or no.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,18 +169,40 @@ fn weigh(predictions: &[Prediction], recommendation: &Recommendation, current: E
     let (Some(now), Some(best)) = (of(current), of(recommendation.executor)) else {
         return Outcome::Undecided(Why::NoPrediction);
     };
-    let share = now.speedup.point / best.speedup.point.max(f64::MIN_POSITIVE);
-    if share >= FITTING_SHARE {
-        return Outcome::Fits;
+    match weigh_throughput(now.speedup, best.speedup, FITTING_SHARE) {
+        Weighed::Fits => Outcome::Fits,
+        _ if recommendation.confidence == Confidence::Low => {
+            let gil = recommendation.reasons.contains(&Reason::GilUnknown);
+            Outcome::Undecided(if gil { Why::GilUnknown } else { Why::TooClose })
+        }
+        Weighed::Misrouted { cost } => Outcome::Misrouted { cost },
+        Weighed::TooClose => Outcome::Undecided(Why::TooClose),
     }
-    if recommendation.confidence == Confidence::Low {
-        let gil = recommendation.reasons.contains(&Reason::GilUnknown);
-        return Outcome::Undecided(if gil { Why::GilUnknown } else { Why::TooClose });
-    }
-    if now.speedup.high < best.speedup.low {
-        Outcome::Misrouted { cost: 1.0 / share }
+}
+
+/// How two predicted throughputs compare.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Weighed {
+    /// The current one reaches enough of the best.
+    Fits,
+    /// It does not, and the intervals are apart: the best has `cost` times its throughput.
+    Misrouted {
+        /// Best over current.
+        cost: f64,
+    },
+    /// It does not, but the intervals touch.
+    TooClose,
+}
+
+/// Compares the throughput of the current executor with the best one's; at least `fitting_share` of it is good enough.
+pub fn weigh_throughput(now: Estimate, best: Estimate, fitting_share: f64) -> Weighed {
+    let share = now.point / best.point.max(f64::MIN_POSITIVE);
+    if share >= fitting_share {
+        Weighed::Fits
+    } else if now.high < best.low {
+        Weighed::Misrouted { cost: 1.0 / share.max(f64::MIN_POSITIVE) }
     } else {
-        Outcome::Undecided(Why::TooClose)
+        Weighed::TooClose
     }
 }
 

@@ -1,7 +1,9 @@
 //! The arguments of `poolpick race` as they were typed. Parsing never acts.
 
-use crate::cli::args::{NamedStage, OutputArgs, parse_duration, parse_stage};
+use crate::cli::args::{OutputArgs, parse_stage};
+use crate::observe::NamedStage;
 use crate::report::race::Contender;
+use crate::units::parse_duration;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::path::PathBuf;

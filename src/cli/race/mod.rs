@@ -13,7 +13,7 @@ use crate::race::{
     summarize,
 };
 use crate::report::race::{Contender, EndedBy, Entrant, RACE_SCHEMA_VERSION, Race, RaceKind, Subject};
-use crate::report::{Host, Tool};
+use crate::report::{Host, RACE_FORMATS, Tool};
 use crate::sys::{signals, tty};
 use crate::trace;
 use crate::units::Span;
@@ -40,6 +40,7 @@ enum Raced {
 /// A `Failure`.
 pub fn run(arguments: &RaceArgs, cpu_before: Span) -> Result<ExitCode> {
     let outputs = Outputs::open(&arguments.output, false, Stream::Stdout)?;
+    outputs.only(&RACE_FORMATS)?;
     let raced = match (&arguments.command, &arguments.function) {
         (Some(command), _) => race_command(arguments, command)?,
         (None, Some(_)) => race_function(arguments, cpu_before)?,
@@ -48,7 +49,7 @@ pub fn run(arguments: &RaceArgs, cpu_before: Span) -> Result<ExitCode> {
     match raced {
         Raced::Interrupted(signal) => signals::die_by(signal),
         Raced::Race(race, signal) => {
-            let written = outputs.write(race.as_ref());
+            let written = outputs.write_race(race.as_ref());
             if let Some(signal) = signal {
                 if let Err(failure) = written {
                     say(&format!("error: {failure}"));

@@ -2,10 +2,10 @@
 
 use super::not_started;
 use crate::cli::analyse::{Modelled, Questions, Recorded, analyse_and_model};
-use crate::cli::args::NamedStage;
 use crate::cli::exit::Failure;
 use crate::cli::report::saved;
 use crate::cli::session::{self, Plan};
+use crate::observe::NamedStage;
 use crate::observe::{DISABLE, Disabled, Options, PythonMode};
 use crate::predict::{self, at};
 use crate::race::{Expectation, Loading, write_driver};
@@ -152,6 +152,9 @@ pub fn by_profile(
         thresholds,
         record: None,
         cpu_before,
+        variables: &[],
+        directory: None,
+        capture: None,
     };
     let run = match session::run(plan) {
         Err(Failure::Start(error @ (StartError::NotFound { .. } | StartError::NotExecutable { .. }))) => {
@@ -169,19 +172,7 @@ pub fn by_profile(
     if run.exit.status != ExitKind::Exited(0) && !run.footer.timed_out {
         return nothing("the profile before the race failed: there is no prediction to grade");
     }
-    let questions = Questions {
-        thresholds,
-        executor: None,
-        payload_in: None,
-        payload_out: None,
-        show_args: false,
-        named: vec![function.name.clone()],
-        cores: None,
-        memory: None,
-        arrival_rate: None,
-        engine: None,
-        calibrate: true,
-    };
+    let questions = Questions { named: vec![function.name.clone()], ..Questions::by(thresholds) };
     let recorded = Recorded { header: &run.header, timeline: &run.timeline, footer: &run.footer };
     let mut models: Vec<(String, Modelled)> = Vec::new();
     let told = &mut |id: &str, model: Modelled| models.push((id.to_owned(), model));

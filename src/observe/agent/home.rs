@@ -100,7 +100,7 @@ impl Home {
 
     /// How the target learns of it, and of the functions that are stages (`NAME=MODULE:FUNCTION`).
     pub fn environment(&self, stages: &[String]) -> Vec<EnvironmentChange> {
-        let set = |name, value| EnvironmentChange::Set { name, value };
+        let set = |name: &'static str, value| EnvironmentChange::Set { name: name.into(), value };
         vec![
             EnvironmentChange::Prepend { name: "PYTHONPATH", entry: self.agent.clone().into_os_string() },
             set("POOLPICK_CHANNEL", self.channel().into_os_string()),

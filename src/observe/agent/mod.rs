@@ -6,11 +6,13 @@ mod follow;
 mod home;
 mod kept;
 pub mod layout;
+mod named;
 mod reader;
 mod trial;
 
 pub use follow::{Follower, Moment, NoChannel, Pages};
 pub use home::Home;
+pub use named::NamedStage;
 pub use reader::{AgentPresence, Reader, moment};
 pub use trial::try_out;
 

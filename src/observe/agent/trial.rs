@@ -25,7 +25,7 @@ pub fn try_out() -> Result<String, WhyNot> {
     command.args(["-c", "pass"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     for change in home.environment(&[]) {
         match change {
-            EnvironmentChange::Set { name, value } => command.env(name, value),
+            EnvironmentChange::Set { name, value } => command.env(name.as_ref(), value),
             // For the trial the agent's own is enough.
             EnvironmentChange::Prepend { name, entry } => command.env(name, entry),
             EnvironmentChange::Remove { name } => command.env_remove(name),

@@ -15,11 +15,16 @@ const ROOMY_NAME: usize = 40;
 
 /// The table of `stages`, as wide as `look` allows.
 pub(super) fn stages(stages: &[Stage], look: Look, voice: &Voice) -> Vec<String> {
+    fitted(|voice| columns::columns(stages, voice), look, voice)
+}
+
+/// The table of these columns, as wide as `look` allows; they are told again where names must be shorter.
+pub(in crate::report) fn fitted(columns_in: impl Fn(&Voice) -> Vec<Column>, look: Look, voice: &Voice) -> Vec<String> {
     let Some(width) = look.width.map(usize::from) else {
-        return draw(&columns::columns(stages, voice), look, voice);
+        return draw(&columns_in(voice), look, voice);
     };
     let mut name_width = (width / 3).clamp(LEAST_NAME, ROOMY_NAME);
-    let mut columns = columns::columns(stages, &voice.with_name_width(name_width));
+    let mut columns = columns_in(&voice.with_name_width(name_width));
     loop {
         let lines = draw(&columns, look, voice);
         let excess = widest(&lines).saturating_sub(width);
@@ -30,7 +35,7 @@ pub(super) fn stages(stages: &[Stage], look: Look, voice: &Voice) -> Vec<String>
             columns.remove(index);
         } else if name_width > LEAST_NAME {
             name_width = name_width.saturating_sub(excess).max(LEAST_NAME);
-            columns = columns::columns(stages, &voice.with_name_width(name_width));
+            columns = columns_in(&voice.with_name_width(name_width));
             columns.retain(|column| column.rank == 0);
         } else {
             return lines;

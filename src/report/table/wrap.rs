@@ -7,7 +7,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 const LEAST: usize = 8;
 
 /// Appends `sentence` and a line end to `out`; no wrapping without a width.
-pub(super) fn wrap(sentence: &str, width: Option<usize>, first: &str, hanging: &str, out: &mut String) {
+pub(in crate::report) fn wrap(sentence: &str, width: Option<usize>, first: &str, hanging: &str, out: &mut String) {
     out.push_str(first);
     let Some(width) = width else {
         out.push_str(sentence);

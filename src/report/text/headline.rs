@@ -151,8 +151,8 @@ fn each_or_counted(stages: &[&Stage], voice: &Voice, more: &str) -> Vec<String> 
     lines
 }
 
-/// What is the matter with one stage, and what to do.
-fn sentence(stage: &Stage, voice: &Voice) -> String {
+/// What is the matter with one stage, and what to do; begins with its name.
+pub fn sentence(stage: &Stage, voice: &Voice) -> String {
     let name = voice.tone(Tone::Strong, &voice.name(&stage.name));
     let dash = voice.glyphs.dash;
     let verdict = voice.tone(Tone::of_verdict(stage.verdict), words::verdict(stage.verdict));

@@ -27,16 +27,7 @@ pub fn notices(report: &Report, voice: &Voice) -> Vec<String> {
 
 /// How the command ended, if not well.
 fn ending(target: &Target, voice: &Voice) -> Vec<String> {
-    let mut lines = Vec::new();
-    if target.timed_out {
-        let after = voice.glyphs.seconds(target.wall_seconds);
-        lines.push(format!("the time-out ended the command after {after}: what it would have done next is not seen"));
-    } else if let Some(number) = target.signal {
-        let name = words::signal(number).map_or_else(String::new, |name| format!(" ({name})"));
-        lines.push(format!("signal {number}{name} killed the command: this may not be its usual work"));
-    } else if let Some(code) = target.exit_code.filter(|code| *code != 0) {
-        lines.push(format!("the command failed with exit status {code}: this may not be its usual work"));
-    }
+    let mut lines: Vec<String> = failure(target, voice).into_iter().collect();
     if target.left_behind > 0 {
         let left = words::counted(u64::from(target.left_behind), "process was", "processes were", voice);
         lines.push(format!("{left} still running when the command ended, counted up to then"));
@@ -46,6 +37,20 @@ fn ending(target: &Target, voice: &Voice) -> Vec<String> {
         lines.push(format!("the command was stopped for {stopped}, which no number here includes"));
     }
     lines
+}
+
+/// What made the command end badly, if something did.
+pub fn failure(target: &Target, voice: &Voice) -> Option<String> {
+    if target.timed_out {
+        let after = voice.glyphs.seconds(target.wall_seconds);
+        return Some(format!("the time-out ended the command after {after}: what it would have done next is not seen"));
+    }
+    if let Some(number) = target.signal {
+        let name = words::signal(number).map_or_else(String::new, |name| format!(" ({name})"));
+        return Some(format!("signal {number}{name} killed the command: this may not be its usual work"));
+    }
+    let code = target.exit_code.filter(|code| *code != 0)?;
+    Some(format!("the command failed with exit status {code}: this may not be its usual work"))
 }
 
 /// Tasks that failed, and exceptions that nobody asked for.

@@ -1,0 +1,266 @@
+//! `poolpick check`: what is to be checked, run and judged one after the other, then findings against the baseline, the
+//! manifest mended if asked, the result written, and its exit status. Holds no rule: those are the gate's.
+
+mod args;
+mod known;
+mod mend;
+mod plan;
+mod subject;
+
+pub use args::CheckArgs;
+
+use super::capture::Capture;
+use super::exit::{Failure, MISROUTED, NO_VERDICT, NOTHING_SELECTED};
+use super::output::{Outputs, Stream};
+use super::say;
+use super::session::Run;
+use super::summary;
+use crate::gate::{self, Ruled, Rules};
+use crate::observe::{DISABLE, Disabled, Options, PythonMode};
+use crate::report::check::{Check, Finding, Outcome};
+use crate::report::{Host, Kind, Report, SCHEMA_VERSION, Stage, Thresholds, Tool};
+use crate::sys::{clock, signals, tty};
+use crate::units::{Span, Timestamp};
+use anyhow::Result;
+use args::CheckArgs as Arguments;
+use plan::{Plan, Task, Work};
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+/// Without `runs`, a command is run at the most so often.
+const MOST_RUNS: u32 = 5;
+
+/// Checks what was asked for.
+///
+/// # Errors
+/// A `Failure`; a stage that fails is none.
+pub fn run(arguments: &Arguments, cpu_before: Span) -> Result<ExitCode> {
+    let disabled = Disabled::parse(&std::env::var(DISABLE).unwrap_or_default()).map_err(Failure::from)?;
+    let plan = plan::plan(arguments)?;
+    let baseline = known::read(arguments)?;
+    let outputs = Outputs::open(&arguments.output, arguments.quiet, Stream::Stdout)?;
+    let mut checking = Checking {
+        arguments,
+        rules: plan.rules,
+        disabled,
+        cpu_before,
+        began: clock::monotonic(),
+        ruled: Vec::new(),
+        stages: Vec::new(),
+        host: None,
+        started_at: None,
+        saved_seconds: None,
+    };
+    let count = plan.work.len();
+    for (index, work) in plan.work.iter().enumerate() {
+        match work {
+            Work::Run(task) => {
+                if let Some(signal) = checking.task(task, index + 1, count)? {
+                    say("interrupted: there is no result");
+                    drop(outputs);
+                    signals::die_by(signal);
+                }
+            }
+            Work::Saved(report) => checking.saved(report),
+        }
+    }
+    let mut ruled = std::mem::take(&mut checking.ruled);
+    known::apply(arguments, baseline, &mut ruled)?;
+    let check = checking.check(&plan, &ruled);
+    if arguments.fix {
+        mend::mend(&plan, &ruled)?;
+    }
+    summary::append(&check);
+    outputs.write(&check)?;
+    Ok(ExitCode::from(match check.outcome {
+        Outcome::Pass => 0,
+        Outcome::Misrouted => MISROUTED,
+        Outcome::NoVerdict => NO_VERDICT,
+        Outcome::NothingSelected => {
+            say(&plan.nothing);
+            NOTHING_SELECTED
+        }
+    }))
+}
+
+/// A check that goes on.
+struct Checking<'a> {
+    arguments: &'a Arguments,
+    rules: Rules,
+    disabled: Disabled,
+    cpu_before: Span,
+    began: Timestamp,
+    ruled: Vec<Ruled>,
+    stages: Vec<Stage>,
+    host: Option<Host>,
+    started_at: Option<String>,
+    /// Of saved reports: the time that their runs took.
+    saved_seconds: Option<f64>,
+}
+
+impl Checking<'_> {
+    /// What is left of the budget, if there is one.
+    fn left(&self) -> Option<Span> {
+        let budget = self.arguments.budget?;
+        Some(Span::from_secs_f64(budget.as_secs_f64()) - clock::monotonic().since(self.began))
+    }
+
+    /// Runs a task as often as its verdict needs; returns the signal that ended poolpick's work, if one did.
+    fn task(&mut self, task: &Task, number: usize, count: usize) -> Result<Option<i32>, Failure> {
+        let most = self.arguments.runs.or(task.command.runs).unwrap_or(MOST_RUNS);
+        let limit =
+            self.arguments.timeout.or(task.command.timeout).map(|limit| Span::from_secs_f64(limit.as_secs_f64()));
+        let mut runs: Vec<Run> = Vec::new();
+        let mut longest = Span::default();
+        loop {
+            let left = self.left();
+            let spent = left.is_some_and(|left| left == Span::default());
+            if spent && runs.is_empty() {
+                self.ruled.extend(task.subject.failed(runs.len(), 0.0, &gate::Failure::NoBudget, None));
+                return Ok(None);
+            }
+            let progress = Progress::show(self.arguments.quiet, &task.name, number, count, runs.len() + 1);
+            let capture = Capture::new()?;
+            let timeout = [limit, left].into_iter().flatten().min();
+            let began = clock::monotonic();
+            let run = task.run(self.options(timeout), self.cpu_before, self.rules.thresholds, &capture);
+            longest = longest.max(clock::monotonic().since(began));
+            drop(progress);
+            let run = match run {
+                Ok(run) => run,
+                Err(Failure::Start(error)) => {
+                    let failure = gate::Failure::NotStarted(error.to_string());
+                    self.ruled.extend(task.subject.failed(runs.len(), 0.0, &failure, None));
+                    return Ok(None);
+                }
+                Err(failure) => return Err(failure),
+            };
+            if let Some(signal) = run.interrupted {
+                return Ok(Some(signal));
+            }
+            self.started_at.get_or_insert_with(|| run.header.started_at.clone());
+            let failure = if run.footer.timed_out {
+                Some(match limit.filter(|limit| timeout == Some(*limit)) {
+                    Some(limit) => gate::Failure::TimedOut(limit.secs_f64()),
+                    None => gate::Failure::NoBudget,
+                })
+            } else {
+                match (run.footer.exit_code, run.footer.signal) {
+                    (Some(0), _) => None,
+                    (Some(status), _) => Some(gate::Failure::Exited(status)),
+                    (None, signal) => Some(gate::Failure::Killed(signal.unwrap_or(0))),
+                }
+            };
+            runs.push(run);
+            let wall: f64 = runs.iter().map(|run| run.timeline.wall().secs_f64()).sum();
+            if let Some(failure) = failure {
+                self.ruled.extend(task.subject.failed(runs.len(), wall, &failure, capture.end()));
+                return Ok(None);
+            }
+            let Some(report) = task.report(&runs, self.rules.thresholds) else { return Ok(None) };
+            let ran = gate::Ran { runs: runs.len() as u32, wall_seconds: Some(wall) };
+            let ruled = task.subject.ruled(&report, &ran, &self.rules);
+            let enough = !ruled.iter().any(|one| one.wants_more) || runs.len() as u32 >= most;
+            // One that would not end in time decides nothing.
+            if enough || self.left().is_some_and(|left| left < longest) {
+                self.host = Some(report.host.clone());
+                self.keep(ruled, report, Some(&task.name));
+                return Ok(None);
+            }
+        }
+    }
+
+    fn options(&self, timeout: Option<Span>) -> Options {
+        Options { disabled: self.disabled, interval: None, timeout, python: PythonMode::from(self.arguments.python) }
+    }
+
+    /// Judges a saved report.
+    fn saved(&mut self, report: &Report) {
+        let subject = subject::Subject::Found {
+            name: report.target.argv.join(" "),
+            program: None,
+            place: None,
+            expect: Vec::new(),
+        };
+        let target = &report.target;
+        let ran = gate::Ran { runs: target.runs, wall_seconds: Some(target.wall_seconds) };
+        self.saved_seconds = Some(self.saved_seconds.unwrap_or(0.0) + target.wall_seconds);
+        self.started_at.get_or_insert_with(|| target.started_at.clone());
+        let failure = match (target.timed_out, target.exit_code, target.signal) {
+            (true, ..) => Some(gate::Failure::TimedOut(target.wall_seconds)),
+            (_, Some(0), _) => None,
+            (_, Some(status), _) => Some(gate::Failure::Exited(status)),
+            (_, None, signal) => signal.map(gate::Failure::Killed),
+        };
+        if let Some(failure) = failure {
+            let declared = gate::Declared { name: target.argv.join(" "), ..gate::Declared::default() };
+            self.ruled.push(gate::failed(&declared, &ran, &failure, None));
+            return;
+        }
+        let ruled = subject.ruled(report, &ran, &self.rules);
+        self.keep(ruled, report.clone(), None);
+    }
+
+    /// Keeps results, and the stages that they are of under ids that are theirs alone.
+    fn keep(&mut self, mut ruled: Vec<Ruled>, report: Report, entry: Option<&str>) {
+        for one in &mut ruled {
+            let Some(id) = one.result.stage_id.take() else { continue };
+            let Some(stage) = report.stages.iter().find(|stage| stage.id == id) else { continue };
+            let base = entry.map_or_else(|| id.clone(), |entry| format!("{entry}/{id}"));
+            let taken = |id: &str| self.stages.iter().any(|stage| stage.id == id);
+            let numbered = (2..).map(|number| format!("{base}#{number}"));
+            let own = std::iter::once(base.clone()).chain(numbered).find(|id| !taken(id));
+            one.result.stage_id.clone_from(&own);
+            self.stages.push(Stage { id: own.unwrap_or(base), ..stage.clone() });
+        }
+        self.ruled.extend(ruled);
+    }
+
+    fn check(self, plan: &Plan, ruled: &[Ruled]) -> Check {
+        let results: Vec<_> = ruled.iter().map(|one| one.result.clone()).collect();
+        let mut findings: Vec<Finding> = ruled.iter().flat_map(|one| one.findings.iter().cloned()).collect();
+        gate::sort(&mut findings);
+        let thresholds = self.rules.thresholds;
+        Check {
+            schema_version: SCHEMA_VERSION.to_owned(),
+            kind: Kind::Check,
+            poolpick: Tool { version: env!("CARGO_PKG_VERSION").to_owned() },
+            host: self.host,
+            manifest: plan.manifest.as_ref().map(|manifest| plan::shown(&manifest.file)),
+            policy: self.rules.policy,
+            thresholds: Thresholds { io: thresholds.io, cpu: thresholds.cpu, ipc: thresholds.ipc },
+            started_at: self
+                .started_at
+                .unwrap_or_else(|| humantime::format_rfc3339_millis(SystemTime::now()).to_string()),
+            wall_seconds: self.saved_seconds.unwrap_or_else(|| clock::monotonic().since(self.began).secs_f64()),
+            outcome: gate::outcome(&results, &self.rules),
+            findings,
+            results,
+            stages: self.stages,
+        }
+    }
+}
+
+/// A line on the terminal while a stage runs.
+struct Progress(bool);
+
+impl Progress {
+    fn show(quiet: bool, name: &str, number: usize, count: usize, run: usize) -> Progress {
+        let wanted = !quiet && std::env::var_os("CI").is_none() && tty::stderr_is_foreground_terminal();
+        if wanted {
+            let name = crate::report::escape::terminal(name);
+            // Nobody may be there to see it.
+            let _ = write!(std::io::stderr(), "\r\x1b[2Kpoolpick: {name} ({number} of {count}), run {run}");
+        }
+        Progress(wanted)
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if self.0 {
+            let _ = write!(std::io::stderr(), "\r\x1b[2K");
+        }
+    }
+}

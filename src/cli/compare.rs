@@ -1,0 +1,97 @@
+//! `poolpick compare`: two saved reports of the same pipeline, and what changed between them. Must not judge: the gate
+//! does.
+
+use super::args::Colour;
+use super::exit::{Failure, MISROUTED};
+use super::output::{look_of_stdout, replace};
+use super::print;
+use super::report::saved;
+use crate::gate::compare;
+use crate::report::compare::{ChangeKind, Comparison, ComparisonFormat, Side, render};
+use crate::report::{Look, Report};
+use anyhow::Result;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, ValueEnum};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// How to render.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FormatArg {
+    /// For people
+    Table,
+    /// One JSON object
+    Json,
+    /// GitHub-flavoured Markdown
+    Markdown,
+}
+
+fn kind_parser() -> impl TypedValueParser<Value = ChangeKind> {
+    PossibleValuesParser::new(ChangeKind::ALL.map(|(_, word)| word)).try_map(|word| {
+        ChangeKind::ALL.iter().find(|(_, known)| *known == word).map(|(kind, _)| *kind).ok_or("it is no kind of change")
+    })
+}
+
+/// `poolpick compare`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Exit status: 0 no change that fails, 1 a change that fails, 2 misuse or an unusable report.")]
+pub struct CompareArgs {
+    /// The report before (`--export json=FILE`)
+    pub base: PathBuf,
+    /// The report now
+    pub head: PathBuf,
+    /// Kinds of change that fail, with commas between
+    #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = kind_parser())]
+    pub fail_on: Vec<ChangeKind>,
+    /// How to render it
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub format: FormatArg,
+    /// Where to write it [default: stdout]
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// When to use colours
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub color: Colour,
+}
+
+fn read(path: &Path) -> Result<Report, Failure> {
+    let text = fs::read_to_string(path).map_err(|source| Failure::Input { path: path.to_owned(), source })?;
+    saved(path, &text)
+}
+
+fn side(path: &Path, report: &Report) -> Side {
+    Side {
+        file: path.display().to_string(),
+        started_at: report.target.started_at.clone(),
+        wall_seconds: report.target.wall_seconds,
+    }
+}
+
+/// Compares two reports.
+///
+/// # Errors
+/// A `Failure` that names the file.
+pub fn run(arguments: &CompareArgs) -> Result<ExitCode> {
+    let (base, head) = (read(&arguments.base)?, read(&arguments.head)?);
+    let (before, now) = (side(&arguments.base, &base), side(&arguments.head, &head));
+    let mut comparison = Comparison::new(env!("CARGO_PKG_VERSION"), before, now);
+    compare(&base, &head, &arguments.fail_on, &mut comparison);
+    let format = match arguments.format {
+        FormatArg::Table => ComparisonFormat::Text,
+        FormatArg::Json => ComparisonFormat::Json,
+        FormatArg::Markdown => ComparisonFormat::Markdown,
+    };
+    match &arguments.output {
+        Some(path) => {
+            let mut bytes = Vec::new();
+            render(&comparison, format, Look::PLAIN, &mut bytes)
+                .map_err(|source| Failure::Written { path: path.clone(), source })?;
+            replace(path, &bytes)?;
+        }
+        None => {
+            print(|out| render(&comparison, format, look_of_stdout(arguments.color), out))?;
+        }
+    }
+    Ok(ExitCode::from(if comparison.failed { MISROUTED } else { 0 }))
+}

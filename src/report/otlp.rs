@@ -1,0 +1,75 @@
+//! Metrics as OTLP/JSON: one `MetricsData` on one line, which a collector's file receiver reads and its HTTP receiver
+//! takes as a body. Must not send anything.
+
+use super::metrics::subject::Subject;
+use super::metrics::{Attribute, TABLE, Value};
+use super::{Document, Origin};
+use serde_json::{Value as Json, json};
+use std::io::{self, Write};
+
+/// What the service is called where nobody named it.
+const SERVICE: &str = "poolpick";
+
+/// Writes one line.
+///
+/// # Errors
+/// Only those of `out`.
+pub(super) fn render(document: Document<'_>, origin: &Origin, out: &mut dyn Write) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, &metrics_data(document, origin)).map_err(io::Error::from)?;
+    out.write_all(b"\n")
+}
+
+fn metrics_data(document: Document<'_>, origin: &Origin) -> Json {
+    let subject = Subject::new(document, origin.pipeline.as_deref());
+    let version = match document {
+        Document::Profile(report) => &report.poolpick.version,
+        Document::Check(check) => &check.poolpick.version,
+    };
+    // 64-bit integers are strings in OTLP/JSON; 0 says that the time is not known.
+    let at = subject.run.end_unix_seconds.map_or(0, nanoseconds).to_string();
+    let metrics: Vec<Json> = TABLE
+        .iter()
+        .map(|metric| (metric, metric.samples(&subject)))
+        .filter(|(_, samples)| !samples.is_empty())
+        .map(|(metric, samples)| {
+            let points: Vec<Json> =
+                samples.iter().map(|sample| point(&sample.attributes, sample.value, &at)).collect();
+            json!({"name": metric.name, "description": metric.help, "unit": metric.unit, "gauge": {"dataPoints": points}})
+        })
+        .collect();
+    json!({"resourceMetrics": [{
+        "resource": {"attributes": resource(origin)},
+        "scopeMetrics": [{"scope": {"name": "poolpick", "version": version}, "metrics": metrics}],
+    }]})
+}
+
+/// The service's name, then what the user says of where this runs.
+fn resource(origin: &Origin) -> Vec<Json> {
+    let mut attributes = vec![("service.name", origin.service.as_deref().unwrap_or(SERVICE))];
+    for (name, text) in &origin.attributes {
+        if attributes.iter().all(|(known, _)| known != name) {
+            attributes.push((name, text));
+        }
+    }
+    attributes.into_iter().map(|(name, text)| attribute(name, text)).collect()
+}
+
+fn attribute(name: &str, text: &str) -> Json {
+    json!({"key": name, "value": {"stringValue": text}})
+}
+
+fn point(attributes: &[Attribute], value: Value, at: &str) -> Json {
+    let attributes: Vec<Json> = attributes.iter().map(|(name, text)| attribute(name, text)).collect();
+    match value {
+        Value::Count(count) if i64::try_from(count).is_ok() => {
+            json!({"attributes": attributes, "timeUnixNano": at, "asInt": count.to_string()})
+        }
+        Value::Count(count) => json!({"attributes": attributes, "timeUnixNano": at, "asDouble": count as f64}),
+        Value::Real(real) => json!({"attributes": attributes, "timeUnixNano": at, "asDouble": real}),
+    }
+}
+
+/// To the microsecond: a float of today's date carries no more.
+fn nanoseconds(seconds: f64) -> u64 {
+    (seconds.max(0.0) * 1e6).round() as u64 * 1000
+}

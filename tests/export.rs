@@ -1,0 +1,179 @@
+//! Where reports go besides files that were named plainly: the receiver of metrics, GitHub's job summary, a collector's
+//! directory. Runs `poolpick` on programs that do next to nothing.
+
+use opentelemetry_proto::tonic::metrics::v1::MetricsData;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::thread::JoinHandle;
+
+/// `poolpick` without what the surroundings say.
+fn poolpick(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_poolpick"));
+    command.args(arguments).current_dir(folder);
+    for name in std::env::vars().map(|(name, _)| name) {
+        if name.starts_with("OTEL_") || name.starts_with("GITHUB_") || name.to_lowercase().ends_with("_proxy") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Takes one request and answers it; gives back its head and body.
+fn receiver(answer: &'static str) -> (String, JoinHandle<(String, Vec<u8>)>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = format!("http://{}", listener.local_addr().expect("an address"));
+    let served = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a request");
+        let mut bytes = Vec::new();
+        let mut piece = [0; 4096];
+        loop {
+            let read = stream.read(&mut piece).expect("the request");
+            bytes.extend_from_slice(&piece[..read]);
+            let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
+            let head = String::from_utf8_lossy(&bytes[..end]).to_lowercase();
+            let length =
+                head.lines().find_map(|line| line.strip_prefix("content-length: ")?.trim().parse::<usize>().ok());
+            if bytes.len() >= end + 4 + length.expect("a length") {
+                stream.write_all(answer.as_bytes()).expect("the answer");
+                return (head, bytes.split_off(end + 4));
+            }
+        }
+    });
+    (address, served)
+}
+
+const TAKEN: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
+const BUSY: &str = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
+#[test]
+fn metrics_are_sent_to_where_the_variables_say() {
+    let (folder, (address, served)) = (folder(), receiver(TAKEN));
+    let output = poolpick(folder.path(), &["profile", "-q", "--export", "otlp=env", "--", "true"])
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", &address)
+        .env("OTEL_EXPORTER_OTLP_HEADERS", "x-key=a%20b")
+        .env("OTEL_SERVICE_NAME", "etl")
+        .output()
+        .expect("it runs");
+    assert!(output.status.success(), "{output:?}");
+    let (head, body) = served.join().expect("a request");
+    assert!(head.starts_with("post /v1/metrics http/1.1"), "{head}");
+    assert!(head.contains("content-type: application/json") && head.contains("x-key: a b"), "{head}");
+    let data: MetricsData = serde_json::from_slice(&body).expect("OTLP");
+    let text = format!("{data:?}");
+    assert!(text.contains("StringValue(\"etl\")") && text.contains("poolpick.run.duration"), "{text}");
+    // The program is what a pipeline is called that nobody named.
+    assert!(text.contains("StringValue(\"true\")"), "{text}");
+    assert!(!folder.path().join("env").exists());
+}
+
+#[test]
+fn what_does_not_arrive_is_a_failure_unless_the_command_failed_first() {
+    for (command, expected) in [("exit 0", 125), ("exit 3", 3)] {
+        let (folder, (address, served)) = (folder(), receiver(BUSY));
+        let output = poolpick(folder.path(), &["profile", "-q", "--export", "otlp=env", "--", "sh", "-c", command])
+            .env("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", format!("{address}/in"))
+            .output()
+            .expect("it runs");
+        assert_eq!(output.status.code(), Some(expected), "{output:?}");
+        let said = stderr(&output);
+        assert!(said.contains("503") && said.contains("/in`") && said.contains("hint: `--export otlp=FILE`"), "{said}");
+        assert!(served.join().expect("a request").0.starts_with("post /in "));
+    }
+}
+
+#[test]
+fn without_a_usable_endpoint_the_command_is_not_run() {
+    for (endpoint, part) in [(None, "no endpoint"), (Some("https://c:4318"), "TLS"), (Some("localhost"), "no address")]
+    {
+        let folder = folder();
+        let mut command = poolpick(folder.path(), &["profile", "-q", "--export", "otlp=env", "--", "touch", "ran"]);
+        command.envs(endpoint.map(|endpoint| ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)));
+        let output = command.output().expect("it runs");
+        assert_eq!(output.status.code(), Some(125));
+        assert!(stderr(&output).contains(part), "{}", stderr(&output));
+        assert!(!folder.path().join("ran").exists());
+    }
+}
+
+#[test]
+fn a_collector_finds_whole_files_that_it_may_read() {
+    let folder = folder();
+    let output =
+        poolpick(folder.path(), &["profile", "-q", "--export", "prometheus=a.prom", "--pipeline", "a b\"\n", "--"])
+            .arg("true")
+            .output()
+            .expect("it runs");
+    assert!(output.status.success(), "{output:?}");
+    let names: Vec<_> =
+        fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("a file").file_name()).collect();
+    assert_eq!(names, ["a.prom"]);
+    let path = folder.path().join("a.prom");
+    assert_eq!(fs::metadata(&path).expect("a file").permissions().mode() & 0o777, 0o644);
+    let text = fs::read_to_string(&path).expect("text");
+    assert!(text.contains(r#"poolpick_run_exit_code{poolpick_pipeline_name="a b\"\\n"} 0"#), "{text}");
+}
+
+#[test]
+fn on_github_the_report_is_added_to_the_job_summary() {
+    let folder = folder();
+    let summary = folder.path().join("summary.md");
+    let run = |actions: &str| {
+        let mut command = poolpick(folder.path(), &["profile", "-q", "--", "true"]);
+        let output = command.env("GITHUB_ACTIONS", actions).env("GITHUB_STEP_SUMMARY", &summary).output();
+        output.expect("it runs")
+    };
+    assert!(run("false").status.success() && !summary.exists());
+    fs::write(&summary, "before\n").expect("a file");
+    let output = run("true");
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    let text = fs::read_to_string(&summary).expect("text");
+    assert!(text.starts_with("before\n## poolpick: "), "{text}");
+    // GitHub would refuse all of it.
+    fs::write(&summary, vec![b'x'; 1 << 20]).expect("a file");
+    let output = run("true");
+    assert!(output.status.success() && stderr(&output).contains("larger than GitHub takes"), "{output:?}");
+    assert_eq!(fs::metadata(&summary).expect("a file").len(), 1 << 20);
+    fs::remove_file(&summary).expect("it was there");
+    fs::create_dir(&summary).expect("a folder");
+    let output = run("true");
+    assert!(
+        output.status.success() && stderr(&output).contains("warning: the report could not be added"),
+        "{output:?}"
+    );
+}
+
+#[test]
+fn a_gate_adds_to_the_job_summary_and_to_every_format() {
+    let folder = folder();
+    fs::write(folder.path().join("poolpick.toml"), "[stages.no]\ncommand = [\"false\"]\nexecutor = \"serial\"\n")
+        .expect("a file");
+    let summary = folder.path().join("summary.md");
+    let output = poolpick(
+        folder.path(),
+        &["check", "--format", "github", "--export", "junit=a.xml", "--manifest", "poolpick.toml"],
+    )
+    .env("GITHUB_ACTIONS", "true")
+    .env("GITHUB_STEP_SUMMARY", &summary)
+    .output()
+    .expect("it runs");
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let annotations = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        annotations.starts_with("::error title=poolpick%3A stage-failed,file=poolpick.toml,line=1::no: "),
+        "{annotations}"
+    );
+    assert!(fs::read_to_string(&summary).expect("text").contains("poolpick"));
+    assert!(fs::read_to_string(folder.path().join("a.xml")).expect("text").contains("<error message="));
+}
