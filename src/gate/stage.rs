@@ -25,6 +25,8 @@ pub struct Declared {
     pub name: String,
     /// The program of the manifest that it was found in.
     pub program: Option<String>,
+    /// The table of the manifest that declares it, as `stages.parse`.
+    pub table: Option<String>,
     /// The executor that production runs it under.
     pub executor: Option<Executor>,
     /// How many workers production gives it.

@@ -117,10 +117,9 @@ fn telling(stage: &Stage) -> Option<&str> {
 
 /// The table of the manifest that declares it.
 fn table(declared: &Declared) -> String {
-    match &declared.program {
-        Some(program) => format!("[programs.{program}]"),
-        None => format!("[stages.{}]", declared.name),
-    }
+    let kind = if declared.program.is_some() { "programs" } else { "stages" };
+    let name = declared.program.as_ref().unwrap_or(&declared.name);
+    declared.table.as_ref().map_or_else(|| format!("[{kind}.{name}]"), |table| format!("[{table}]"))
 }
 
 /// The edit that mends a misrouted stage.

@@ -20,7 +20,7 @@ const STICKY: u32 = 0o1000;
 
 /// A manifest that is not trusted, because whoever wrote it chooses what is run.
 #[derive(Debug, thiserror::Error)]
-#[error("`{}` {why}, so its commands are not run; hint: {hint}, or name it if you trust it: `--manifest {}`", path.display(), path.display())]
+#[error("`{}` {why}, so its commands are not run; hint: {hint}", path.display())]
 pub struct Refused {
     path: PathBuf,
     why: String,
@@ -68,9 +68,24 @@ fn is_ours(path: &Path) -> bool {
     }
 }
 
+/// How a manifest was come by, that nobody named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reached {
+    /// By looking for it.
+    Found,
+    /// Another one extends it: naming it would not help.
+    Extended,
+}
+
 /// Refuses a file, or one in a directory, that somebody else may write or owns.
-pub fn trusted(path: &Path) -> Result<(), Refused> {
-    let refused = |why: &str, hint: &str| Refused { path: path.to_owned(), why: why.to_owned(), hint: hint.to_owned() };
+pub fn trusted(path: &Path, found: Reached) -> Result<(), Refused> {
+    let refused = |why: &str, hint: &str| {
+        let hint = match found {
+            Reached::Found => format!("{hint}, or name it if you trust it: `--manifest {}`", path.display()),
+            Reached::Extended => hint.to_owned(),
+        };
+        Refused { path: path.to_owned(), why: why.to_owned(), hint }
+    };
     let owned = |metadata: &fs::Metadata| metadata.uid() == effective_uid() || metadata.uid() == 0;
     let file = fs::metadata(path);
     let directory = fs::canonicalize(path).and_then(|path| match path.parent() {
