@@ -142,6 +142,11 @@ fn what_everybody_may_write_is_not_trusted_unless_it_is_named() {
     assert!(load(&path, false).is_err(), "everybody could replace it");
     mode(folder.path(), 0o1777);
     assert!(load(&path, false).is_ok(), "nobody else can replace it");
+    let open = folder.path().join("open");
+    fs::create_dir(&open).expect("own folder");
+    std::os::unix::fs::symlink(&path, open.join("poolpick.toml")).expect("own folder");
+    mode(&open, 0o777);
+    assert!(load(&open.join("poolpick.toml"), false).is_err(), "everybody could replace the link");
     let own = written(folder.path(), "own.toml", "extend = \"poolpick.toml\"\n");
     mode(&path, 0o666);
     let error = load(&own, true).expect_err("only the named one is trusted").to_string();

@@ -216,7 +216,10 @@ pub fn after(failure: &Failure) -> Option<String> {
     Some(match failure {
         Failure::TimedOut(_) => "raise its `timeout`, or give it less to do".to_owned(),
         Failure::NoBudget => "raise `--budget`, or check fewer stages at once".to_owned(),
-        Failure::NotSeen => "is its name, or its module and function, right?".to_owned(),
+        Failure::NotSeen => {
+            "is its name, or its module and function, right? only the agent inside Python sees functions: `poolpick doctor`"
+                .to_owned()
+        }
         Failure::NotStarted(_) => return None,
         Failure::Exited(_) | Failure::Killed(_) => "run it by itself; what it wrote last is below".to_owned(),
     })

@@ -5,7 +5,6 @@
 use super::{TOOL_TABLE, is_pyproject};
 use crate::sys::identity::effective_uid;
 use std::fs;
-use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -88,9 +87,11 @@ pub fn trusted(path: &Path, found: Reached) -> Result<(), Refused> {
     };
     let owned = |metadata: &fs::Metadata| metadata.uid() == effective_uid() || metadata.uid() == 0;
     let file = fs::metadata(path);
-    let directory = fs::canonicalize(path).and_then(|path| match path.parent() {
-        Some(parent) => fs::metadata(parent),
-        None => Err(io::ErrorKind::NotFound.into()),
+    // Of a link, where it lies and where it leads.
+    let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let directories = [path, &real].into_iter().filter_map(Path::parent).map(|parent| match parent.as_os_str().len() {
+        0 => Path::new("."),
+        _ => parent,
     });
     // What cannot be looked at cannot be read either, which is told then.
     if let Ok(file) = file {
@@ -101,7 +102,7 @@ pub fn trusted(path: &Path, found: Reached) -> Result<(), Refused> {
             return Err(refused("can be written by everybody", &format!("`chmod o-w {}`", path.display())));
         }
     }
-    if let Ok(directory) = directory {
+    for directory in directories.filter_map(|directory| fs::metadata(directory).ok()) {
         let mode = directory.permissions().mode();
         if mode & WORLD_WRITABLE != 0 && mode & STICKY == 0 {
             return Err(refused("lies in a directory that everybody can write", "`chmod o-w` its directory"));
