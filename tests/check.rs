@@ -221,7 +221,8 @@ fn misuse_and_missing_manifests_are_told() {
     let here = folder.path();
     let empty = tempfile::tempdir().expect("a temporary folder");
     let file = golden("misrouted.json");
-    let cases: [(&Path, &[&str], &str); 13] = [
+    let cases: [(&Path, &[&str], &str); 14] = [
+        (here, &["check", "poolpick.toml"], "`--manifest poolpick.toml`"),
         (here, &["check", "fetsh"], "did you mean `fetch`?"),
         (here, &["check", "--manifest", "nowhere.toml"], "`nowhere.toml`"),
         (here, &["check", "--executor", "thread"], "`--executor` is about a command"),

@@ -84,6 +84,22 @@ fn a_manifest_means_what_it_says() {
 }
 
 #[test]
+fn the_manifest_that_the_guide_shows_is_right() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/gate.md")).expect("the page");
+    let shown = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("it shows one");
+    let (extend, rest) = shown.split_once('\n').expect("lines");
+    assert!(extend.starts_with("extend = "), "{extend}");
+    let manifest = read(rest).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(manifest.entries.len(), 2);
+    let defaults = poolpick::gate::Rules::default();
+    assert_eq!(manifest.io.zip(manifest.cpu).zip(manifest.ipc).map(|((io, cpu), ipc)| [io, cpu, ipc]), {
+        let thresholds = defaults.thresholds;
+        Some([thresholds.io, thresholds.cpu, thresholds.ipc])
+    });
+    assert!(manifest.margin.is_some_and(|margin| (margin - defaults.margin).abs() < 1e-9));
+}
+
+#[test]
 fn what_it_extends_fills_the_gaps() {
     let folder = folder();
     let base =

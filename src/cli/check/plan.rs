@@ -139,6 +139,10 @@ pub fn plan(arguments: &CheckArgs) -> Result<Plan, Failure> {
     if !arguments.command.is_empty() {
         return of_command(arguments);
     }
+    if let Some(file) = arguments.stages.iter().find(|name| name.ends_with(".toml")) {
+        let message = format!("`{file}` is no stage; hint: `--manifest {file}` takes another manifest");
+        return Err(Failure::Misuse(message));
+    }
     let manifest = manifest_of(arguments)?;
     let rules = rules(arguments, Some(&manifest))?;
     let entries = selected(arguments, &manifest)?;
