@@ -61,7 +61,7 @@ pub enum Failure {
     TimedOut(f64),
     /// It could not be started, for this reason.
     NotStarted(String),
-    /// The budget was used up before its turn.
+    /// The budget was used up before its verdict.
     NoBudget,
     /// It ran, and no stage of this name was in it.
     NotSeen,
@@ -181,7 +181,7 @@ pub fn rule_on(stage: &Stage, declared: &Declared, ran: &Ran, rules: &Rules) -> 
 /// A stage that cannot be judged; `output` is the end of what its command wrote.
 pub fn failed(declared: &Declared, ran: &Ran, failure: &Failure, output: Option<String>) -> Ruled {
     let code = match failure {
-        Failure::TimedOut(_) => Code::TimedOut,
+        Failure::TimedOut(_) | Failure::NoBudget => Code::TimedOut,
         Failure::NotSeen => Code::NotSeen,
         _ => Code::StageFailed,
     };

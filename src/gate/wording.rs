@@ -180,8 +180,9 @@ pub fn too_few_workers(stage: &Stage, declared: &Declared, has: u32, wanted: u32
     let gain = stage.recommendation.as_ref().and_then(|advice| advice.speedup);
     let gain =
         gain.map_or_else(String::new, |gain| format!(", which reach {} the throughput of a serial run", times(gain)));
+    let plural = if has == 1 { "" } else { "s" };
     let verb = if declared.workers.is_some() { "is declared" } else { "runs" };
-    format!("it {verb} with {has} workers where {wanted} would be used{gain}")
+    format!("it {verb} with {has} worker{plural} where {wanted} would be used{gain}")
 }
 
 /// More of them.
@@ -206,7 +207,7 @@ pub fn failure(failure: &Failure) -> String {
         Failure::Killed(signal) => format!("its command was killed by signal {signal}"),
         Failure::TimedOut(limit) => format!("its command did not end within {limit} s"),
         Failure::NotStarted(why) => format!("its command could not be started: {why}"),
-        Failure::NoBudget => "the budget was used up before its turn".to_owned(),
+        Failure::NoBudget => "the budget was used up before its verdict".to_owned(),
         Failure::NotSeen => "its command ran, and no such stage was seen in it".to_owned(),
     }
 }
