@@ -101,6 +101,13 @@ fn a_result_looks_like_this() {
         let expected = fs::read_to_string(&path).unwrap_or_default();
         assert!(expected == out(&output), "{path} differs; UPDATE_GOLDENS=1 rewrites it. Now:\n{}", out(&output));
     }
+    for file in ["misrouted.json", "hostile.json"] {
+        let mut command = Command::new(POOLPICK);
+        command.current_dir(here.path()).args(["check", "--from", &golden(file)]).env("COLUMNS", "60");
+        let text = out(&command.output().expect("poolpick can be started"));
+        let widest = text.lines().map(unicode_width::UnicodeWidthStr::width).max();
+        assert!(widest.is_some_and(|width| width <= 60), "{widest:?}\n{text}");
+    }
     let hostile = poolpick(here.path(), &["check", "--from", &golden("hostile.json")]);
     assert!(!out(&hostile).contains(['\x1b', '\u{202e}', '\x07']), "{}", out(&hostile));
 }
@@ -214,7 +221,8 @@ fn misuse_and_missing_manifests_are_told() {
     let here = folder.path();
     let empty = tempfile::tempdir().expect("a temporary folder");
     let file = golden("misrouted.json");
-    let cases: [(&Path, &[&str], &str); 13] = [
+    let cases: [(&Path, &[&str], &str); 14] = [
+        (here, &["check", "poolpick.toml"], "`--manifest poolpick.toml`"),
         (here, &["check", "fetsh"], "did you mean `fetch`?"),
         (here, &["check", "--manifest", "nowhere.toml"], "`nowhere.toml`"),
         (here, &["check", "--executor", "thread"], "`--executor` is about a command"),

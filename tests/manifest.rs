@@ -84,6 +84,22 @@ fn a_manifest_means_what_it_says() {
 }
 
 #[test]
+fn the_manifest_that_the_guide_shows_is_right() {
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/gate.md")).expect("the page");
+    let shown = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("it shows one");
+    let (extend, rest) = shown.split_once('\n').expect("lines");
+    assert!(extend.starts_with("extend = "), "{extend}");
+    let manifest = read(rest).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(manifest.entries.len(), 2);
+    let defaults = poolpick::gate::Rules::default();
+    assert_eq!(manifest.io.zip(manifest.cpu).zip(manifest.ipc).map(|((io, cpu), ipc)| [io, cpu, ipc]), {
+        let thresholds = defaults.thresholds;
+        Some([thresholds.io, thresholds.cpu, thresholds.ipc])
+    });
+    assert!(manifest.margin.is_some_and(|margin| (margin - defaults.margin).abs() < 1e-9));
+}
+
+#[test]
 fn what_it_extends_fills_the_gaps() {
     let folder = folder();
     let base =
@@ -142,9 +158,15 @@ fn what_everybody_may_write_is_not_trusted_unless_it_is_named() {
     assert!(load(&path, false).is_err(), "everybody could replace it");
     mode(folder.path(), 0o1777);
     assert!(load(&path, false).is_ok(), "nobody else can replace it");
+    let open = folder.path().join("open");
+    fs::create_dir(&open).expect("own folder");
+    std::os::unix::fs::symlink(&path, open.join("poolpick.toml")).expect("own folder");
+    mode(&open, 0o777);
+    assert!(load(&open.join("poolpick.toml"), false).is_err(), "everybody could replace the link");
     let own = written(folder.path(), "own.toml", "extend = \"poolpick.toml\"\n");
     mode(&path, 0o666);
-    assert!(load(&own, true).is_err(), "only the named one is trusted");
+    let error = load(&own, true).expect_err("only the named one is trusted").to_string();
+    assert!(!error.contains("--manifest"), "{error}");
 }
 
 #[test]

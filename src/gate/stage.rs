@@ -25,6 +25,8 @@ pub struct Declared {
     pub name: String,
     /// The program of the manifest that it was found in.
     pub program: Option<String>,
+    /// The table of the manifest that declares it, as `stages.parse`.
+    pub table: Option<String>,
     /// The executor that production runs it under.
     pub executor: Option<Executor>,
     /// How many workers production gives it.
@@ -59,7 +61,7 @@ pub enum Failure {
     TimedOut(f64),
     /// It could not be started, for this reason.
     NotStarted(String),
-    /// The budget was used up before its turn.
+    /// The budget was used up before its verdict.
     NoBudget,
     /// It ran, and no stage of this name was in it.
     NotSeen,
@@ -179,7 +181,7 @@ pub fn rule_on(stage: &Stage, declared: &Declared, ran: &Ran, rules: &Rules) -> 
 /// A stage that cannot be judged; `output` is the end of what its command wrote.
 pub fn failed(declared: &Declared, ran: &Ran, failure: &Failure, output: Option<String>) -> Ruled {
     let code = match failure {
-        Failure::TimedOut(_) => Code::TimedOut,
+        Failure::TimedOut(_) | Failure::NoBudget => Code::TimedOut,
         Failure::NotSeen => Code::NotSeen,
         _ => Code::StageFailed,
     };

@@ -117,10 +117,9 @@ fn telling(stage: &Stage) -> Option<&str> {
 
 /// The table of the manifest that declares it.
 fn table(declared: &Declared) -> String {
-    match &declared.program {
-        Some(program) => format!("[programs.{program}]"),
-        None => format!("[stages.{}]", declared.name),
-    }
+    let kind = if declared.program.is_some() { "programs" } else { "stages" };
+    let name = declared.program.as_ref().unwrap_or(&declared.name);
+    declared.table.as_ref().map_or_else(|| format!("[{kind}.{name}]"), |table| format!("[{table}]"))
 }
 
 /// The edit that mends a misrouted stage.
@@ -181,8 +180,9 @@ pub fn too_few_workers(stage: &Stage, declared: &Declared, has: u32, wanted: u32
     let gain = stage.recommendation.as_ref().and_then(|advice| advice.speedup);
     let gain =
         gain.map_or_else(String::new, |gain| format!(", which reach {} the throughput of a serial run", times(gain)));
+    let plural = if has == 1 { "" } else { "s" };
     let verb = if declared.workers.is_some() { "is declared" } else { "runs" };
-    format!("it {verb} with {has} workers where {wanted} would be used{gain}")
+    format!("it {verb} with {has} worker{plural} where {wanted} would be used{gain}")
 }
 
 /// More of them.
@@ -207,7 +207,7 @@ pub fn failure(failure: &Failure) -> String {
         Failure::Killed(signal) => format!("its command was killed by signal {signal}"),
         Failure::TimedOut(limit) => format!("its command did not end within {limit} s"),
         Failure::NotStarted(why) => format!("its command could not be started: {why}"),
-        Failure::NoBudget => "the budget was used up before its turn".to_owned(),
+        Failure::NoBudget => "the budget was used up before its verdict".to_owned(),
         Failure::NotSeen => "its command ran, and no such stage was seen in it".to_owned(),
     }
 }
@@ -217,7 +217,10 @@ pub fn after(failure: &Failure) -> Option<String> {
     Some(match failure {
         Failure::TimedOut(_) => "raise its `timeout`, or give it less to do".to_owned(),
         Failure::NoBudget => "raise `--budget`, or check fewer stages at once".to_owned(),
-        Failure::NotSeen => "is its name, or its module and function, right?".to_owned(),
+        Failure::NotSeen => {
+            "is its name, or its module and function, right? only the agent inside Python sees functions: `poolpick doctor`"
+                .to_owned()
+        }
         Failure::NotStarted(_) => return None,
         Failure::Exited(_) | Failure::Killed(_) => "run it by itself; what it wrote last is below".to_owned(),
     })

@@ -5,7 +5,6 @@
 use super::{TOOL_TABLE, is_pyproject};
 use crate::sys::identity::effective_uid;
 use std::fs;
-use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -20,7 +19,7 @@ const STICKY: u32 = 0o1000;
 
 /// A manifest that is not trusted, because whoever wrote it chooses what is run.
 #[derive(Debug, thiserror::Error)]
-#[error("`{}` {why}, so its commands are not run; hint: {hint}, or name it if you trust it: `--manifest {}`", path.display(), path.display())]
+#[error("`{}` {why}, so its commands are not run; hint: {hint}", path.display())]
 pub struct Refused {
     path: PathBuf,
     why: String,
@@ -68,14 +67,31 @@ fn is_ours(path: &Path) -> bool {
     }
 }
 
+/// How a manifest was come by, that nobody named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reached {
+    /// By looking for it.
+    Found,
+    /// Another one extends it: naming it would not help.
+    Extended,
+}
+
 /// Refuses a file, or one in a directory, that somebody else may write or owns.
-pub fn trusted(path: &Path) -> Result<(), Refused> {
-    let refused = |why: &str, hint: &str| Refused { path: path.to_owned(), why: why.to_owned(), hint: hint.to_owned() };
+pub fn trusted(path: &Path, found: Reached) -> Result<(), Refused> {
+    let refused = |why: &str, hint: &str| {
+        let hint = match found {
+            Reached::Found => format!("{hint}, or name it if you trust it: `--manifest {}`", path.display()),
+            Reached::Extended => hint.to_owned(),
+        };
+        Refused { path: path.to_owned(), why: why.to_owned(), hint }
+    };
     let owned = |metadata: &fs::Metadata| metadata.uid() == effective_uid() || metadata.uid() == 0;
     let file = fs::metadata(path);
-    let directory = fs::canonicalize(path).and_then(|path| match path.parent() {
-        Some(parent) => fs::metadata(parent),
-        None => Err(io::ErrorKind::NotFound.into()),
+    // Of a link, where it lies and where it leads.
+    let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let directories = [path, &real].into_iter().filter_map(Path::parent).map(|parent| match parent.as_os_str().len() {
+        0 => Path::new("."),
+        _ => parent,
     });
     // What cannot be looked at cannot be read either, which is told then.
     if let Ok(file) = file {
@@ -86,7 +102,7 @@ pub fn trusted(path: &Path) -> Result<(), Refused> {
             return Err(refused("can be written by everybody", &format!("`chmod o-w {}`", path.display())));
         }
     }
-    if let Ok(directory) = directory {
+    for directory in directories.filter_map(|directory| fs::metadata(directory).ok()) {
         let mode = directory.permissions().mode();
         if mode & WORLD_WRITABLE != 0 && mode & STICKY == 0 {
             return Err(refused("lies in a directory that everybody can write", "`chmod o-w` its directory"));

@@ -115,7 +115,7 @@ fn hint_for(source: &io::Error) -> &'static str {
 /// Tells every place where it is wrong.
 pub fn load(path: &Path, named: bool) -> Result<Manifest, ManifestError> {
     if !named {
-        discover::trusted(path)?;
+        discover::trusted(path, discover::Reached::Found)?;
     }
     read::whole(path, &mut Vec::new())
 }

@@ -1,7 +1,7 @@
 //! From the text of a manifest to what it means: TOML, then every value against the others, then the file that it
 //! extends. All that is wrong in a file is told at once, where TOML itself allows it. Must not run or look for anything.
 
-use super::discover::trusted;
+use super::discover::{Reached, trusted};
 use super::entry::{Command, Entry, Expectation, Program, Stage};
 use super::file::{ExecutorWord, File, ProgramTable, PyProject, StageTable};
 use super::problem::{Problem, Problems, line_of, nearest};
@@ -43,7 +43,7 @@ pub(super) fn whole(path: &Path, below: &mut Vec<PathBuf>) -> Result<Manifest, M
     if below.len() > MOST_EXTENDED {
         return Err(wrong(format!("more than {MOST_EXTENDED} manifests extend each other")));
     }
-    trusted(&base)?;
+    trusted(&base, Reached::Extended)?;
     let base = whole(&base, below)?;
     own.extend(base);
     check_thresholds(&own, path, &text)?;

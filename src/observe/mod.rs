@@ -43,7 +43,7 @@ use switches::{SETTLE_NANOS, SwitchRecords};
 const KILL_AFTER: Span = Span::from_millis(5_000);
 /// A program whose end stands within so many events of its exec cannot be asked any more.
 const SOON: usize = 64;
-/// Signals that ask poolpick to end: whatever runs several commands in turn ends with the one that runs.
+/// Signals that ask poolpick to end.
 const ENDING: [i32; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
 /// How often a quiet run is looked at: rings are drained so that a live display and a recording keep up.
 const IDLE_TICK: Span = Span::from_millis(200);
@@ -110,7 +110,7 @@ pub struct Observation {
     pub counters: Counters,
     /// Whether the time limit ended it.
     pub timed_out: bool,
-    /// A signal that asked poolpick to end, if one did; the target has it too.
+    /// A signal that asked poolpick to end; the target has it too.
     pub interrupted: Option<i32>,
     /// Descendants that live on.
     pub left_behind: u32,

@@ -30,6 +30,8 @@ use std::time::SystemTime;
 
 /// Without `runs`, a command is run at the most so often.
 const MOST_RUNS: u32 = 5;
+/// Nor is it run again if that would take its runs beyond this, seconds.
+const PATIENCE_SECONDS: f64 = 60.0;
 
 /// Checks what was asked for.
 ///
@@ -108,7 +110,8 @@ impl Checking<'_> {
 
     /// Runs a task as often as its verdict needs; returns the signal that ended poolpick's work, if one did.
     fn task(&mut self, task: &Task, number: usize, count: usize) -> Result<Option<i32>, Failure> {
-        let most = self.arguments.runs.or(task.command.runs).unwrap_or(MOST_RUNS);
+        let asked = self.arguments.runs.or(task.command.runs);
+        let most = asked.unwrap_or(MOST_RUNS);
         let limit =
             self.arguments.timeout.or(task.command.timeout).map(|limit| Span::from_secs_f64(limit.as_secs_f64()));
         let mut runs: Vec<Run> = Vec::new();
@@ -162,8 +165,9 @@ impl Checking<'_> {
             let ran = gate::Ran { runs: runs.len() as u32, wall_seconds: Some(wall) };
             let ruled = task.subject.ruled(&report, &ran, &self.rules);
             let enough = !ruled.iter().any(|one| one.wants_more) || runs.len() as u32 >= most;
+            let patient = asked.is_some() || wall + longest.secs_f64() <= PATIENCE_SECONDS;
             // One that would not end in time decides nothing.
-            if enough || self.left().is_some_and(|left| left < longest) {
+            if enough || !patient || self.left().is_some_and(|left| left < longest) {
                 self.host = Some(report.host.clone());
                 self.keep(ruled, report, Some(&task.name));
                 return Ok(None);

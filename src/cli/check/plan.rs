@@ -10,7 +10,7 @@ use crate::cli::report::saved;
 use crate::cli::session::{self, Run};
 use crate::cli::{profile, say};
 use crate::gate::{Declared, Place, Rules};
-use crate::manifest::{self, Command, Entry, Manifest, NAMES, Placed, Policy, Undecided, nearest};
+use crate::manifest::{self, Command, Entry, Manifest, NAMES, Placed, Policy, TOOL_TABLE, Undecided, nearest};
 use crate::observe::{NamedStage, Options};
 use crate::report::{Report, check};
 use crate::units::Span;
@@ -137,6 +137,10 @@ pub fn plan(arguments: &CheckArgs) -> Result<Plan, Failure> {
     if !arguments.command.is_empty() {
         return of_command(arguments);
     }
+    if let Some(file) = arguments.stages.iter().find(|name| name.ends_with(".toml")) {
+        let message = format!("`{file}` is no stage; hint: `--manifest {file}` takes another manifest");
+        return Err(Failure::Misuse(message));
+    }
     let manifest = manifest_of(arguments)?;
     let rules = rules(arguments, Some(&manifest))?;
     let entries = selected(arguments, &manifest)?;
@@ -198,6 +202,12 @@ fn selected<'a>(arguments: &CheckArgs, manifest: &'a Manifest) -> Result<Vec<&'a
     Ok(manifest.entries.iter().filter(wanted).collect())
 }
 
+/// The table of an entry as its file has it.
+fn table(kind: &str, entry: &Entry) -> String {
+    let own = format!("{kind}.{}", entry.name());
+    if manifest::is_pyproject(&entry.place().file) { format!("{}.{own}", TOOL_TABLE.join(".")) } else { own }
+}
+
 fn task_of(entry: &Entry) -> Task {
     let name = entry.name().to_owned();
     let command = entry.command().clone();
@@ -206,6 +216,7 @@ fn task_of(entry: &Entry) -> Task {
             let declared = Declared {
                 name: name.clone(),
                 program: None,
+                table: Some(table("stages", entry)),
                 executor: stage.executor.as_ref().map(|executor| executor.value.into()),
                 workers: stage.workers.as_ref().map(|workers| workers.value),
                 place: Some(place(&stage.place)),
@@ -228,6 +239,7 @@ fn task_of(entry: &Entry) -> Task {
             let expected = |one: &manifest::Expectation| Declared {
                 name: one.name.clone(),
                 program: Some(name.clone()),
+                table: Some(table("programs", entry)),
                 executor: Some(one.executor.value.into()),
                 place: Some(place(&one.executor.place)),
                 executor_place: Some(place(&one.executor.place)),
