@@ -142,7 +142,7 @@ fn reason_codes_and_their_sections_are_the_same() {
     let mut codes: BTreeSet<String> = quoted("src/verdict/reason.rs", "Reason::", "=> \"").into_iter().collect();
     codes.extend(quoted("src/verdict/diagnose.rs", "Warning::", "=> \""));
     codes.extend(quoted("src/agent/poolpick_agent.py", "_note(", "\""));
-    codes.extend(quoted("src/gate/code.rs", "Code::", "=> \""));
+    codes.extend(quoted("src/report/code.rs", "Code::", "=> \""));
     assert!(codes.len() > 10, "{codes:?}");
     let page = read("docs/reasons.md");
     let sections: BTreeSet<String> =

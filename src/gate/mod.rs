@@ -11,14 +11,13 @@
 //! | it does not, and the rest is open | undecided | warning; error under `undecided = "fail"` |
 
 mod baseline;
-mod code;
 mod compare;
 mod rule;
 mod stage;
 mod wording;
 
+pub use crate::report::Code;
 pub use baseline::{Baseline, Known};
-pub use code::Code;
 pub use compare::compare;
 pub use rule::{Open, Remedy, Ruling, rule};
 pub use stage::{Declared, Failure, Mend, MendKey, MendValue, Place, Ran, Ruled, failed, missing, rule_on};

@@ -3,17 +3,8 @@
 
 use super::check::{Finding, Level};
 use super::text::{Voice, headline, notices, voice};
-use super::{Document, Look, Report, Stage, Verdict};
+use super::{Code, Document, Look, Report, Stage, Verdict};
 use std::borrow::Cow;
-
-/// Code of a stage that runs under the wrong executor.
-pub const MISROUTED: &str = "misrouted";
-/// Code of a stage whose evidence does not decide.
-pub const UNDECIDED: &str = "undecided";
-/// Code of a command that failed or was killed.
-pub const FAILED: &str = "stage-failed";
-/// Code of a command that did not end in time.
-pub const TIMED_OUT: &str = "timed-out";
 
 /// The findings of a document, worst first.
 ///
@@ -90,15 +81,15 @@ pub(super) fn which(findings: &[Finding], at: usize) -> usize {
 
 fn of_profile(report: &Report) -> Vec<Finding> {
     let voice = Voice::terminal(Look::PLAIN);
-    let code = if report.target.timed_out { TIMED_OUT } else { FAILED };
+    let code = if report.target.timed_out { Code::TimedOut } else { Code::StageFailed };
     let mut findings: Vec<Finding> = notices::failure(&report.target, &voice)
-        .map(|message| finding(code, Level::Error, None, message))
+        .map(|message| finding(code.word(), Level::Error, None, message))
         .into_iter()
         .collect();
     for stage in &report.stages {
         findings.extend(match stage.verdict {
-            Verdict::Misrouted => Some(judged(stage, MISROUTED, Level::Error, &voice)),
-            Verdict::Undecided => Some(judged(stage, UNDECIDED, Level::Note, &voice)),
+            Verdict::Misrouted => Some(judged(stage, Code::Misrouted, Level::Error, &voice)),
+            Verdict::Undecided => Some(judged(stage, Code::Undecided, Level::Note, &voice)),
             Verdict::Fits | Verdict::NotJudged => None,
         });
         let warning =
@@ -109,12 +100,12 @@ fn of_profile(report: &Report) -> Vec<Finding> {
     findings
 }
 
-fn judged(stage: &Stage, code: &str, level: Level, voice: &Voice) -> Finding {
+fn judged(stage: &Stage, code: Code, level: Level, voice: &Voice) -> Finding {
     let sentence = voice::paint(&headline::sentence(stage, voice), false);
     // What the sentence begins with, stage and verdict, stands in fields of its own.
-    let known = format!("{}: {code} {} ", voice.name(&stage.name), voice.glyphs.dash);
+    let known = format!("{}: {} {} ", voice.name(&stage.name), code.word(), voice.glyphs.dash);
     let message = sentence.strip_prefix(&known).unwrap_or(&sentence).to_owned();
-    Finding { measured: stage.misrouting_cost, ..finding(code, level, Some(&stage.name), message) }
+    Finding { measured: stage.misrouting_cost, ..finding(code.word(), level, Some(&stage.name), message) }
 }
 
 fn finding(code: &str, level: Level, stage: Option<&str>, message: String) -> Finding {
@@ -153,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_fingerprint_outlives_lines_and_numbers() {
-        let old = finding(MISROUTED, Level::Error, Some("load"), "3.1 × as fast".to_owned());
+        let old = finding(Code::Misrouted.word(), Level::Error, Some("load"), "3.1 × as fast".to_owned());
         let new = Finding { line: Some(7), message: "3.0 × as fast".to_owned(), ..old.clone() };
         assert_eq!(fingerprint(&old, Some("etl"), 0), fingerprint(&new, Some("etl"), 0));
         assert_ne!(fingerprint(&old, Some("etl"), 0), fingerprint(&old, Some("etl"), 1));

@@ -2,8 +2,9 @@
 //! is skipped. Every message stands in the text of its element too, since some readers show only that. Must not write a
 //! case twice under one name, or readers drop one.
 
+use super::Code;
 use super::check::{Check, Finding, Level, StageOutcome};
-use super::findings::{FAILED, MISROUTED, UNDECIDED, findings, with_fix};
+use super::findings::{findings, with_fix};
 use super::metrics::outcome_of;
 use super::metrics::subject::UNNAMED;
 use super::names::Names;
@@ -111,9 +112,9 @@ fn status(outcome: StageOutcome, message: &str, findings: &[&Finding]) -> TestCa
     let told = error.map_or_else(|| message.to_owned(), |finding| with_fix(finding));
     let code = error.map(|finding| finding.code.as_str());
     match outcome {
-        StageOutcome::Failed => not_good(NonSuccessKind::Error, code.unwrap_or(FAILED), &told),
-        StageOutcome::Misrouted => not_good(NonSuccessKind::Failure, code.unwrap_or(MISROUTED), &told),
-        _ if error.is_some() => not_good(NonSuccessKind::Failure, code.unwrap_or(UNDECIDED), &told),
+        StageOutcome::Failed => not_good(NonSuccessKind::Error, code.unwrap_or(Code::StageFailed.word()), &told),
+        StageOutcome::Misrouted => not_good(NonSuccessKind::Failure, code.unwrap_or(Code::Misrouted.word()), &told),
+        _ if error.is_some() => not_good(NonSuccessKind::Failure, code.unwrap_or(Code::Undecided.word()), &told),
         StageOutcome::Fits => TestCaseStatus::success(),
         StageOutcome::KnownMisrouted | StageOutcome::Undecided | StageOutcome::NotJudged => {
             let mut status = TestCaseStatus::skipped();

@@ -6,6 +6,7 @@ pub mod check;
 mod check_markdown;
 mod check_text;
 mod check_words;
+mod code;
 pub mod compare;
 pub mod engine;
 pub mod escape;
@@ -38,6 +39,7 @@ mod types;
 pub mod wording;
 
 pub use assemble::{Assembly, Judged, assemble};
+pub use code::Code;
 pub use kept::*;
 pub use rescore::{Again, CannotRescore, rescore};
 pub use types::*;

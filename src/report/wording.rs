@@ -60,6 +60,9 @@ pub fn reason(reason: &Reason) -> String {
             seconds_of(run),
             seconds_of(handover)
         ),
+        Reason::ClassOpen { low, high } => format!(
+            "its score lies between {low:.2} and {high:.2}: that leaves its class open, but not what each executor would do with it"
+        ),
         Reason::GilHeldWaiting { share } => format!(
             "it holds the interpreter lock (GIL) for {} of the time that it waits: threads cannot overlap that",
             percent(share)

@@ -40,13 +40,17 @@ pub fn class_of(score: f64, thresholds: &Thresholds) -> Class {
 /// The class of a stage.
 pub fn classify(evidence: &Evidence, thresholds: &Thresholds) -> Class {
     let Some(score) = evidence.score else { return Class::Unknown };
-    // Calls that are too short to be recorded one by one leave little behind, but a few windows of them tell enough.
-    let sampled = evidence.sampled_calls.is_some_and(|calls| calls >= ENOUGH_CALLS);
-    let thin = evidence.cpu + evidence.wait < THIN_SECONDS && !sampled;
-    if thin || is_open(score, thresholds) {
+    if is_thin(evidence) || is_open(score, thresholds) {
         return Class::Unknown;
     }
     class_of(score.point, thresholds)
+}
+
+/// Whether there is too little of it to say anything at all.
+pub fn is_thin(evidence: &Evidence) -> bool {
+    // Calls that are too short to be recorded one by one leave little behind, but a few windows of them tell enough.
+    let sampled = evidence.sampled_calls.is_some_and(|calls| calls >= ENOUGH_CALLS);
+    evidence.score.is_none() || evidence.cpu + evidence.wait < THIN_SECONDS && !sampled
 }
 
 /// Whether the interval leaves the class open: all three are in it, or two and it is wide.

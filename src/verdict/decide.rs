@@ -3,13 +3,15 @@
 //!
 //! | evidence | recommendation |
 //! | --- | --- |
-//! | no demand, no class | none |
+//! | no demand, too little of it for a class | none |
+//! | class open: its score may fall on either side | as predicted, confidence at most medium |
 //! | lock not read, CPU-bound or hybrid | as if the lock were held throughout, low confidence |
 //! | payload cannot be pickled | no processes |
 //! | payload never measured | processes only with low confidence |
 //! | two executors within 3 % (5 % where intervals overlap) | the simpler one |
 //! | module state is written by tasks | confidence at most medium |
 
+use super::classify::is_thin;
 use super::recommend::{Confidence, GIL_BINDS, GIL_RELEASED, Recommendation};
 use super::{Class, Evidence, Executor, Gil, Payload, Reason, Terms};
 use crate::predict::{self, Bottleneck, Costs, Prediction, Room, curve, knee};
@@ -31,6 +33,8 @@ const CHUNK_DISPATCH: f64 = 0.05;
 const BEYOND_SEEN: f64 = 32.0;
 /// Nor more workers of a pool than this, unless more were seen.
 const MOST_WORKERS: f64 = 64.0;
+/// What waits for less than this share of its CPU time is no reason for more workers than cores.
+const STILL: f64 = 0.05;
 /// Where the stage's own Python code is a smaller share of its time, the lock hardly matters.
 const LOCK_MATTERS: f64 = 0.1;
 /// From so many at once on an event loop is worth its rewriting.
@@ -54,21 +58,30 @@ pub fn decide(
     costs: &Costs,
     terms: &Terms,
 ) -> Option<Decision> {
-    let score = evidence.score?.point;
+    let score = evidence.score?;
     let task = evidence.task_with(payload)?;
     let (capacity, thresholds) = (&terms.capacity, &terms.thresholds);
     let room = Room { cores: capacity.cores, memory_bytes: capacity.memory_bytes };
-    let mut reasons = vec![Reason::of_class(class, score, phases.len())?];
+    let is_open = class == Class::Unknown && !is_thin(evidence);
+    let about = if is_open {
+        // What a task demands is known better than on which side of a threshold that falls.
+        Reason::ClassOpen { low: score.low, high: score.high }
+    } else {
+        Reason::of_class(class, score.point, phases.len())?
+    };
+    let mut reasons = vec![about];
     let mut best: Vec<Prediction> = Vec::new();
     let most = (BEYOND_SEEN * task.seen_at_once.max(1.0)).min(MOST_WORKERS).max(f64::from(evidence.workers)) as u32;
-    let most = most.max((capacity.cores.ceil() as u32).saturating_add(1));
+    let cores = (capacity.cores.ceil() as u32).max(1);
+    // What hardly ever waits fills a core with each worker: one more than there are cores would only take turns.
+    let most = if task.wait < STILL * task.cpu { cores } else { most.max(cores.saturating_add(1)) };
     for executor in BY_SIMPLICITY {
         best.extend(knee(&curve(executor, &task, costs, &room, most), KNEE));
     }
     let pick = pick(&best, evidence)?;
     let found = |executor| best.iter().find(|one| one.executor == executor);
     let (thread, process) = (found(predict::Executor::Thread), found(predict::Executor::Process));
-    let mut confidence = Confidence::High;
+    let mut confidence = if is_open { Confidence::Medium } else { Confidence::High };
     let held_waiting =
         ratio(task.held_waiting, task.wait).filter(|_| task.held_waiting > LOCK_MATTERS * (task.cpu + task.wait));
     if let Some(share) = held_waiting {

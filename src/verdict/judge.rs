@@ -3,7 +3,7 @@
 //! | program | runs under | evidence | verdict |
 //! | --- | --- | --- | --- |
 //! | any | not known | | not judged |
-//! | any | any | class unknown | not judged |
+//! | any | any | class unknown; inside Python only where too little was seen | not judged |
 //! | any | any | it feeds a pool of its own workers | not judged: they are |
 //! | any | the recommended one | high or medium confidence | fits |
 //! | other | thread, process, asyncio | a program is in its own process already | fits: all drive it as well |

@@ -86,6 +86,13 @@ pub enum Reason {
         /// What a hand-over costs, seconds.
         handover: f64,
     },
+    /// The interval of its score leaves the class open.
+    ClassOpen {
+        /// Lower end of the score.
+        low: f64,
+        /// Upper end.
+        high: f64,
+    },
     /// It waits with the interpreter lock in hand.
     GilHeldWaiting {
         /// Share of its waits.
@@ -188,6 +195,7 @@ impl Reason {
             Reason::GilReleased { .. } => "gil-released",
             Reason::GilPartly { .. } => "gil-partly",
             Reason::GilChurn { .. } => "gil-churn",
+            Reason::ClassOpen { .. } => "class-open",
             Reason::GilHeldWaiting { .. } => "gil-held-waiting",
             Reason::GilAbsent => "gil-absent",
             Reason::SaturatesGil { .. } => "saturates-gil",
