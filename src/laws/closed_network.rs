@@ -11,9 +11,22 @@ const MOST: u32 = 1024;
 /// of a stage are alike, but arrive unevenly: the mean of the two is taken. A centre of several servers is one of demand
 /// D/m behind a delay of D·(m−1)/m (Seidmann, Schweitzer & Shalev-Oren 1987). Falls back to the bound for huge numbers.
 pub fn closed_throughput(customers: f64, centres: &[(f64, f64)], wait: f64) -> f64 {
+    let (throughput, bound) = analysed(customers, centres, wait);
+    (throughput + bound) / 2.0
+}
+
+/// The same where service times vary exponentially, and for customers that queue for nothing while each has a server of its
+/// own: those of a process pool, whose tasks come as unevenly as the parent gets to hand them out.
+pub fn uneven_throughput(customers: f64, centres: &[(f64, f64)], wait: f64) -> f64 {
+    let (throughput, bound) = analysed(customers, centres, wait);
+    if centres.iter().all(|centre| customers <= centre.1) { bound } else { throughput }
+}
+
+/// Exact mean value analysis, and the asymptotic bound.
+fn analysed(customers: f64, centres: &[(f64, f64)], wait: f64) -> (f64, f64) {
     let total: f64 = centres.iter().map(|centre| centre.0.max(0.0)).sum::<f64>() + wait.max(0.0);
     if customers <= 0.0 || total <= 0.0 {
-        return f64::INFINITY;
+        return (f64::INFINITY, f64::INFINITY);
     }
     let slowest = centres
         .iter()
@@ -23,7 +36,7 @@ pub fn closed_throughput(customers: f64, centres: &[(f64, f64)], wait: f64) -> f
     let bound = slowest.min(customers / total);
     let whole = customers.round() as u32;
     if whole > MOST {
-        return bound;
+        return (bound, bound);
     }
     let split = |&(demand, servers): &(f64, f64)| {
         let servers = servers.max(1.0);
@@ -40,7 +53,7 @@ pub fn closed_throughput(customers: f64, centres: &[(f64, f64)], wait: f64) -> f
             *queue = throughput * residence;
         }
     }
-    (throughput.min(bound) + bound) / 2.0
+    (throughput.min(bound), bound)
 }
 
 #[cfg(test)]
@@ -55,5 +68,8 @@ mod tests {
         assert!((closed_throughput(1.0, &[(1.0, 1.0), (2.0, 1.0)], 3.0) - 1.0 / 6.0).abs() < 1e-12);
         // Two customers, demand 1, delay 1: MVA gives 2/(1+1.5) = 0.8, the bound is 1.
         assert!((closed_throughput(2.0, &[(1.0, 1.0)], 1.0) - 0.9).abs() < 1e-12);
+        assert!((uneven_throughput(2.0, &[(1.0, 1.0)], 1.0) - 0.8).abs() < 1e-12);
+        // Two servers for two: nobody queues.
+        assert!((uneven_throughput(2.0, &[(1.0, 2.0)], 1.0) - 1.0).abs() < 1e-12);
     }
 }

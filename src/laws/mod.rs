@@ -13,7 +13,7 @@ mod wilson;
 pub use asymptotic::{saturation_point, thread_of_children_bound};
 pub use batch_means::{BatchRatio, ratio_of_batches, spread_of_runs};
 pub use change_point::{Segment, change_points};
-pub use closed_network::closed_throughput;
+pub use closed_network::{closed_throughput, uneven_throughput};
 pub use little::present;
 pub use mean_ratio::{mean_ratio, quantile};
 pub use student::two_sided_95;

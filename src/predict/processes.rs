@@ -4,10 +4,13 @@
 //! X(N) ≤ min( N/(D+Z+ipc), C/(D+ipc_cpu), 1/D_parent )
 
 use super::{Bottleneck, Bound, Costs, Executor, PROCESS_ERROR, Prediction, Room, TaskDemand, interval};
-use crate::laws::closed_throughput;
+use crate::laws::uneven_throughput;
 
 /// Share of the memory that a pool may fill.
 const MEMORY_SHARE: f64 = 0.8;
+/// A result goes to the parent's thread that reads it, to the one that waits for it, and the next task over the one that
+/// feeds the queue to the worker: three threads are woken in turn, each at about the price of the parent's whole part.
+const HAND_OVERS: f64 = 3.0;
 /// How much the price of a payload may be off, either way.
 const PAYLOAD_ERROR: f64 = 0.25;
 
@@ -27,7 +30,7 @@ pub fn predict(task: &TaskDemand, costs: &Costs, room: &Room, workers: u32) -> O
     let at = |factor: f64| {
         let parent = costs.process_parent + payload.parent * factor;
         let worker = costs.process_worker + payload.worker * factor;
-        modelled(task, room, f64::from(workers), parent, worker)
+        modelled(task, room, f64::from(workers), (parent, worker), costs.process_parent)
     };
     let (point, mut cause) = at(1.0);
     if matches!(cause, Bottleneck::Parent) && payload.parent > costs.process_parent {
@@ -42,7 +45,13 @@ pub fn predict(task: &TaskDemand, costs: &Costs, room: &Room, workers: u32) -> O
     })
 }
 
-fn modelled(task: &TaskDemand, room: &Room, count: f64, parent: f64, worker: f64) -> (f64, Bottleneck) {
+fn modelled(
+    task: &TaskDemand,
+    room: &Room,
+    count: f64,
+    (parent, worker): (f64, f64),
+    dispatch: f64,
+) -> (f64, Bottleneck) {
     let bounds = [
         Bound::new(count, task.seconds() + worker, Bottleneck::Workers),
         Bound::new(room.cores, task.cpu + worker + parent, Bottleneck::Cores),
@@ -52,8 +61,9 @@ fn modelled(task: &TaskDemand, room: &Room, count: f64, parent: f64, worker: f64
     if task.alone.is_some() {
         return (bound.per_second, bound.cause);
     }
-    // The parent's work is serial, but goes on while the workers do theirs.
-    let queued =
-        closed_throughput(count + 1.0, &[(parent, 1.0), (task.cpu + worker, room.cores.min(count))], task.wait);
+    // The parent works on the same cores. Between two tasks of a worker lie the hand-overs from its parent's threads to it
+    // and back; with more workers than cores others compute meanwhile.
+    let between = HAND_OVERS * dispatch;
+    let queued = uneven_throughput(count, &[(task.cpu + worker + parent, room.cores)], task.wait + between);
     (bound.per_second.min(queued), bound.cause)
 }

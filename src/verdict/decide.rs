@@ -73,9 +73,12 @@ pub fn decide(
     let mut best: Vec<Prediction> = Vec::new();
     let most = (BEYOND_SEEN * task.seen_at_once.max(1.0)).min(MOST_WORKERS).max(f64::from(evidence.workers)) as u32;
     let cores = (capacity.cores.ceil() as u32).max(1);
-    // What hardly ever waits fills a core with each worker: one more than there are cores would only take turns.
-    let most = if task.wait < STILL * task.cpu { cores } else { most.max(cores.saturating_add(1)) };
+    let most = most.max(cores.saturating_add(2));
+    // A thread that hardly ever waits fills a core: one more than there are cores would only take turns. Processes wait for
+    // their parent between two tasks.
+    let still = task.wait < STILL * task.cpu;
     for executor in BY_SIMPLICITY {
+        let most = if still && executor == predict::Executor::Thread { cores } else { most };
         best.extend(knee(&curve(executor, &task, costs, &room, most), KNEE));
     }
     let pick = pick(&best, evidence)?;
