@@ -192,15 +192,18 @@ fn one_run_accuses_nobody_if_another_can_be_had() {
 #[test]
 fn far_too_few_workers_are_a_warning() {
     let rules = Rules::default();
-    let with = |workers, executor| {
+    let with = |workers, executor, speedup: f64| {
         let place = Some(Place { file: "poolpick.toml".to_owned(), line: 4 });
         let declared = Declared { workers: Some(workers), workers_place: place, ..declared(Some(executor)) };
-        rule_on(&changed(|stage| advice(stage).workers = Some(8)), &declared, &RAN, &rules)
+        let wants = |stage: &mut Stage| (advice(stage).workers, advice(stage).speedup) = (Some(8), Some(speedup));
+        rule_on(&changed(wants), &declared, &RAN, &rules)
     };
+    let gains = |one: &Ruled| one.findings.iter().any(|finding| finding.code == "workers-too-few");
+    assert!(!gains(&with(2, Executor::Process, 1.9)), "two workers nearly reach what eight would");
     for (workers, warned) in [(1, true), (4, true), (5, false), (8, false), (64, false)] {
-        let one = with(workers, Executor::Process);
+        let one = with(workers, Executor::Process, 7.5);
         assert_eq!(one.result.outcome, StageOutcome::Fits);
-        assert_eq!(one.findings.iter().any(|finding| finding.code == "workers-too-few"), warned, "{workers}");
+        assert_eq!(gains(&one), warned, "{workers}");
         assert_eq!(one.mends.len(), usize::from(warned));
         assert!(
             one.findings
@@ -209,7 +212,7 @@ fn far_too_few_workers_are_a_warning() {
                 .all(|finding| finding.level == Level::Warning)
         );
     }
-    let misrouted = with(2, Executor::Thread);
+    let misrouted = with(2, Executor::Thread, 7.5);
     let keys: Vec<MendKey> = misrouted.mends.iter().map(|mend| mend.key).collect();
     assert_eq!(keys, [MendKey::Executor, MendKey::Workers], "its workers are mended with its executor");
 }

@@ -5,6 +5,7 @@ use super::rule::{Remedy, Ruling, rule};
 use super::{Code, Rules, current, warnings, wording};
 use crate::report::check::{Finding, Level, StageOutcome, StageResult};
 use crate::report::{Confidence, Executor, Stage};
+use crate::verdict::too_few_workers;
 
 /// A stage is misrouted on the word of so many runs, where they can be had.
 const CONFIRMED: u32 = 2;
@@ -267,7 +268,7 @@ impl Found<'_> {
         let wanted = advice.workers.filter(|_| now == Some(advice.executor))?;
         let found = stage.runs_as.filter(|runs| Some(runs.executor) == now && runs.workers > 1);
         let has = self.declared.workers.or(found.map(|runs| runs.workers))?;
-        if has.saturating_mul(2) > wanted || now == Some(Executor::Serial) {
+        if !too_few_workers(has, wanted, advice.speedup) || now == Some(Executor::Serial) {
             return None;
         }
         let message = wording::too_few_workers(stage, self.declared, has, wanted);

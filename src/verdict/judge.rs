@@ -137,7 +137,7 @@ pub fn judge(evidence: &Evidence, payload: Option<&Payload>, terms: &Terms) -> J
     if let (Some(recommendation), Some(_)) = (&mut recommendation, found)
         && let Some(wanted) = recommendation.workers
         && evidence.workers > 1
-        && evidence.workers.saturating_mul(2) <= wanted
+        && too_few_workers(evidence.workers, wanted, recommendation.speedup)
         && recommendation.confidence >= Confidence::Medium
     {
         recommendation.reasons.push(Reason::WorkersTooFew { seen: evidence.workers, wanted });
@@ -147,6 +147,12 @@ pub fn judge(evidence: &Evidence, payload: Option<&Payload>, terms: &Terms) -> J
         warnings.extend(answer(rate, evidence, payload, terms, recommendation));
     }
     Judgement { class, phases, rule, recommendation, predictions, found, outcome, warnings }
+}
+
+/// Whether a pool has far too few workers: at most half of those that are recommended, and so few that even at their best,
+/// each doing what a serial run does, they stay clearly below the `speedup` that is to be had.
+pub fn too_few_workers(has: u32, wanted: u32, speedup: Option<f64>) -> bool {
+    has.saturating_mul(2) <= wanted && speedup.is_none_or(|speedup| f64::from(has) < FITTING_SHARE * speedup)
 }
 
 /// What 0.4 and 0.7 on the score and the payload limit say alone.
