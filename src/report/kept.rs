@@ -101,7 +101,7 @@ pub struct Evidence {
     pub tasks: u64,
     /// How long one task takes.
     pub task_seconds: Option<f64>,
-    /// Calls that were recorded one by one, where the number of all is an estimate.
+    /// Calls that were counted, where the number of all is not known.
     pub sampled_calls: Option<u64>,
     /// CPUs that it uses at once by itself.
     pub cores_used: f64,

@@ -6,7 +6,7 @@ use crate::units::Estimate;
 
 /// On-CPU and own wait together below which there is nothing to judge, seconds.
 const THIN_SECONDS: f64 = 0.010;
-/// Of calls that are counted in windows, so many recorded ones tell the class.
+/// Of calls that are counted in windows, so many tell the class.
 const ENOUGH_CALLS: u64 = 200;
 /// An interval wider than this that reaches into another class decides none.
 const WIDE: f64 = 0.3;
@@ -48,7 +48,7 @@ pub fn classify(evidence: &Evidence, thresholds: &Thresholds) -> Class {
 
 /// Whether there is too little of it to say anything at all.
 pub fn is_thin(evidence: &Evidence) -> bool {
-    // Calls that are too short to be recorded one by one leave little behind, but a few windows of them tell enough.
+    // Calls that are too short to be recorded one by one leave little behind, but a window of them tells enough.
     let sampled = evidence.sampled_calls.is_some_and(|calls| calls >= ENOUGH_CALLS);
     evidence.score.is_none() || evidence.cpu + evidence.wait < THIN_SECONDS && !sampled
 }

@@ -76,7 +76,7 @@ pub struct Evidence {
     pub tasks: u64,
     /// How long one task takes, seconds.
     pub task_seconds: Option<f64>,
-    /// Calls that were recorded one by one, where the number of all is an estimate.
+    /// Calls that were counted, where the number of all is not known.
     pub sampled_calls: Option<u64>,
     /// CPUs that it uses at once by itself.
     pub cores_used: f64,
@@ -110,7 +110,7 @@ impl Evidence {
             lock_wait: stage.demand.own.lock,
             tasks: stage.task_count(),
             task_seconds: stage.task_seconds(),
-            sampled_calls: tasks.filter(|tasks| tasks.totals.estimated).map(|tasks| tasks.recorded),
+            sampled_calls: tasks.filter(|tasks| tasks.totals.estimated).map(|tasks| tasks.totals.count),
             cores_used: cores_used(stage),
             worker_bytes: stage.memory.peak_one_bytes,
             gil: match &stage.gil {
