@@ -63,6 +63,9 @@ pub fn saved(path: &Path, text: &str) -> Result<Report, Failure> {
     let value: serde_json::Value = serde_json::from_str(text).map_err(|error| unusable(error.to_string()))?;
     let version = value.get("schema_version").and_then(|version| version.as_str()).unwrap_or("");
     let major = |version: &str| version.split('.').next().unwrap_or("").to_owned();
+    if let Some(kind) = value.get("kind").and_then(|kind| kind.as_str()).filter(|kind| *kind != "profile") {
+        return Err(unusable(format!("it is what `poolpick {kind}` wrote, and a profile is needed")));
+    }
     if version.is_empty() {
         return Err(unusable("it has no `schema_version`".to_owned()));
     }

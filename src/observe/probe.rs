@@ -10,8 +10,8 @@ use perf_event::Builder;
 use perf_event::events::Hardware;
 use std::path::Path;
 
-/// Descriptors that a run holds beside its events.
-const RUN_FILES: usize = 5;
+/// Descriptors that a run holds beside its events, the lock on its private directory among them.
+const RUN_FILES: usize = 6;
 
 /// One thing that was probed.
 #[derive(Debug, Clone)]

@@ -7,7 +7,7 @@ use crate::laws::closed_throughput;
 
 /// Throughput with `workers` coroutines at once.
 pub fn predict(task: &TaskDemand, costs: &Costs, room: &Room, workers: u32) -> Prediction {
-    let serial = task.seconds();
+    let serial = task.serial_seconds(room);
     // A loop goes on with nothing while C code waits with the lock in hand.
     let cpu = task.cpu + task.held_waiting + costs.asyncio_dispatch;
     let wait = (task.wait - task.held_waiting).max(0.0);

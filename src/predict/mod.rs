@@ -78,6 +78,11 @@ impl TaskDemand {
     pub fn seconds(&self) -> f64 {
         self.alone.unwrap_or(self.cpu + self.wait)
     }
+
+    /// The same where there is less than a core: its CPU time then takes longer.
+    fn serial_seconds(&self, room: &Room) -> f64 {
+        self.seconds() + self.cpu * (1.0 / room.cores.min(1.0) - 1.0)
+    }
 }
 
 /// What moving one task's payload demands, seconds.

@@ -26,7 +26,7 @@ pub fn predict(task: &TaskDemand, costs: &Costs, room: &Room, workers: u32) -> O
     {
         return None;
     }
-    let serial = task.seconds();
+    let serial = task.serial_seconds(room);
     let at = |factor: f64| {
         let parent = costs.process_parent + payload.parent * factor;
         let worker = costs.process_worker + payload.worker * factor;

@@ -8,7 +8,7 @@ use crate::units::ratio;
 
 /// Throughput with `workers` threads.
 pub fn predict(task: &TaskDemand, costs: &Costs, room: &Room, workers: u32) -> Prediction {
-    let serial = task.seconds();
+    let serial = task.serial_seconds(room);
     let modelled = |gil: f64| modelled(task, costs, room, workers, gil);
     let (point, cause) = modelled(task.gil.point);
     let (low, high) = (modelled(task.gil.high).0 * serial, modelled(task.gil.low).0 * serial);

@@ -185,7 +185,13 @@ pub fn decide(
 /// coroutine already: whether rewriting pays is a reason of its own.
 fn pick(best: &[Prediction], evidence: &Evidence) -> Option<Prediction> {
     let is_coroutine = evidence.is_coroutine;
-    let eligible = |one: &&Prediction| one.executor != predict::Executor::Asyncio || is_coroutine;
+    // Threads share the lock that the loop holds, and cost more each: they gain only where the lock is let go.
+    let released = evidence.gil.share().is_some_and(|share| share.point < GIL_BINDS);
+    let eligible = |one: &&Prediction| match one.executor {
+        predict::Executor::Asyncio => is_coroutine,
+        predict::Executor::Thread => !is_coroutine || released,
+        predict::Executor::Serial | predict::Executor::Process => true,
+    };
     let top = best.iter().filter(eligible).max_by(|one, other| one.speedup.point.total_cmp(&other.speedup.point))?;
     let close = |one: &&Prediction| {
         let share = if one.speedup.high >= top.speedup.low { CLOSE_OVERLAPPING } else { CLOSE };
