@@ -1,8 +1,10 @@
-//! The agent's channel: its bytes decoded, its files followed, the directory read as hostile. Files are written here; must
-//! not run poolpick or the agent.
+//! The agent's channel: its bytes decoded, its file followed while it is written. Must not run poolpick or the agent.
 
+mod channel;
+
+use channel::{Image, NOW, PID, Record, begins, stage_body, text};
 use poolpick::observe::agent::layout::{self, Place};
-use poolpick::observe::agent::{Follower, Home, Moment, NoChannel, Pages, Reader};
+use poolpick::observe::agent::{Follower, Moment, NoChannel, Pages};
 use poolpick::trace::{
     AgentFact, Direction, Event, Ids, PayloadReading, RunsUnder, StageDefinition, TaskEnd, TaskKind, TaskTotals,
 };
@@ -10,123 +12,7 @@ use poolpick::units::{Span, Timestamp};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::cell::RefCell;
-use std::fs;
 use std::io;
-use std::os::unix::fs::{FileExt, symlink};
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
-const PID: u32 = 4_194_000;
-
-/// A file as the agent writes it.
-struct Image {
-    bytes: Vec<u8>,
-    sequence: u64,
-    definitions: usize,
-}
-
-impl Image {
-    fn of(pid: u32) -> Image {
-        let mut image = Image { bytes: vec![0; layout::FILE as usize], sequence: 0, definitions: 0 };
-        image.put(0, b"PPAGENT1");
-        image.put(8, &1u32.to_le_bytes());
-        image.put(12, &pid.to_le_bytes());
-        image.put(16, &1000u64.to_le_bytes());
-        image.put(24, &0x030b_02f0_u32.to_le_bytes());
-        image.put(28, &2u32.to_le_bytes());
-        image
-    }
-
-    fn put(&mut self, at: usize, bytes: &[u8]) {
-        self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
-    }
-
-    fn define(&mut self, kind: u16, body: &[u8]) {
-        let mut bytes = [kind.to_le_bytes(), [0; 2]].concat();
-        bytes.extend((body.len() as u32).to_le_bytes());
-        bytes.extend(body);
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
-        self.put(layout::DEFINITIONS as usize + self.definitions, &bytes);
-        self.definitions += bytes.len();
-        self.put(32, &(self.definitions as u32).to_le_bytes());
-    }
-
-    fn stage(&mut self, stage: u16, name: &str) {
-        self.define(1, &stage_body(stage, name));
-        self.put(36, &(u32::from(stage) + 1).to_le_bytes());
-    }
-
-    fn record(&mut self, record: Record) {
-        self.sequence += 1;
-        let at = layout::place(self.sequence) as usize;
-        self.put(at, &record.bytes(self.sequence));
-        self.put(40, &self.sequence.to_le_bytes());
-    }
-
-    fn slot(&mut self, stage: usize, words: [u64; 16]) {
-        let bytes: Vec<u8> = words.into_iter().flat_map(u64::to_le_bytes).collect();
-        self.put(layout::SLOTS as usize + stage * layout::SLOT, &bytes);
-    }
-}
-
-impl Pages for Image {
-    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
-        self.bytes.as_slice().read_at(into, offset)
-    }
-}
-
-fn text(text: &str) -> Vec<u8> {
-    [&(text.len() as u16).to_le_bytes(), text.as_bytes()].concat()
-}
-
-fn stage_body(stage: u16, name: &str) -> Vec<u8> {
-    let mut body = stage.to_le_bytes().to_vec();
-    body.extend([0, 3]);
-    body.extend(4u32.to_le_bytes());
-    body.extend(17u32.to_le_bytes());
-    for word in [name, "etl", "/etl.py", "concurrent.futures.ProcessPoolExecutor", "spawn"] {
-        body.extend(text(word));
-    }
-    body
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Record {
-    kind: u8,
-    flags: u8,
-    stage: u16,
-    tid: u32,
-    x: u32,
-    at: u64,
-    a: u64,
-    b: u64,
-    y: u32,
-}
-
-impl Record {
-    fn begin(at: u64) -> Record {
-        Record { kind: 1, tid: 7, at, ..Record::default() }
-    }
-
-    fn bytes(self, sequence: u64) -> Vec<u8> {
-        let number = (sequence as u32).to_le_bytes();
-        let mut bytes = number.to_vec();
-        bytes.extend([self.kind, self.flags]);
-        bytes.extend(self.stage.to_le_bytes());
-        bytes.extend(self.tid.to_le_bytes());
-        bytes.extend(self.x.to_le_bytes());
-        for long in [self.at, self.a, self.b] {
-            bytes.extend(long.to_le_bytes());
-        }
-        bytes.extend(self.y.to_le_bytes());
-        bytes.extend(number);
-        assert_eq!(bytes.len(), layout::RECORD);
-        bytes
-    }
-}
-
-/// Late enough for everything here.
-const NOW: u64 = 1 << 40;
 
 fn read_at(
     follower: &mut Follower,
@@ -145,11 +31,6 @@ fn read(follower: &mut Follower, pages: &impl Pages) -> Vec<Event> {
     let (result, events) = read_at(follower, pages, 0, NOW);
     result.expect("it is a channel");
     events
-}
-
-fn begins(events: &[Event]) -> Vec<u64> {
-    let begin = |event: &Event| matches!(event, Event::TaskBegin { .. }).then(|| event.at().0);
-    events.iter().filter_map(begin).collect()
 }
 
 #[test]
@@ -463,159 +344,4 @@ proptest! {
             prop_assert_eq!(layout::standing(&of(sequence), later), Place::Unfinished);
         }
     }
-}
-
-/// A directory with a reader on it.
-struct Desk {
-    folder: tempfile::TempDir,
-    reader: Reader,
-    now: u64,
-}
-
-impl Desk {
-    fn new() -> Desk {
-        let folder = tempfile::tempdir().unwrap();
-        let reader = Reader::new(folder.path().to_owned());
-        Desk { folder, reader, now: 10_000 }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn round(&mut self) -> Vec<Event> {
-        // As much later as every look that is due.
-        self.now += 100_000_000;
-        let mut events = Vec::new();
-        let moment = Moment { now: Timestamp(self.now), open_from: Timestamp(0), last: false };
-        let own = std::process::id();
-        self.reader.round(moment, &mut |pid| pid == own, &mut |event| events.push(event));
-        events
-    }
-
-    fn finish(&mut self) -> Vec<Event> {
-        let mut events = Vec::new();
-        let moment = Moment { now: Timestamp(self.now), open_from: Timestamp(0), last: true };
-        let own = std::process::id();
-        self.reader.finish(moment, &mut |pid| pid == own, &mut |event| events.push(event));
-        events
-    }
-
-    fn left(&self) -> usize {
-        fs::read_dir(self.folder.path()).unwrap().count()
-    }
-}
-
-#[test]
-fn what_is_no_channel_is_never_read() {
-    let mut desk = Desk::new();
-    let own = std::process::id();
-    let channel = Image::of(own).bytes;
-    let elsewhere = tempfile::tempdir().unwrap();
-    fs::write(elsewhere.path().join("file"), &channel).unwrap();
-    symlink(elsewhere.path().join("file"), desk.path(&format!("{own}.00000001"))).unwrap();
-    let fifo = Command::new("mkfifo").arg(desk.path(&format!("{own}.00000002"))).status().unwrap();
-    assert!(fifo.success());
-    fs::create_dir(desk.path(&format!("{own}.00000003"))).unwrap();
-    fs::write(desk.path(&format!("{own}.00000004")), &channel[..1000]).unwrap();
-    fs::write(desk.path(&format!("{own}.00000005")), [&channel[..], b"more"].concat()).unwrap();
-    // Process 1 lives and is not the target's; a file that says other than its name.
-    fs::write(desk.path("1.00000006"), Image::of(1).bytes).unwrap();
-    fs::write(desk.path(&format!("{own}.00000007")), Image::of(own + 1).bytes).unwrap();
-    fs::write(desk.path("notes.txt"), &channel).unwrap();
-    fs::write(desk.path(&format!("{PID}.00000008")), b"its process died early").unwrap();
-    std::os::unix::fs::symlink("/dev/zero", desk.path(&format!("{own}.00000009"))).unwrap();
-    for _ in 0..3 {
-        assert_eq!(desk.round(), []);
-    }
-    assert_eq!(desk.reader.open(), 0);
-    assert!(desk.reader.presence().rejected >= 6 && desk.reader.presence().channels == 0);
-    assert!(elsewhere.path().join("file").exists() && desk.path("notes.txt").exists(), "only entries are removed");
-    // What was not ready may become so.
-    fs::write(desk.path(&format!("{own}.00000004")), &channel).unwrap();
-    assert_eq!(desk.round().len(), 1);
-    assert_eq!((desk.reader.open(), desk.reader.presence().channels), (1, 1));
-}
-
-#[test]
-fn a_file_that_shrinks_is_let_go() {
-    let mut desk = Desk::new();
-    let own = std::process::id();
-    let path = desk.path(&format!("{own}.0000000a"));
-    fs::write(&path, Image::of(own).bytes).unwrap();
-    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
-    assert_eq!(desk.round().len(), 1);
-    assert!(!path.exists(), "its name is gone as soon as it is open");
-    file.set_len(20).unwrap();
-    assert_eq!(desk.round(), []);
-    assert_eq!(desk.reader.open(), 0);
-}
-
-#[test]
-fn a_process_that_is_gone_is_read_to_its_end_and_let_go() {
-    let mut desk = Desk::new();
-    // No process has this id: it is beyond the kernel's limit, or was not given out yet.
-    let mut image = Image::of(PID);
-    image.stage(0, "etl.parse");
-    image.record(Record::begin(2000));
-    image.slot(0, [1; 16]);
-    fs::write(desk.path(&format!("{PID}.0000000b")), &image.bytes).unwrap();
-    let events = desk.round();
-    assert_eq!(begins(&events), [2000]);
-    desk.round();
-    assert_eq!((desk.reader.open(), desk.left()), (0, 0));
-    assert!(desk.reader.presence().processes.contains(&PID));
-}
-
-#[test]
-fn a_second_file_of_a_process_ends_the_first() {
-    let mut desk = Desk::new();
-    let own = std::process::id();
-    let mut image = Image::of(own);
-    let path = desk.path(&format!("{own}.0000000c"));
-    fs::write(&path, &image.bytes).unwrap();
-    let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
-    assert_eq!(desk.round().len(), 1);
-    // Written last by the program that execs, before the next one's file is found.
-    image.record(Record::begin(3000));
-    file.write_all_at(&image.bytes, 0).unwrap();
-    fs::write(desk.path(&format!("{own}.0000000d")), Image::of(own).bytes).unwrap();
-    let events = desk.round();
-    assert_eq!(begins(&events), [3000]);
-    assert_eq!((desk.reader.open(), desk.reader.presence().channels), (1, 2));
-    assert_eq!(desk.reader.presence().processes.len(), 1);
-}
-
-#[test]
-fn ten_thousand_files_are_read_a_few_at_a_time() {
-    let mut desk = Desk::new();
-    let junk = 9_000;
-    (0..junk).for_each(|index| fs::write(desk.path(&format!("{PID}.{index:08x}")), b"junk").unwrap());
-    let images: Vec<u32> = (0..600).map(|index| PID + 1 + index).collect();
-    for &pid in &images {
-        let file = fs::File::create(desk.path(&format!("{pid}.00000000"))).unwrap();
-        file.write_all_at(&Image::of(pid).bytes[..64], 0).unwrap();
-        file.set_len(layout::FILE).unwrap();
-    }
-    (0..400).for_each(|index| fs::write(desk.path(&format!("x{index}")), b"junk").unwrap());
-    let mut seen = 0;
-    for _ in 0..20 {
-        seen += desk.round().len();
-        assert!(desk.reader.open() <= 256);
-    }
-    seen += desk.finish().len();
-    assert_eq!(seen, 600, "each began once");
-    assert_eq!(desk.left(), 400, "what has no channel's name is not looked at");
-    assert_eq!((desk.reader.presence().channels, desk.reader.presence().rejected), (600, junk));
-}
-
-#[test]
-fn a_home_goes_away_with_all_that_is_in_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let home = Home::make_in(folder.path(), None).unwrap();
-    fs::create_dir_all(home.channel().join("a/b/c")).unwrap();
-    symlink("/", home.channel().join("root")).unwrap();
-    drop(home);
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-    assert!(Path::new("/etc").exists());
 }
