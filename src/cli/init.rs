@@ -133,7 +133,7 @@ fn filled(report: &Report) -> String {
 
 /// As manifests name it; a split is no executor of one stage.
 fn word(executor: Executor) -> Option<&'static str> {
-    (executor != Executor::Split).then(|| crate::gate::word(executor))
+    (executor != Executor::Split).then(|| executor.word())
 }
 
 fn key(text: &str) -> String {

@@ -1,7 +1,6 @@
 //! What changed between two reports of the same pipeline: a change counts only where the intervals are apart, or, where
 //! there are none, where it is beyond a named tolerance. Must not render.
 
-use super::wording::word;
 use crate::report::compare::{Change, ChangeKind, Comparison};
 use crate::report::{Class, Executor, Prediction, Report, Stage, Tasks, Verdict};
 
@@ -85,7 +84,7 @@ fn of_stage(before: &Stage, now: &Stage, changes: &mut Vec<Change>) {
     {
         let moved = format!("the score went from {:.2} to {:.2}", base.0, head.0);
         if before.class != now.class && before.class != Class::Unknown && now.class != Class::Unknown {
-            let message = format!("{} became {}: {moved}", class(before.class), class(now.class));
+            let message = format!("{} became {}: {moved}", before.class.word(), now.class.word());
             changes.push(ranged(ChangeKind::ClassChange, now, message, base, head));
         } else {
             changes.push(ranged(ChangeKind::Score, now, moved, base, head));
@@ -107,7 +106,7 @@ fn of_stage(before: &Stage, now: &Stage, changes: &mut Vec<Change>) {
         && base != head
         && predictions_part(before, now, base, head)
     {
-        let message = format!("{} is recommended, and was {}", word(head), word(base));
+        let message = format!("{} is recommended, and was {}", head.word(), base.word());
         changes.push(change(ChangeKind::Recommendation, now, message));
     }
     times(before, now, changes);
@@ -127,20 +126,11 @@ fn of_stage(before: &Stage, now: &Stage, changes: &mut Vec<Change>) {
         let Some(base) = before.predictions.iter().find(|one| one.executor == head.executor) else { continue };
         let value = |one: &Prediction| (one.speedup, one.interval);
         if apart(value(base), value(head)) {
-            let name = word(head.executor);
+            let name = head.executor.word();
             let message =
                 format!("{name} would do {:.2}× of a serial run, and {:.2}× before", head.speedup, base.speedup);
             changes.push(ranged(ChangeKind::Prediction, now, message, value(base), value(head)));
         }
-    }
-}
-
-fn class(class: Class) -> &'static str {
-    match class {
-        Class::IoBound => "io-bound",
-        Class::Hybrid => "hybrid",
-        Class::CpuBound => "cpu-bound",
-        Class::Unknown => "unknown",
     }
 }
 

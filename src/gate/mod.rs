@@ -21,7 +21,6 @@ pub use baseline::{Baseline, Known};
 pub use compare::compare;
 pub use rule::{Open, Remedy, Ruling, rule};
 pub use stage::{Declared, Failure, Mend, MendKey, MendValue, Place, Ran, Ruled, failed, missing, rule_on};
-pub use wording::word;
 
 use crate::report::check::{Finding, Level, Outcome, Policy, StageOutcome, StageResult};
 use crate::report::{Executor, Stage, StageKind};

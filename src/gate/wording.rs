@@ -20,18 +20,6 @@ const TELLING: [&str; 12] = [
     "cpu-bound",
 ];
 
-/// `thread`, as manifests name it.
-pub fn word(executor: Executor) -> &'static str {
-    match executor {
-        Executor::Thread => "thread",
-        Executor::Process => "process",
-        Executor::Interpreter => "interpreter",
-        Executor::Asyncio => "asyncio",
-        Executor::Serial => "serial",
-        Executor::Split => "split",
-    }
-}
-
 /// `threads`, as people say.
 fn plural(executor: Executor) -> &'static str {
     match executor {
@@ -75,7 +63,7 @@ fn origin(declared: &Declared) -> &'static str {
 /// `declared thread: at best 1.00×; process: 3.70× with 4 workers; it runs 3.70× slower than it could`.
 pub fn misrouted(stage: &Stage, declared: &Declared, now: Option<Executor>, ruling: &Ruling) -> String {
     let Ruling::Misrouted { cost, wanted, measured, limit } = ruling else { return String::new() };
-    let runs = now.map_or("unknown", word);
+    let runs = now.map_or("unknown", Executor::word);
     let origin = origin(declared);
     let mut text = match (now.and_then(|now| predicted(stage, now)), predicted(stage, *wanted), cost) {
         (Some(now), Some(best), Some(_)) => {
@@ -85,7 +73,7 @@ pub fn misrouted(stage: &Stage, declared: &Declared, now: Option<Executor>, ruli
                 (_, workers) => format!(" with {workers} workers"),
             };
             let (now, best) = (times(now.speedup), times(best.speedup));
-            format!("{origin} {runs}: at best {now} the throughput of a serial run; {}: {best}{workers}", word(*wanted))
+            format!("{origin} {runs}: at best {now} the throughput of a serial run; {}: {best}{workers}", wanted.word())
         }
         (_, _, Some(_)) => format!("{origin} {runs}; {} would be faster", plural(*wanted)),
         (_, _, None) => {
@@ -130,13 +118,13 @@ pub fn reroute(declared: &Declared, wanted: Executor, workers: Option<u32>) -> O
         (Some(_), Some(_)) => format!(
             "set `\"{}\" = \"{}\"` in `expect` of `{}`, and hand it to {code}",
             declared.name,
-            word(wanted),
+            wanted.word(),
             table(declared)
         ),
         (Some(_), None) => {
             let number = workers.filter(|_| declared.workers.is_some());
             let number = number.map_or_else(String::new, |workers| format!(" and `workers = {workers}`"));
-            format!("set `executor = \"{}\"`{number} in `{}`, and hand it to {code}", word(wanted), table(declared))
+            format!("set `executor = \"{}\"`{number} in `{}`, and hand it to {code}", wanted.word(), table(declared))
         }
         (None, _) => format!("hand it to {code}"),
     })
@@ -196,7 +184,7 @@ pub fn more_workers(declared: &Declared, wanted: u32) -> String {
 
 /// The manifest says one executor, the run shows another.
 pub fn differs(said: Executor, found: Executor) -> (String, String) {
-    let message = format!("it is declared {}, and runs as {}", word(said), word(found));
+    let message = format!("it is declared {}, and runs as {}", said.word(), found.word());
     (message, "make the manifest or the code say what production does".to_owned())
 }
 

@@ -117,7 +117,7 @@ pub(super) fn columns(check: &Check, voice: &Voice) -> Vec<Column> {
         column("stage", false, 0, &|result| Some(voice.tone(Tone::Strong, &voice.name(&result.name)))),
         column("result", false, 0, &|one| Some(voice.tone(tone(one.outcome), result(one.outcome)))),
         column("class", false, 4, &|result| {
-            measured(result).map(|stage| voice.tone(Tone::of_class(stage.class), words::class(stage.class)))
+            measured(result).map(|stage| voice.tone(Tone::of_class(stage.class), stage.class.word()))
         }),
         column("runs as", false, 2, &|result| {
             let runs = measured(result).and_then(|stage| stage.runs_as);

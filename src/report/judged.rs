@@ -121,19 +121,6 @@ pub(super) fn executor(executor: verdict::Executor) -> Executor {
     executor.into()
 }
 
-impl From<verdict::Executor> for Executor {
-    fn from(executor: verdict::Executor) -> Executor {
-        match executor {
-            verdict::Executor::Thread => Executor::Thread,
-            verdict::Executor::Process => Executor::Process,
-            verdict::Executor::Interpreter => Executor::Interpreter,
-            verdict::Executor::Asyncio => Executor::Asyncio,
-            verdict::Executor::Serial => Executor::Serial,
-            verdict::Executor::Split => Executor::Split,
-        }
-    }
-}
-
 fn class(class: verdict::Class) -> Class {
     match class {
         verdict::Class::IoBound => Class::IoBound,

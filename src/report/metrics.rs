@@ -7,7 +7,7 @@
 pub mod subject;
 
 use super::check::StageOutcome;
-use super::{Class, Executor, Verdict, escape};
+use super::{Class, Verdict, escape};
 use subject::{Run, StageSubject, Subject};
 
 /// The value of a sample. Never written where it is not finite.
@@ -286,7 +286,7 @@ pub const TABLE: [Metric; 34] = [
     stage("poolpick.stage.speedup", "1", "Predicted throughput of each executor over a serial run.", |stage| {
         let predictions = stage.measured.map(|measured| measured.predictions.as_slice()).unwrap_or_default();
         let sample = |prediction: &super::Prediction| {
-            labelled(&[(POOL, pool(prediction.executor))], Value::Real(prediction.speedup))
+            labelled(&[(POOL, prediction.executor.word())], Value::Real(prediction.speedup))
         };
         predictions.iter().map(sample).collect()
     }),
@@ -328,14 +328,14 @@ fn flag(value: Option<bool>) -> Vec<Sample> {
 }
 
 fn state(word: Class, holds: bool) -> Sample {
-    labelled(&[("poolpick.stage.class", class(word))], Value::Count(holds.into()))
+    labelled(&[("poolpick.stage.class", word.word())], Value::Count(holds.into()))
 }
 
 /// A stage whose class or executors are known.
 fn info(stage: &StageSubject<'_>) -> Vec<Sample> {
     let mut attributes = Vec::new();
     if let Some(measured) = stage.measured {
-        attributes.push(("poolpick.stage.class", class(measured.class)));
+        attributes.push(("poolpick.stage.class", measured.class.word()));
     }
     // A label that is not there is the same as an empty one: what is not known is left out.
     for (name, executor) in [
@@ -343,7 +343,7 @@ fn info(stage: &StageSubject<'_>) -> Vec<Sample> {
         ("poolpick.pool.declared", stage.declared),
         ("poolpick.pool.found", stage.found),
     ] {
-        attributes.extend(executor.map(|executor| (name, pool(executor))));
+        attributes.extend(executor.map(|executor| (name, executor.word())));
     }
     if attributes.is_empty() { Vec::new() } else { vec![labelled(&attributes, Value::Count(1))] }
 }
@@ -367,28 +367,6 @@ fn thread_time(stage: &StageSubject<'_>) -> Vec<Sample> {
         ("unknown", time.unknown_seconds),
     ];
     states.into_iter().filter_map(|(state, seconds)| one(&[("poolpick.thread.state", state)], seconds)).collect()
-}
-
-/// The word of the JSON report.
-pub fn class(class: Class) -> &'static str {
-    match class {
-        Class::IoBound => "io-bound",
-        Class::Hybrid => "hybrid",
-        Class::CpuBound => "cpu-bound",
-        Class::Unknown => "unknown",
-    }
-}
-
-/// The word of the JSON report.
-pub fn pool(executor: Executor) -> &'static str {
-    match executor {
-        Executor::Thread => "thread",
-        Executor::Process => "process",
-        Executor::Interpreter => "interpreter",
-        Executor::Asyncio => "asyncio",
-        Executor::Serial => "serial",
-        Executor::Split => "split",
-    }
 }
 
 /// The word of the JSON report.

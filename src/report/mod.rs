@@ -23,6 +23,7 @@ mod junit;
 mod kept;
 mod markdown;
 pub mod metrics;
+mod named;
 mod names;
 mod number;
 mod otlp;

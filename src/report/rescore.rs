@@ -96,7 +96,7 @@ pub fn rescore(report: &Report, again: &Again) -> Result<Report, CannotRescore> 
             version: version.clone(),
         })?;
         let payload = payload(stage, again, price.as_ref())?;
-        let declared = again.executor.or(stage.declared_executor.map(saved::executor_of));
+        let declared = again.executor.or(stage.declared_executor.map(Into::into));
         let terms = Terms { declared, ..terms };
         let judgement = judge(&evidence, payload.as_ref(), &terms);
         stage.warnings.retain(|warning| !verdict::Warning::of_request(&warning.code));

@@ -6,7 +6,7 @@ use super::types::*;
 use crate::predict::{self, TaskDemand};
 use crate::stages;
 use crate::units::Estimate;
-use crate::verdict::{self, Evidence as Judgeable, Gil as Lock, Payload, PayloadSource};
+use crate::verdict::{Evidence as Judgeable, Gil as Lock, Payload, PayloadSource};
 
 /// What a report keeps of a task's demand.
 pub(super) fn demand(task: &TaskDemand) -> Demand {
@@ -109,7 +109,7 @@ pub(super) fn evidence_of(stage: &Stage) -> Option<Judgeable> {
         feeds_pool: kept.feeds_pool,
         is_outside: kept.outside_stages,
         shared_state: kept.shared_state,
-        found: stage.runs_as.map(|runs| executor_of(runs.executor)),
+        found: stage.runs_as.map(|runs| runs.executor.into()),
         workers: kept.workers,
         score,
         cpu: kept.cpu_seconds,
@@ -173,16 +173,4 @@ pub(super) fn payload_of(stage: &Stage) -> Option<Payload> {
         parent_seconds: sides.and_then(|sides| sides.payload_parent_seconds),
         worker_seconds: sides.and_then(|sides| sides.payload_worker_seconds),
     })
-}
-
-/// An executor as verdicts know it.
-pub(super) fn executor_of(executor: Executor) -> verdict::Executor {
-    match executor {
-        Executor::Thread => verdict::Executor::Thread,
-        Executor::Process => verdict::Executor::Process,
-        Executor::Interpreter => verdict::Executor::Interpreter,
-        Executor::Asyncio => verdict::Executor::Asyncio,
-        Executor::Serial => verdict::Executor::Serial,
-        Executor::Split => verdict::Executor::Split,
-    }
 }

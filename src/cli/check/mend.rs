@@ -6,8 +6,6 @@ use crate::cli::output::replace;
 use crate::cli::say;
 use crate::gate::{Mend, MendKey, MendValue, Ruled};
 use crate::manifest::{Edit, Entry, NewValue, apply, executor_word};
-use crate::report::Executor;
-use crate::verdict;
 use std::collections::BTreeSet;
 use std::fs;
 
@@ -42,7 +40,7 @@ pub fn mend(plan: &Plan, ruled: &[Ruled]) -> Result<(), Failure> {
 fn edit(mend: &Mend, entries: &[Entry]) -> Option<Edit> {
     let value = match mend.value {
         MendValue::Number(number) => NewValue::Number(number),
-        MendValue::Executor(executor) => NewValue::Text(executor_word(of_report(executor))?.to_owned()),
+        MendValue::Executor(executor) => NewValue::Text(executor_word(executor.into())?.to_owned()),
     };
     let own = str::to_owned;
     let entry = |name: &str| entries.iter().find(|entry| entry.name() == name);
@@ -63,16 +61,5 @@ fn edit(mend: &Mend, entries: &[Entry]) -> Option<Edit> {
             value,
         }),
         (Some(_), MendKey::Workers) => None,
-    }
-}
-
-fn of_report(executor: Executor) -> verdict::Executor {
-    match executor {
-        Executor::Thread => verdict::Executor::Thread,
-        Executor::Process => verdict::Executor::Process,
-        Executor::Interpreter => verdict::Executor::Interpreter,
-        Executor::Asyncio => verdict::Executor::Asyncio,
-        Executor::Serial => verdict::Executor::Serial,
-        Executor::Split => verdict::Executor::Split,
     }
 }

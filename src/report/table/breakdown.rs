@@ -57,7 +57,7 @@ pub(super) fn time(stage: &Stage, look: Look, voice: &Voice) -> Vec<String> {
 pub(super) fn facts(stage: &Stage, look: Look, voice: &Voice) -> Vec<String> {
     let mut points = why::facts(stage, voice);
     if let Some(score) = columns::score(stage, voice) {
-        let word = voice.tone(Tone::of_class(stage.class), words::class(stage.class));
+        let word = voice.tone(Tone::of_class(stage.class), stage.class.word());
         let ratio = voice.glyphs.ratio(stage.cpu_wall_ratio);
         let text = format!("{score}, {word} (CPU/wall {ratio})");
         points.insert(0, why::Point { label: "score".to_owned(), text });

@@ -27,9 +27,7 @@ pub fn columns(stages: &[Stage], voice: &Voice) -> Vec<Column> {
             let word = words::verdict(stage.verdict);
             (stage.verdict != Verdict::NotJudged).then(|| voice.tone(Tone::of_verdict(stage.verdict), word))
         }),
-        text("class", 0, stages, voice, |stage| {
-            Some(voice.tone(Tone::of_class(stage.class), words::class(stage.class)))
-        }),
+        text("class", 0, stages, voice, |stage| Some(voice.tone(Tone::of_class(stage.class), stage.class.word()))),
         number("score", 1, stages, voice, |stage| score(stage, voice)),
         seconds("CPU", 3, stages, voice, |stage| stage.time.cpu_seconds),
         text("waits for", 5, stages, voice, wait),

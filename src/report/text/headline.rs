@@ -202,7 +202,7 @@ pub fn sentence(stage: &Stage, voice: &Voice) -> String {
 
 /// `cpu-bound (score 0.98)`.
 fn class(stage: &Stage, voice: &Voice) -> String {
-    let word = voice.tone(Tone::of_class(stage.class), words::class(stage.class));
+    let word = voice.tone(Tone::of_class(stage.class), stage.class.word());
     match stage.score {
         Some(score) => format!("{word} (score {})", voice.glyphs.ratio(score)),
         None => word,

@@ -88,7 +88,7 @@ pub fn facts(stage: &Stage, voice: &Voice) -> Vec<Point> {
 }
 
 fn phase(phase: &Phase, voice: &Voice) -> String {
-    let class = voice.tone(Tone::of_class(phase.class), words::class(phase.class));
+    let class = voice.tone(Tone::of_class(phase.class), phase.class.word());
     let span = words::span(phase.start_seconds, phase.end_seconds, voice);
     format!("{span} {class} (score {})", voice.glyphs.ratio(phase.score))
 }

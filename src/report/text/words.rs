@@ -1,17 +1,7 @@
 //! The report's closed lists in words, one place for each. Must not know a stage.
 
 use super::Voice;
-use crate::report::{Bottleneck, Class, Confidence, Executor, Part, Recommendation, RunsAs, Verdict, Waits};
-
-/// `cpu-bound`.
-pub fn class(class: Class) -> &'static str {
-    match class {
-        Class::IoBound => "io-bound",
-        Class::Hybrid => "hybrid",
-        Class::CpuBound => "cpu-bound",
-        Class::Unknown => "unknown",
-    }
-}
+use crate::report::{Bottleneck, Confidence, Executor, Part, Recommendation, RunsAs, Verdict, Waits};
 
 /// `misrouted`.
 pub fn verdict(verdict: Verdict) -> &'static str {
