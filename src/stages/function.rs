@@ -141,7 +141,7 @@ fn drop_joins(inside: &mut Vec<usize>, programs: &[Program]) {
 /// How many tasks were counted beyond each one that was recorded.
 fn unrecorded(program: &Program) -> f64 {
     let Some(tasks) = program.tasks.as_ref().filter(|tasks| tasks.kind != TaskKind::Coroutine) else { return 0.0 };
-    let beyond = ratio(tasks.totals.count as f64, tasks.recorded as f64).unwrap_or(1.0);
+    let beyond = tasks.beyond_recorded();
     if beyond > RECORDED_ENOUGH { beyond - 1.0 } else { 0.0 }
 }
 
@@ -290,9 +290,4 @@ fn await_outside(demand: &mut Demand, tasks: &Tasks, owner: &Program) {
     demand.own.disk += part(disk);
     demand.own.other += if all > 0.0 { part(other) } else { awaited };
     demand.starved += tasks.coroutines.ready.secs_f64() * beyond;
-}
-
-/// How long one task takes, seconds.
-pub fn task_seconds(tasks: &Tasks) -> Option<f64> {
-    tasks.wall.mean().or_else(|| ratio(tasks.totals.wall.secs_f64(), tasks.totals.timed as f64))
 }

@@ -130,7 +130,7 @@ impl Stage {
     /// How long one task takes, seconds: of an opaque program, the mean life of a process.
     pub fn task_seconds(&self) -> Option<f64> {
         match &self.tasks {
-            Some(tasks) => function::task_seconds(tasks),
+            Some(tasks) => tasks.mean_seconds(),
             None => self.process_seconds(),
         }
     }

@@ -13,7 +13,6 @@ use super::process::{Process, ProcessSlot, Thread};
 use super::program::{Program, ProgramId};
 use super::series::Lane;
 use super::tasks::Tasks;
-use super::thread::ThreadState;
 use super::{Records, births::MAX_PROGRAMS};
 use crate::trace::{AgentFact, Blocking, GilAccess, Ids, RunsUnder, StageDefinition, TaskEnd, TaskKind, TaskTotals};
 use crate::units::{Span, Timestamp, ratio};
@@ -77,21 +76,9 @@ impl Thread {
         self.tasked.as_ref().and_then(|tasked| tasked.stack.last().copied())
     }
 
-    /// Books what its process's lock was read while it had a CPU, until now.
-    pub fn count_gil(&mut self, process: &Process) {
-        let (reads, bursts) = (process.interpreter.reads, process.interpreter.bursts);
-        if self.clock.state() == ThreadState::Running {
-            let reads = reads - self.gil_base.0.min(reads);
-            self.ledger.gil.active += reads;
-            self.ledger.gil.running += reads;
-            self.ledger.gil.bursts += bursts - self.gil_base.1.min(bursts);
-        }
-        self.gil_base = (reads, bursts);
-    }
-
     /// Moves the ledger to where it belongs: another stretch begins.
-    fn close_stretch(&mut self, process: &mut Process) {
-        self.count_gil(process);
+    fn close_stretch(&mut self, process: &mut Process, at: Timestamp) {
+        self.count_gil(process, at);
         let stage = self.stage();
         let Some(tasked) = &mut self.tasked else { return };
         let ledger = std::mem::take(&mut self.ledger);
@@ -168,8 +155,8 @@ impl Thread {
     }
 
     /// Its life, or that of its program, is over: what it did outside of tasks becomes its ledger.
-    pub fn leave_tasks(&mut self, process: &mut Process) -> Vec<ProgramId> {
-        self.close_stretch(process);
+    pub fn leave_tasks(&mut self, process: &mut Process, at: Timestamp) -> Vec<ProgramId> {
+        self.close_stretch(process, at);
         let Some(mut tasked) = self.tasked.take() else { return Vec::new() };
         self.ledger = std::mem::take(&mut tasked.outside);
         if tasked.is_loop {
@@ -223,9 +210,13 @@ impl TimelineBuilder {
 
     pub(super) fn end_task(&mut self, ids: Ids, stage: u16, end: &TaskEnd, at: Timestamp) {
         let Some((slot, program)) = self.stage_of(ids, stage) else { return };
+        let process = self.threads[slot as usize].process;
         if let Some(tasks) = &mut self.programs[program.0].tasks
             && !end.slice
         {
+            if self.processes[process].warm.insert(stage) {
+                tasks.first = (tasks.first.0 + u64::from(end.tasks), tasks.first.1 + end.wall);
+            }
             let each = Span(end.wall.0 / u64::from(end.tasks.max(1)));
             tasks.wall.note(each, end.tasks);
             tasks.recorded += u64::from(end.tasks);
@@ -265,7 +256,7 @@ impl TimelineBuilder {
         if self.records == Records::Whole {
             self.cut(slot, at);
             let thread = &mut self.threads[slot as usize];
-            thread.close_stretch(&mut self.processes[thread.process]);
+            thread.close_stretch(&mut self.processes[thread.process], at);
         } else {
             self.threads[slot as usize].close_piece(at, cpu);
         }
@@ -552,6 +543,7 @@ impl TimelineBuilder {
         }
         let process = &mut self.processes[slot];
         process.stages.clear();
+        process.warm.clear();
         let agent = (process.has_agent, std::mem::take(&mut process.agent_cost));
         process.has_agent = false;
         let loop_waits = std::mem::take(&mut process.loop_waits);

@@ -52,9 +52,9 @@ impl TimelineBuilder {
         let stopped = self.stopped_until(at);
         let thread = &mut self.threads[slot as usize];
         let process = &mut self.processes[thread.process];
-        thread.count_gil(process);
+        thread.count_gil(process, at);
         let helps = self.records == Records::Whole && thread.ids.tid != thread.ids.pid && thread.tasked.is_none();
-        for stage in thread.leave_tasks(process) {
+        for stage in thread.leave_tasks(process, at) {
             self.programs[stage.0].leave(at);
         }
         let mut ledger = std::mem::take(&mut thread.ledger);

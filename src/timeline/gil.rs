@@ -3,11 +3,11 @@
 
 use super::Records;
 use super::fold::TimelineBuilder;
-use super::process::Thread;
+use super::process::{Process, Thread};
 use super::program::ProgramId;
 use super::thread::ThreadState;
-use crate::trace::{GilAccess, GilHolder, GilSample};
-use crate::units::{Span, Timestamp};
+use crate::trace::{GilAccess, GilHolder, GilRun, GilSample};
+use crate::units::{Span, Timestamp, ratio};
 
 /// A burst stands for the time since the one before, but for no more than this.
 const LONGEST_GAP: Span = Span::from_millis(100);
@@ -58,6 +58,20 @@ impl GilCounts {
         }
     }
 
+    /// Takes away what was added by mistake.
+    pub fn take_back(&mut self, other: &GilCounts) {
+        self.active -= other.active.min(self.active);
+        self.held -= other.held.min(self.held);
+        self.held_blocked -= other.held_blocked.min(self.held_blocked);
+        self.held_blocked_time = self.held_blocked_time - other.held_blocked_time;
+        self.running -= other.running.min(self.running);
+        self.running_held -= other.running_held.min(self.running_held);
+        self.releases -= other.releases.min(self.releases);
+        self.bursts -= other.bursts.min(self.bursts);
+        self.held_bursts -= other.held_bursts.min(self.held_bursts);
+        self.held_time = self.held_time - other.held_time;
+    }
+
     /// Adds another.
     pub fn fold(&mut self, other: &GilCounts) {
         self.active += other.active;
@@ -88,8 +102,105 @@ pub struct Interpreter {
     pub length: Span,
     /// Gaps between readings in it.
     pub gaps: u64,
-    last: Option<Timestamp>,
+    last: Option<Burst>,
 }
+
+/// The last burst of readings: it takes a while, and what a thread does may change meanwhile.
+#[derive(Debug, Clone, PartialEq)]
+struct Burst {
+    start: Timestamp,
+    end: Timestamp,
+    runs: Vec<GilRun>,
+    /// Readings in it whose holder is known.
+    known: u64,
+    /// The time that it stands for.
+    stands_for: Span,
+}
+
+/// What a burst added to a thread's ledger, and what the thread did then.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Booked {
+    /// Its number.
+    burst: u64,
+    state: ThreadState,
+    ousted: bool,
+    counts: GilCounts,
+}
+
+impl Interpreter {
+    /// How many readings of the last burst were made before `at`, if it was still going on then.
+    fn made_before(&self, at: Timestamp) -> Option<(&Burst, u64)> {
+        let burst = self.last.as_ref().filter(|burst| at < burst.end)?;
+        let part = ratio(at.since(burst.start).secs_f64(), burst.end.since(burst.start).secs_f64())?;
+        Some((burst, (part * burst.known as f64) as u64))
+    }
+}
+
+impl Burst {
+    /// What its first `first` known readings tell of a thread that did this meanwhile.
+    fn of(&self, tid: u32, state: ThreadState, ousted: bool, first: u64) -> GilCounts {
+        let mut counts = GilCounts::default();
+        let mut left = first;
+        let mut runs = self.runs.iter().filter(|run| run.holder != GilHolder::Unknown).peekable();
+        while let Some(run) = runs.next() {
+            let reads = u64::from(run.reads).min(left);
+            left -= reads;
+            if run.holder != GilHolder::Thread(tid) || reads == 0 {
+                continue;
+            }
+            let time = self.stands_for.scaled(reads as f64 / self.known as f64);
+            match state {
+                ThreadState::Running => counts.held += reads,
+                ThreadState::Preempted if ousted => counts.held += reads,
+                // Waiting for a CPU with the lock in hand tells nothing of its own time.
+                ThreadState::Preempted => {}
+                _ => {
+                    counts.held_blocked += reads;
+                    counts.held_blocked_time += time;
+                }
+            }
+            counts.held_time += time;
+            if state == ThreadState::Running {
+                let last = left == 0 || runs.peek().is_none();
+                counts.running_held += reads - u64::from(last);
+                counts.releases += u64::from(!last);
+            }
+            counts.held_bursts = 1;
+        }
+        if state == ThreadState::Preempted && ousted && first > 0 {
+            counts.active = first;
+            counts.bursts = 1;
+        }
+        counts
+    }
+}
+
+impl Thread {
+    /// Books what its process's lock was read while it had a CPU, until now. Of a burst that is still going on only the
+    /// readings that were made by now are of what it did until now.
+    pub fn count_gil(&mut self, process: &Process, at: Timestamp) {
+        let interpreter = &process.interpreter;
+        let (mut reads, mut bursts) = (interpreter.reads, interpreter.bursts);
+        let partly = interpreter.made_before(at).filter(|_| self.gil_base.1 < bursts);
+        if let Some((burst, made)) = partly {
+            reads -= burst.known - made;
+            bursts -= u64::from(made == 0);
+            if let Some(booked) = self.gil_last.filter(|booked| booked.burst == interpreter.bursts) {
+                self.ledger.gil.take_back(&booked.counts);
+                self.ledger.gil.fold(&burst.of(self.ids.tid, booked.state, booked.ousted, made));
+            }
+        }
+        if self.clock.state() == ThreadState::Running {
+            let reads = reads.saturating_sub(self.gil_base.0);
+            self.ledger.gil.active += reads;
+            self.ledger.gil.running += reads;
+            self.ledger.gil.bursts += bursts.saturating_sub(self.gil_base.1);
+        }
+        self.gil_base = (interpreter.reads, interpreter.bursts);
+        self.gil_last = None;
+    }
+}
+
 
 impl TimelineBuilder {
     pub(super) fn read_gil(&mut self, pid: u32, sample: &GilSample, at: Timestamp) {
@@ -108,20 +219,16 @@ impl TimelineBuilder {
         interpreter.bursts += 1;
         interpreter.length += sample.length;
         interpreter.gaps += (known + reads(false)).saturating_sub(1);
-        let stands_for = interpreter.last.replace(at).map_or(Span::ZERO, |last| at.since(last).min(LONGEST_GAP));
-        // Who lost its CPU just now lost it to our look: it counts as having one.
-        let ousted = |ousted: &[(u32, Timestamp)], slot: u32| {
-            ousted.iter().any(|&(other, since)| other == slot && at.since(since) < JUST_NOW && since <= at)
+        let before = interpreter.last.as_ref().map(|last| last.start);
+        let burst = Burst {
+            start: at,
+            end: Timestamp(at.0.saturating_add(sample.length.0)),
+            runs: sample.runs.clone(),
+            known,
+            stands_for: before.map_or(Span::ZERO, |last| at.since(last).min(LONGEST_GAP)),
         };
+        let number = interpreter.bursts;
         let process = &self.processes[slot];
-        for &(other, since) in &process.ousted {
-            let Some(thread) = self.threads.get_mut(other as usize) else { continue };
-            let is_ours = thread.process == slot && thread.clock.state() == ThreadState::Preempted;
-            if is_ours && since <= at && at.since(since) < JUST_NOW {
-                thread.ledger.gil.active += known;
-                thread.ledger.gil.bursts += 1;
-            }
-        }
         let sampled = self.records != Records::Whole;
         if sampled && !process.stages.is_empty() {
             // Without records nobody knows who had a CPU; how often a stage was looked at is known.
@@ -136,40 +243,34 @@ impl TimelineBuilder {
                 self.processes[slot].task_ledger(stage).gil.bursts += 1;
             }
         }
-        let mut holders: Vec<u32> = Vec::new();
-        for (index, run) in sample.runs.iter().enumerate() {
-            let GilHolder::Thread(tid) = run.holder else { continue };
-            let Some(&slot) = self.by_tid.get(&tid) else { continue };
-            let thread = &mut self.threads[slot as usize];
-            let in_stage = thread.stage().filter(|_| sampled);
-            let state = thread.clock.state();
-            let process = &mut self.processes[thread.process];
-            let just_ousted = ousted(&process.ousted, slot);
-            let counts = match in_stage {
-                Some(stage) => &mut process.task_ledger(stage).gil,
-                None => &mut thread.ledger.gil,
+        let ousted = &self.processes[slot].ousted;
+        // Who lost its CPU just now lost it to our look: it counts as having one.
+        let just_now = |slot: u32| {
+            ousted.iter().any(|&(other, since)| other == slot && since <= at && at.since(since) < JUST_NOW)
+        };
+        let holders = sample.runs.iter().filter_map(|run| match run.holder {
+            GilHolder::Thread(tid) => self.by_tid.get(&tid).copied(),
+            _ => None,
+        });
+        let mut told: Vec<(u32, bool)> =
+            holders.chain(ousted.iter().map(|&(other, _)| other)).map(|other| (other, just_now(other))).collect();
+        told.sort_unstable();
+        told.dedup();
+        for (other, just_now) in told {
+            let Some(thread) = self.threads.get_mut(other as usize).filter(|thread| thread.process == slot) else {
+                continue;
             };
-            let reads = u64::from(run.reads);
-            match state {
-                ThreadState::Running => counts.held += reads,
-                ThreadState::Preempted if just_ousted => counts.held += reads,
-                // Waiting for a CPU with the lock in hand tells nothing of its own time.
-                ThreadState::Preempted => {}
-                _ => {
-                    counts.held_blocked += reads;
-                    counts.held_blocked_time += stands_for.scaled(reads as f64 / known as f64);
+            let state = thread.clock.state();
+            let ousted = just_now && state == ThreadState::Preempted;
+            let counts = burst.of(thread.ids.tid, state, ousted, known);
+            match thread.stage().filter(|_| sampled) {
+                Some(stage) => self.processes[slot].task_ledger(stage).gil.fold(&counts),
+                None => {
+                    thread.ledger.gil.fold(&counts);
+                    thread.gil_last = Some(Booked { burst: number, state, ousted, counts });
                 }
             }
-            counts.held_time += stands_for.scaled(reads as f64 / known as f64);
-            if state == ThreadState::Running {
-                let last = index + 1 == sample.runs.len();
-                counts.running_held += reads - u64::from(last);
-                counts.releases += u64::from(!last);
-            }
-            if !holders.contains(&tid) {
-                holders.push(tid);
-                counts.held_bursts += 1;
-            }
         }
+        self.processes[slot].interpreter.last = Some(burst);
     }
 }

@@ -2,14 +2,14 @@
 //! bounded by how many live at once.
 
 use super::attribution::Tasked;
-use super::gil::Interpreter;
+use super::gil::{Booked, Interpreter};
 use super::ledger::Ledger;
 use super::program::ProgramId;
 use super::reconcile::{ProcessSums, QUIET_SHARE_OF_LIFE};
 use super::thread::ThreadClock;
 use crate::trace::{Blocking, Ids, ProcessReading, TaskTotals};
 use crate::units::{Span, Timestamp};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// Index of a living process in its slab.
 pub type ProcessSlot = usize;
@@ -37,6 +37,8 @@ pub struct Thread {
     pub sampled: [u32; Blocking::ALL.len()],
     /// By switch records: on a CPU since it was last blocked.
     pub ran: Span,
+    /// What the last burst of readings of its process's lock added to the ledger.
+    pub gil_last: Option<Booked>,
     /// Its last wait, until it is known what the thread did afterwards.
     pub wait: Option<Wait>,
     /// The last reading of its counters.
@@ -148,6 +150,7 @@ impl Thread {
             missing_on_cpu: Span::ZERO,
             tasked: None,
             gil_base: (0, 0),
+            gil_last: None,
             settled_at: began,
         }
     }
@@ -222,6 +225,8 @@ pub struct Process {
     pub loop_waits: [u64; 4],
     /// Its stages, by its agent's numbers.
     pub stages: FxHashMap<u16, ProgramId>,
+    /// Stages whose first task here was recorded.
+    pub warm: FxHashSet<u16>,
     /// Its agent's sums.
     pub task_totals: FxHashMap<u16, TaskTotals>,
     /// Where the time of its tasks went.
@@ -229,6 +234,14 @@ pub struct Process {
 }
 
 impl Process {
+    /// Notes that a thread lost its CPU.
+    pub fn oust(&mut self, slot: u32, at: Timestamp) {
+        // Each stands in it once: what is read is counted for it once.
+        let place = self.ousted.iter().position(|&(other, _)| other == slot).unwrap_or(self.ousted.len() - 1);
+        self.ousted[..=place].rotate_right(1);
+        self.ousted[0] = (slot, at);
+    }
+
     /// A process that begins at `at`.
     pub fn new(pid: u32, parent: Option<ProgramId>, program: ProgramId, at: Timestamp) -> Process {
         Process {
@@ -260,6 +273,7 @@ impl Process {
             agent_cost: (Span::ZERO, 0),
             loop_waits: [0; 4],
             stages: FxHashMap::default(),
+            warm: FxHashSet::default(),
             task_totals: FxHashMap::default(),
             task_ledgers: FxHashMap::default(),
         }

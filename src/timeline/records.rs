@@ -18,7 +18,7 @@ impl TimelineBuilder {
         let thread = &mut self.threads[slot as usize];
         let process = &mut self.processes[thread.process];
         let was_active = thread.clock.is_active();
-        thread.count_gil(process);
+        thread.count_gil(process, at);
         let still = process.stillness(at);
         let interval = thread.clock.step(step, at, trusted_from);
         let is_active = thread.clock.is_active();
@@ -38,8 +38,7 @@ impl TimelineBuilder {
                 match why {
                     SwitchOut::Preempted => {
                         thread.ledger.involuntary += 1;
-                        process.ousted.rotate_right(1);
-                        process.ousted[0] = (slot, at);
+                        process.oust(slot, at);
                     }
                     SwitchOut::Blocked => thread.ledger.voluntary += 1,
                 }
@@ -179,7 +178,7 @@ impl TimelineBuilder {
             self.cut(slot, at);
             let thread = &mut self.threads[slot as usize];
             let process = &mut self.processes[thread.process];
-            thread.count_gil(process);
+            thread.count_gil(process, at);
             if thread.clock.is_active() {
                 process.rest(at);
             }

@@ -3,8 +3,11 @@
 
 use super::ledger::Ledger;
 use crate::trace::{Direction, PayloadReading, RunsUnder, StageDefinition, TaskKind, TaskTotals};
-use crate::units::Span;
+use crate::units::{Span, ratio};
 use hdrhistogram::Histogram;
+
+/// Fewer recorded tasks than this besides the first ones tell nothing apart.
+const FEWEST_WARM: u64 = 4;
 
 /// Most notes that are kept of a stage.
 const MOST_NOTES: usize = 32;
@@ -103,23 +106,23 @@ impl PayloadSums {
 
     /// Mean size.
     pub fn mean_bytes(&self) -> Option<f64> {
-        crate::units::ratio(self.bytes as f64, self.count as f64)
+        ratio(self.bytes as f64, self.count as f64)
     }
 
     /// Mean time to pickle one, seconds; 0 where nothing was moved this way.
     pub fn pickle_seconds(&self) -> f64 {
-        crate::units::ratio(self.pickle.secs_f64(), self.count as f64).unwrap_or(0.0)
+        ratio(self.pickle.secs_f64(), self.count as f64).unwrap_or(0.0)
     }
 
     /// Mean time to unpickle one, seconds; as long as the pickling where that was not tried.
     pub fn unpickle_seconds(&self) -> f64 {
-        crate::units::ratio(self.unpickle.secs_f64(), self.unpickled as f64).unwrap_or_else(|| self.pickle_seconds())
+        ratio(self.unpickle.secs_f64(), self.unpickled as f64).unwrap_or_else(|| self.pickle_seconds())
     }
 
     /// Mean time to pickle and to unpickle one, seconds; an untried unpickling counts as much as the pickling.
     pub fn mean_seconds(&self) -> Option<f64> {
-        let pickle = crate::units::ratio(self.pickle.secs_f64(), self.count as f64)?;
-        let unpickle = crate::units::ratio(self.unpickle.secs_f64(), self.unpickled as f64).unwrap_or(pickle);
+        let pickle = ratio(self.pickle.secs_f64(), self.count as f64)?;
+        let unpickle = ratio(self.unpickle.secs_f64(), self.unpickled as f64).unwrap_or(pickle);
         Some(pickle + unpickle)
     }
 }
@@ -180,6 +183,9 @@ pub struct Tasks {
     pub recorded: u64,
     /// Wall time of the recorded tasks.
     pub wall: Durations,
+    /// Of the recorded ones, the first of each process, which load and warm what later ones find: how many, and their wall
+    /// time.
+    pub first: (u64, Span),
     /// Time in the queue.
     pub queued: Durations,
     /// Lengths of the queue, sampled: how often each power of two was seen.
@@ -214,6 +220,7 @@ impl Tasks {
             totals: TaskTotals::default(),
             recorded: 0,
             wall: Durations::default(),
+            first: (0, Span::ZERO),
             queued: Durations::default(),
             queue_depths: Vec::new(),
             arguments: PayloadSums::default(),
@@ -284,12 +291,35 @@ impl Tasks {
         sums.cancelled = sums.cancelled.saturating_add(other.cancelled);
     }
 
+    /// By what factor the time of the recorded tasks is short of that of all. The first task of a process stands for itself
+    /// alone; the others stand for those that were counted and not recorded.
+    pub fn beyond_recorded(&self) -> f64 {
+        let beyond = ratio(self.totals.count as f64, self.recorded as f64).unwrap_or(1.0);
+        let (firsts, first) = (self.first.0, self.first.1.secs_f64());
+        let warm = self.recorded.saturating_sub(firsts);
+        let Some(all) = self.wall.mean().map(|mean| mean * self.wall.count() as f64) else { return beyond };
+        if warm < FEWEST_WARM || self.totals.count <= self.recorded || first >= all {
+            return beyond;
+        }
+        let each = ratio((self.totals.count - firsts) as f64, warm as f64).unwrap_or(1.0);
+        ratio(first + (all - first) * each, all).unwrap_or(beyond)
+    }
+
+    /// How long one task takes, seconds.
+    pub fn mean_seconds(&self) -> Option<f64> {
+        let counted = ratio(self.totals.count as f64, self.recorded as f64).filter(|&counted| counted > 1.0);
+        let warm = counted.and_then(|counted| ratio(self.beyond_recorded(), counted)).unwrap_or(1.0);
+        let recorded = self.wall.mean().map(|mean| mean * warm);
+        recorded.or_else(|| ratio(self.totals.wall.secs_f64(), self.totals.timed as f64))
+    }
+
     /// Adds the same stage of another run.
     pub fn merge(&mut self, other: &Tasks) {
         self.add_totals(&other.totals);
         self.workers = self.workers.max(other.workers);
         self.recorded = self.recorded.saturating_add(other.recorded);
         self.wall.fold(&other.wall);
+        self.first = (self.first.0 + other.first.0, self.first.1 + other.first.1);
         self.queued.fold(&other.queued);
         if self.queue_depths.len() < other.queue_depths.len() {
             self.queue_depths.resize(other.queue_depths.len(), 0);
