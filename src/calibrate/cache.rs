@@ -61,7 +61,7 @@ impl Kept for CostModel {
 
 impl Kept for DispatchModel {
     const NAME: &'static str = "dispatch";
-    const FORMAT: u32 = 1;
+    const FORMAT: u32 = 2;
 
     fn origin(&self) -> Origin<'_> {
         let DispatchModel { host, interpreter, measured_at_unix_seconds, .. } = self;

@@ -19,6 +19,8 @@ LIFE_SECONDS = 8
 WORKERS = 2
 IN_FLIGHT = 2 * WORKERS
 LEAST_ROUNDS = 3
+# A task that keeps a worker busy for about as long as the handing out of several.
+BUSY_SECONDS = 0.0005
 # Turns of an empty loop that holds the lock.
 HELD = 600
 # Run-queue delay of all threads over wall time.
@@ -92,6 +94,22 @@ def give(_):
     return MEBIBYTE
 
 
+def spin(turns):
+    for _ in range(turns):
+        pass
+
+
+def turns_of(seconds):
+    """Turns of the empty loop that take so long."""
+    turns, quickest = 10000, None
+    for _ in range(5):
+        began = time.thread_time()
+        spin(turns)
+        took = time.thread_time() - began
+        quickest = took if quickest is None else min(quickest, took)
+    return max(int(turns * seconds / max(quickest, 1e-6)), 1)
+
+
 def saturate(pool, task, argument, count):
     """Tasks handed out as they are taken back: a bounded number in flight, none of the workers ever without one."""
     pending = set()
@@ -111,7 +129,10 @@ def cpu_of(pid):
 
 
 def processes():
-    """The parent's and the workers' CPU, and the wall, of a trivial task, and of a byte in and a byte out."""
+    """The parent's and the workers' CPU, and the wall, of a trivial task, and of a byte in and a byte out; and for how long
+    a worker stands idle between two tasks, though others wait: what the wall is longer than its share of the work.
+    """
+    turns = turns_of(BUSY_SECONDS)
     context = multiprocessing.get_context("fork")
     with futures.ProcessPoolExecutor(WORKERS, mp_context=context, initializer=limit_life) as pool:
         while len(pool._processes) < WORKERS:
@@ -135,8 +156,9 @@ def processes():
             trivial = cost(nothing, None, 80)
             taken = cost(len, MEBIBYTE, 8)
             given = cost(give, None, 8)
-            more = [(side[i] - trivial[i]) / len(MEBIBYTE) for side in (taken, given) for i in (0, 1)]
-            return trivial + tuple(more)
+            more = [(side[i] - trivial[i]) / len(MEBIBYTE) for side in (taken, given) for i in (0, 1, 2)]
+            _, worked, wall = cost(spin, turns, 40)
+            return trivial + tuple(more) + (max(WORKERS * wall - worked, 1e-9),)
 
         names = (
             "process_task_parent",
@@ -144,8 +166,11 @@ def processes():
             "process_task_wall",
             "process_byte_parent",
             "process_byte_worker",
+            "process_byte_wall",
             "process_result_byte_parent",
             "process_result_byte_worker",
+            "process_result_byte_wall",
+            "process_task_idle",
         )
         return medians(names, rounds(one_round, 0.3, pids=["self"] + workers))
 

@@ -44,10 +44,17 @@ pub struct DispatchCost {
     pub process_byte_parent: Median,
     /// More CPU time of the workers for each byte of an argument.
     pub process_byte_worker: Median,
+    /// More wall time at saturation for each byte of an argument: one thread writes them all, into one pipe.
+    pub process_byte_wall: Median,
     /// More CPU time of the parent for each byte of a `bytes` result.
     pub process_result_byte_parent: Median,
     /// More CPU time of the workers for each byte of a result.
     pub process_result_byte_worker: Median,
+    /// More wall time at saturation for each byte of a result.
+    pub process_result_byte_wall: Median,
+    /// How long a worker stands idle between two tasks of some 0.5 ms though others wait: the hand-overs from the threads of
+    /// its parent to it and back.
+    pub process_task_idle: Median,
     /// One coroutine run as a task that awaits `sleep(0)` once, gathered with 199 others: its making, two turns, its end.
     pub asyncio_step: Median,
     /// What a release of the lock costs as soon as another thread wants it: what a turn of two threads that each hold it
@@ -152,7 +159,7 @@ impl DispatchCost {
     }
 
     /// Every figure with a spread.
-    pub fn rows(&self) -> [Row; 15] {
+    pub fn rows(&self) -> [Row; 18] {
         let must = |name, cost, most| Row { name, cost: Some(cost), most };
         let may = |name, cost, most| Row { name, cost, most };
         [
@@ -163,8 +170,11 @@ impl DispatchCost {
             must("process_task_wall", self.process_task_wall, MOST_TASK),
             must("process_byte_parent", self.process_byte_parent, MOST_BYTE),
             must("process_byte_worker", self.process_byte_worker, MOST_BYTE),
+            must("process_byte_wall", self.process_byte_wall, MOST_BYTE),
             must("process_result_byte_parent", self.process_result_byte_parent, MOST_BYTE),
             must("process_result_byte_worker", self.process_result_byte_worker, MOST_BYTE),
+            must("process_result_byte_wall", self.process_result_byte_wall, MOST_BYTE),
+            must("process_task_idle", self.process_task_idle, MOST_TASK),
             must("asyncio_step", self.asyncio_step, MOST_TASK),
             may("gil_handover", self.gil_handover, MOST_TASK),
             may("worker_start_fork", self.worker_start_fork, MOST_START),
@@ -212,8 +222,9 @@ mod tests {
         json!({
             "thread_task": median(2e-5), "thread_task_cpu": median(2e-5),
             "process_task_parent": median(1e-4), "process_task_worker": median(3e-5), "process_task_wall": median(1e-4),
-            "process_byte_parent": median(3e-10), "process_byte_worker": median(5e-10),
+            "process_byte_parent": median(3e-10), "process_byte_worker": median(5e-10), "process_byte_wall": median(1e-9),
             "process_result_byte_parent": median(9e-10), "process_result_byte_worker": median(3e-10),
+            "process_result_byte_wall": median(1e-9), "process_task_idle": median(2e-4),
             "asyncio_step": median(8e-6), "gil_handover": median(3e-6), "switch_interval": 0.005,
             "worker_start_fork": median(4e-3), "worker_start_spawn": median(0.1), "worker_start_forkserver": null,
             "free_threaded": false, "unmeasured": {"worker_start_forkserver": "OSError: no sockets"},

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What the figures of dispatch are, in words.
-const WORDS: [(&str, &str); 15] = [
+const WORDS: [(&str, &str); 18] = [
     ("thread_task", "thread pool: a task"),
     ("thread_task_cpu", "thread pool: a task, CPU"),
     ("process_task_parent", "process pool: a task, CPU of the parent"),
@@ -21,8 +21,11 @@ const WORDS: [(&str, &str); 15] = [
     ("process_task_wall", "process pool: a task, saturated"),
     ("process_byte_parent", "process pool: a byte of an argument, CPU of the parent"),
     ("process_byte_worker", "process pool: a byte of an argument, CPU of the workers"),
+    ("process_byte_wall", "process pool: a byte of an argument, saturated"),
     ("process_result_byte_parent", "process pool: a byte of a result, CPU of the parent"),
     ("process_result_byte_worker", "process pool: a byte of a result, CPU of the workers"),
+    ("process_result_byte_wall", "process pool: a byte of a result, saturated"),
+    ("process_task_idle", "process pool: a worker between two tasks"),
     ("asyncio_step", "asyncio: a task that awaits once"),
     ("gil_handover", "GIL: a release that another thread waits for"),
     ("worker_start_fork", "start of a worker by fork"),

@@ -10,6 +10,10 @@ use std::path::Path;
 /// Tasks that take this many times what a process pool adds to each hardly feel an error of it.
 const DISPATCH_MATTERS: f64 = 50.0;
 
+/// Three threads of the parent are woken in turn between two tasks of a worker, each at about the price of the parent's whole
+/// part in CPU time. A worker that stood idle for longer than this many times that waited for a CPU which others had.
+const MOST_HAND_OVERS: f64 = 4.0;
+
 /// The prices of one interpreter on this host.
 #[derive(Debug, Clone, Copy)]
 pub struct Prices {
@@ -52,6 +56,7 @@ impl Prices {
                 thread_dispatch: cost.thread_task_cpu.value,
                 process_parent: cost.process_task_parent.value,
                 process_worker: cost.process_task_worker.value,
+                process_idle: cost.process_task_idle.value.min(MOST_HAND_OVERS * cost.process_task_parent.value),
                 asyncio_dispatch: cost.asyncio_step.value,
                 gil_handover: cost.gil_handover.map_or(0.0, |handover| handover.value),
             },

@@ -103,6 +103,8 @@ pub struct Costs {
     pub process_parent: f64,
     /// And in the worker.
     pub process_worker: f64,
+    /// A worker process between two tasks, though others wait.
+    pub process_idle: f64,
     /// One step of an event loop.
     pub asyncio_dispatch: f64,
     /// Handing the lock from one thread to another that wants it.
@@ -227,6 +229,7 @@ mod tests {
         thread_dispatch: 20e-6,
         process_parent: 100e-6,
         process_worker: 60e-6,
+        process_idle: 200e-6,
         asyncio_dispatch: 10e-6,
         gil_handover: 5e-6,
     };

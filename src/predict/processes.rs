@@ -8,9 +8,6 @@ use crate::laws::uneven_throughput;
 
 /// Share of the memory that a pool may fill.
 const MEMORY_SHARE: f64 = 0.8;
-/// A result goes to the parent's thread that reads it, to the one that waits for it, and the next task over the one that
-/// feeds the queue to the worker: three threads are woken in turn, each at about the price of the parent's whole part.
-const HAND_OVERS: f64 = 3.0;
 /// How much the price of a payload may be off, either way.
 const PAYLOAD_ERROR: f64 = 0.25;
 
@@ -30,7 +27,7 @@ pub fn predict(task: &TaskDemand, costs: &Costs, room: &Room, workers: u32) -> O
     let at = |factor: f64| {
         let parent = costs.process_parent + payload.parent * factor;
         let worker = costs.process_worker + payload.worker * factor;
-        modelled(task, room, f64::from(workers), (parent, worker), costs.process_parent)
+        modelled(task, room, f64::from(workers), (parent, worker), costs.process_idle)
     };
     let (point, mut cause) = at(1.0);
     if matches!(cause, Bottleneck::Parent) && payload.parent > costs.process_parent {
@@ -50,7 +47,7 @@ fn modelled(
     room: &Room,
     count: f64,
     (parent, worker): (f64, f64),
-    dispatch: f64,
+    idle: f64,
 ) -> (f64, Bottleneck) {
     let bounds = [
         Bound::new(count, task.seconds() + worker, Bottleneck::Workers),
@@ -63,7 +60,6 @@ fn modelled(
     }
     // The parent works on the same cores. Between two tasks of a worker lie the hand-overs from its parent's threads to it
     // and back; with more workers than cores others compute meanwhile.
-    let between = HAND_OVERS * dispatch;
-    let queued = uneven_throughput(count, &[(task.cpu + worker + parent, room.cores)], task.wait + between);
+    let queued = uneven_throughput(count, &[(task.cpu + worker + parent, room.cores)], task.wait + idle);
     (bound.per_second.min(queued), bound.cause)
 }

@@ -26,6 +26,8 @@ pub struct Costs {
     pub process_parent_seconds: f64,
     /// And in the worker.
     pub process_worker_seconds: f64,
+    /// A worker process between two tasks, though others wait; `null` in reports of older versions.
+    pub process_idle_seconds: Option<f64>,
     /// One step of an event loop.
     pub asyncio_dispatch_seconds: f64,
     /// Handing the interpreter lock from one thread to another that wants it.

@@ -69,6 +69,7 @@ pub(super) fn costs(costs: &predict::Costs) -> Costs {
         thread_dispatch_seconds: costs.thread_dispatch,
         process_parent_seconds: costs.process_parent,
         process_worker_seconds: costs.process_worker,
+        process_idle_seconds: Some(costs.process_idle),
         asyncio_dispatch_seconds: costs.asyncio_dispatch,
         gil_handover_seconds: costs.gil_handover,
     }
@@ -80,6 +81,8 @@ pub(super) fn costs_of(kept: &Costs) -> predict::Costs {
         thread_dispatch: kept.thread_dispatch_seconds,
         process_parent: kept.process_parent_seconds,
         process_worker: kept.process_worker_seconds,
+        // Reports of before it was measured: three threads are woken in turn, each at about the price of the parent's part.
+        process_idle: kept.process_idle_seconds.unwrap_or(3.0 * kept.process_parent_seconds),
         asyncio_dispatch: kept.asyncio_dispatch_seconds,
         gil_handover: kept.gil_handover_seconds,
     }

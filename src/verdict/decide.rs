@@ -75,10 +75,14 @@ pub fn decide(
     let cores = (capacity.cores.ceil() as u32).max(1);
     let most = most.max(cores.saturating_add(2));
     // A thread that hardly ever waits fills a core: one more than there are cores would only take turns. Processes wait for
-    // their parent between two tasks.
+    // their parent between two tasks, which a few more make up for.
     let still = task.wait < STILL * task.cpu;
     for executor in BY_SIMPLICITY {
-        let most = if still && executor == predict::Executor::Thread { cores } else { most };
+        let most = match executor {
+            predict::Executor::Thread if still => cores,
+            predict::Executor::Process if still => cores.saturating_add(2),
+            _ => most,
+        };
         best.extend(knee(&curve(executor, &task, costs, &room, most), KNEE));
     }
     let pick = pick(&best, evidence)?;
