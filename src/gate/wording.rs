@@ -5,7 +5,7 @@ use super::{Declared, Failure};
 use crate::report::{Executor, Prediction, Stage, StageKind};
 
 /// Reasons that tell why one executor is better than another, rather than what the stage is.
-const TELLING: [&str; 12] = [
+const TELLING: [&str; 13] = [
     "gil-bound",
     "gil-released",
     "gil-partly",
@@ -13,6 +13,7 @@ const TELLING: [&str; 12] = [
     "gil-absent",
     "saturates-gil",
     "lock-bound",
+    "lock-not-shared",
     "task-too-small",
     "not-picklable",
     "ipc-too-expensive",

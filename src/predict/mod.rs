@@ -69,6 +69,8 @@ pub struct TaskDemand {
     pub worker_bytes: Option<u64>,
     /// Tasks a second that a lock of the program let through, where most of the wait was for it.
     pub lock_limit: Option<f64>,
+    /// Whether processes would wait for that lock as well: they were seen to. A lock of threads each process has to itself.
+    pub lock_spans_processes: bool,
     /// How many ran at once when it was measured.
     pub seen_at_once: f64,
 }
@@ -187,7 +189,7 @@ impl Bound {
         Bound { per_second: ratio(workers, seconds).unwrap_or(f64::INFINITY), cause }
     }
 
-    /// Where tasks were seen to queue for a lock, no executor lets more of them through.
+    /// Where tasks were seen to queue for a lock, no executor that shares it lets more of them through.
     fn locked(self, task: &TaskDemand) -> Bound {
         match task.lock_limit {
             Some(limit) if limit < self.per_second => Bound { per_second: limit, cause: Bottleneck::Lock },
@@ -248,6 +250,7 @@ mod tests {
             awaitable: true,
             worker_bytes: None,
             lock_limit: None,
+            lock_spans_processes: false,
             seen_at_once: 1.0,
         }
     }

@@ -42,19 +42,14 @@ pub fn predict(task: &TaskDemand, costs: &Costs, room: &Room, workers: u32) -> O
     })
 }
 
-fn modelled(
-    task: &TaskDemand,
-    room: &Room,
-    count: f64,
-    (parent, worker): (f64, f64),
-    idle: f64,
-) -> (f64, Bottleneck) {
+fn modelled(task: &TaskDemand, room: &Room, count: f64, (parent, worker): (f64, f64), idle: f64) -> (f64, Bottleneck) {
     let bounds = [
         Bound::new(count, task.seconds() + worker, Bottleneck::Workers),
         Bound::new(room.cores, task.cpu + worker + parent, Bottleneck::Cores),
         Bound::new(1.0, parent, Bottleneck::Parent),
     ];
-    let bound = Bound::tightest(&bounds).locked(task);
+    let tightest = Bound::tightest(&bounds);
+    let bound = if task.lock_spans_processes { tightest.locked(task) } else { tightest };
     if task.alone.is_some() {
         return (bound.per_second, bound.cause);
     }

@@ -134,12 +134,12 @@ pub(super) fn evidence_of(stage: &Stage) -> Option<Judgeable> {
                 demand: stretch.demand_seconds,
             })
             .collect(),
-        task: stage.demand.as_ref().map(task_of),
+        task: stage.demand.as_ref().map(|kept| task_of(kept, stage)),
     })
 }
 
 /// A task's demand but for its payload.
-fn task_of(kept: &Demand) -> TaskDemand {
+fn task_of(kept: &Demand, stage: &Stage) -> TaskDemand {
     TaskDemand {
         cpu: kept.cpu_seconds,
         own_cpu: kept.own_cpu_seconds,
@@ -153,6 +153,7 @@ fn task_of(kept: &Demand) -> TaskDemand {
         awaitable: kept.awaitable,
         worker_bytes: kept.worker_bytes,
         lock_limit: kept.lock_limit_per_second,
+        lock_spans_processes: stage.runs_as.as_ref().is_some_and(|runs_as| runs_as.executor == Executor::Process),
         seen_at_once: kept.seen_at_once,
     }
 }

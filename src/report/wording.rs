@@ -75,6 +75,7 @@ pub fn reason(reason: &Reason) -> String {
             "{} of its waits are for a lock of the program, which let {limit:.1} tasks a second through: more workers only queue for it",
             percent(share)
         ),
+        Reason::LockNotShared => "each process would have that lock to itself: faster, and right only if what the lock guards is the process's own".to_owned(),
         Reason::TaskTooSmall { seconds, dispatch } => format!(
             "a task takes {}, handing one to a pool {}: hand over many at once, or use no pool",
             seconds_of(seconds),
@@ -151,6 +152,9 @@ pub fn why(why: Why) -> &'static str {
         }
         Why::NoPrediction => "what the executor that it runs under would do with it is not predicted",
         Why::GilUnknown => "how much of its CPU time holds the interpreter lock (GIL) was not measured",
+        Why::LockNotShared => {
+            "processes would be faster if each may have the lock that threads queue for to itself, which no run tells"
+        }
         Why::TooClose => "the difference is within what this run leaves open; a longer run would decide it",
         Why::AlreadyParallel => "it uses the cores by itself: a pool of it makes it no faster",
     }

@@ -201,7 +201,6 @@ impl Thread {
     }
 }
 
-
 impl TimelineBuilder {
     pub(super) fn read_gil(&mut self, pid: u32, sample: &GilSample, at: Timestamp) {
         let Some(&slot) = self.by_pid.get(&pid) else { return };
@@ -245,9 +244,8 @@ impl TimelineBuilder {
         }
         let ousted = &self.processes[slot].ousted;
         // Who lost its CPU just now lost it to our look: it counts as having one.
-        let just_now = |slot: u32| {
-            ousted.iter().any(|&(other, since)| other == slot && since <= at && at.since(since) < JUST_NOW)
-        };
+        let just_now =
+            |slot: u32| ousted.iter().any(|&(other, since)| other == slot && since <= at && at.since(since) < JUST_NOW);
         let holders = sample.runs.iter().filter_map(|run| match run.holder {
             GilHolder::Thread(tid) => self.by_tid.get(&tid).copied(),
             _ => None,

@@ -10,6 +10,7 @@
 //! | payload never measured | processes only with low confidence |
 //! | two executors within 3 % (5 % where intervals overlap) | the simpler one |
 //! | module state is written by tasks | confidence at most medium |
+//! | threads queue for a lock of the program | processes, which would not, only with low confidence |
 
 use super::classify::is_thin;
 use super::recommend::{Confidence, GIL_BINDS, GIL_RELEASED, Recommendation};
@@ -123,6 +124,11 @@ pub fn decide(
     }
     if let Some(limit) = task.lock_limit {
         reasons.push(Reason::LockBound { share: ratio(evidence.lock_wait, evidence.wait).unwrap_or(1.0), limit });
+        if pick.executor == predict::Executor::Process && !task.lock_spans_processes {
+            // Faster, but perhaps not right: what the lock guards is not known.
+            reasons.push(Reason::LockNotShared);
+            confidence = Confidence::Low;
+        }
     }
     if let Some(thread) = thread
         && class == Class::Hybrid

@@ -187,6 +187,7 @@ fn demand_of(stage: &Stage) -> Option<TaskDemand> {
         awaitable: own.network + own.sleep + own.other > 0.5 * own.sum(),
         worker_bytes: stage.memory.peak_one_bytes,
         lock_limit,
+        lock_spans_processes: found_executor(stage) == Some(Executor::Process),
         seen_at_once: stage.workers_active().unwrap_or(1.0).min(f64::from(MOST_SEEN)),
     })
 }

@@ -47,6 +47,8 @@ pub enum Why {
     TooClose,
     /// It uses the cores itself; a pool makes it no faster.
     AlreadyParallel,
+    /// Processes would be faster if each may have a lock of its own, which only who wrote it knows.
+    LockNotShared,
 }
 
 /// Whether the executor fits.
@@ -178,8 +180,12 @@ fn weigh(predictions: &[Prediction], recommendation: &Recommendation, current: E
     match weigh_throughput(now.speedup, best.speedup, FITTING_SHARE) {
         Weighed::Fits => Outcome::Fits,
         _ if recommendation.confidence == Confidence::Low => {
-            let gil = recommendation.reasons.contains(&Reason::GilUnknown);
-            Outcome::Undecided(if gil { Why::GilUnknown } else { Why::TooClose })
+            let told = |reason| recommendation.reasons.contains(&reason);
+            Outcome::Undecided(match () {
+                () if told(Reason::LockNotShared) => Why::LockNotShared,
+                () if told(Reason::GilUnknown) => Why::GilUnknown,
+                () => Why::TooClose,
+            })
         }
         Weighed::Misrouted { cost } => Outcome::Misrouted { cost },
         Weighed::TooClose => Outcome::Undecided(Why::TooClose),

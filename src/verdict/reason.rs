@@ -112,6 +112,8 @@ pub enum Reason {
         /// Tasks a second that the lock let through.
         limit: f64,
     },
+    /// Each process would have that lock to itself.
+    LockNotShared,
     /// A task is smaller than its dispatch.
     TaskTooSmall {
         /// One task, seconds.
@@ -200,6 +202,7 @@ impl Reason {
             Reason::GilAbsent => "gil-absent",
             Reason::SaturatesGil { .. } => "saturates-gil",
             Reason::LockBound { .. } => "lock-bound",
+            Reason::LockNotShared => "lock-not-shared",
             Reason::TaskTooSmall { .. } => "task-too-small",
             Reason::NotPicklable => "not-picklable",
             Reason::PayloadUnknown => "payload-unknown",
