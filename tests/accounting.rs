@@ -108,7 +108,7 @@ fn records_account_for_the_cpu(report: &Report) {
 }
 
 /// The programs of the issue, by a name and their command line.
-fn programs(python: &str) -> [(String, Vec<String>); 6] {
+fn programs(python: &str) -> [(String, Vec<String>); 7] {
     let of = |arguments: &[&str]| workload(python, arguments);
     // Written in blocks: a writer of lines switches so often that poolpick gives records up, as it should.
     let pipeline = "awk 'BEGIN { for (i = 0; i < 600000; i++) print \"line\", i }' | gzip -9 | cat >/dev/null";
@@ -119,6 +119,7 @@ fn programs(python: &str) -> [(String, Vec<String>); 6] {
         ("gil-free-threads", of(&["gil-free-threads", "--seconds", "0.5"])),
         ("process-pool", of(&["process-pool", "--seconds", "0.5"])),
         ("exec-chain", of(&["exec-chain", "--seconds", "0.5"])),
+        ("exec-from-thread", of(&["exec-from-thread", "--seconds", "0.6"])),
     ]
     .map(|(name, argv)| (name.to_owned(), argv))
 }

@@ -32,6 +32,8 @@ impl TimelineBuilder {
             }
             let thread = &mut self.threads[slot as usize];
             thread.settle();
+            let reading = thread.last;
+            self.processes[process].keep_last(reading);
             self.processes[process].round.push(slot);
             self.close_round(process, at.max(self.processes[process].round_at), last);
         }

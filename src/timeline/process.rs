@@ -10,9 +10,15 @@ use super::thread::ThreadClock;
 use crate::trace::{Blocking, Ids, ProcessReading, TaskTotals};
 use crate::units::{Span, Timestamp};
 use rustc_hash::{FxHashMap, FxHashSet};
+use std::collections::VecDeque;
 
 /// Index of a living process in its slab.
 pub type ProcessSlot = usize;
+
+/// A counter is read a moment before or after the clock.
+const LATE: Span = Span::from_millis(20);
+/// The last readings of so many threads are kept when they are gone.
+const GONE_KEPT: usize = 8;
 
 /// A living thread.
 #[derive(Debug, Clone)]
@@ -43,6 +49,8 @@ pub struct Thread {
     pub wait: Option<Wait>,
     /// The last reading of its counters.
     pub last: Option<Reading>,
+    /// Switches to add to what its counters say: voluntary, involuntary.
+    pub switches_beside: (i64, i64),
     /// Without records: wall less CPU and run queue since it was last seen blocked. While a thread has or wants a CPU its
     /// counters lag, so this is blocked time only when it is seen blocked.
     pub unsettled: i64,
@@ -87,6 +95,15 @@ pub struct Reading {
     pub voluntary: Option<u64>,
     /// Involuntary switches.
     pub involuntary: Option<u64>,
+}
+
+impl Reading {
+    /// Whether a thread can have come from here to a later reading: counters do not go back, and no thread has a CPU for
+    /// longer than there was time.
+    pub fn leads_to(&self, later: &Reading) -> bool {
+        let window = later.at.since(self.at) + LATE;
+        self.on_cpu <= later.on_cpu && self.run_delay <= later.run_delay && later.on_cpu - self.on_cpu <= window
+    }
 }
 
 /// A wait that is over.
@@ -139,6 +156,7 @@ impl Thread {
             ran: Span::ZERO,
             wait: None,
             last: None,
+            switches_beside: (0, 0),
             unsettled: 0,
             lags: false,
             unlaid: Span::ZERO,
@@ -213,6 +231,8 @@ pub struct Process {
     pub unsettled: i64,
     /// Whether one of them was seen to have or want a CPU in this round.
     pub round_running: bool,
+    /// The last readings of threads that are gone, where there are no records.
+    pub gone: VecDeque<Reading>,
     /// Threads that lost their CPU lately, and when: our own look at the lock may have taken it.
     pub ousted: [(u32, Timestamp); 4],
     /// Its Python interpreter.
@@ -234,6 +254,14 @@ pub struct Process {
 }
 
 impl Process {
+    /// Notes the last reading of a thread that is gone.
+    pub fn keep_last(&mut self, last: Option<Reading>) {
+        if self.gone.len() == GONE_KEPT {
+            self.gone.pop_front();
+        }
+        self.gone.extend(last);
+    }
+
     /// Notes that a thread lost its CPU.
     pub fn oust(&mut self, slot: u32, at: Timestamp) {
         // Each stands in it once: what is read is counted for it once.
@@ -267,6 +295,7 @@ impl Process {
             round_stopped: Span::ZERO,
             unsettled: 0,
             round_running: false,
+            gone: VecDeque::new(),
             ousted: [(u32::MAX, Timestamp(0)); 4],
             interpreter: Interpreter::default(),
             has_agent: false,

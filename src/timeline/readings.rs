@@ -36,7 +36,7 @@ impl TimelineBuilder {
         let (Some(on_cpu), Some(run_delay)) = (reading.on_cpu, reading.run_delay) else {
             return;
         };
-        let before = thread.last.replace(Reading {
+        let read = Reading {
             at,
             stopped,
             on_cpu,
@@ -44,7 +44,19 @@ impl TimelineBuilder {
             slices: reading.slices.or(thread.last.and_then(|last| last.slices)),
             voluntary: reading.voluntary.or(thread.last.and_then(|last| last.voluntary)),
             involuntary: reading.involuntary.or(thread.last.and_then(|last| last.involuntary)),
-        });
+        };
+        let succeeded = thread.last.filter(|last| !records && ids.pid == ids.tid && !last.leads_to(&read));
+        if let Some(own) = succeeded
+            && let Some(other) = self.executed(slot, &read)
+        {
+            let thread = &mut self.threads[slot as usize];
+            let beyond = |own: Option<u64>, other: Option<u64>| own.unwrap_or(0) as i64 - other.unwrap_or(0) as i64;
+            thread.switches_beside.0 += beyond(own.voluntary, other.voluntary);
+            thread.switches_beside.1 += beyond(own.involuntary, other.involuntary);
+            thread.last = Some(other);
+        }
+        let thread = &mut self.threads[slot as usize];
+        let before = thread.last.replace(read);
         if records {
             Self::reconcile_thread(thread, &mut self.processes, on_cpu, run_delay);
             return;
@@ -97,12 +109,23 @@ impl TimelineBuilder {
         self.count_switches(slot);
     }
 
+    /// A thread that replaces its program takes the place of the process's first one, with the counters that it has: the last
+    /// reading of the thread, gone or about to be found so, whose counters lead to these.
+    fn executed(&self, slot: u32, read: &Reading) -> Option<Reading> {
+        let process = self.threads[slot as usize].process;
+        let living = self.by_tid.values().filter(|&&other| other != slot).map(|&other| &self.threads[other as usize]);
+        let living = living.filter(|thread| thread.process == process).filter_map(|thread| thread.last);
+        let gone = self.processes[process].gone.iter().copied();
+        living.chain(gone).filter(|last| last.leads_to(read)).max_by_key(|last| last.on_cpu)
+    }
+
     /// Without records the counters alone tell how often a thread left its CPU.
     fn count_switches(&mut self, slot: u32) {
         let thread = &mut self.threads[slot as usize];
         if let Some(last) = thread.last {
-            thread.ledger.voluntary = last.voluntary.unwrap_or(0);
-            thread.ledger.involuntary = last.involuntary.unwrap_or(0);
+            let own = |count: Option<u64>, beside: i64| count.unwrap_or(0).saturating_add_signed(beside);
+            thread.ledger.voluntary = own(last.voluntary, thread.switches_beside.0);
+            thread.ledger.involuntary = own(last.involuntary, thread.switches_beside.1);
         }
     }
 
