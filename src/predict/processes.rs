@@ -11,8 +11,6 @@ const MEMORY_SHARE: f64 = 0.8;
 /// A result goes to the parent's thread that reads it, to the one that waits for it, and the next task over the one that
 /// feeds the queue to the worker: three threads are woken in turn, each at about the price of the parent's whole part.
 const HAND_OVERS: f64 = 3.0;
-/// How much the price of a payload may be off, either way.
-const PAYLOAD_ERROR: f64 = 0.25;
 
 /// Throughput with `workers` processes; `None` where these cannot be: not picklable, not enough memory, payload unknown.
 pub fn predict(task: &TaskDemand, costs: &Costs, room: &Room, workers: u32) -> Option<Prediction> {
@@ -36,7 +34,7 @@ pub fn predict(task: &TaskDemand, costs: &Costs, room: &Room, workers: u32) -> O
     if matches!(cause, Bottleneck::Parent) && payload.parent > costs.process_parent {
         cause = Bottleneck::Ipc;
     }
-    let (low, high) = (at(1.0 + PAYLOAD_ERROR).0 * serial, at(1.0 - PAYLOAD_ERROR).0 * serial);
+    let (low, high) = (at(1.0 + payload.error).0 * serial, at((1.0 - payload.error).max(0.0)).0 * serial);
     Some(Prediction {
         executor: Executor::Process,
         workers,

@@ -172,5 +172,7 @@ pub(super) fn payload_of(stage: &Stage) -> Option<Payload> {
         picklable: ipc.picklable,
         parent_seconds: sides.and_then(|sides| sides.payload_parent_seconds),
         worker_seconds: sides.and_then(|sides| sides.payload_worker_seconds),
+        readings: ipc.readings,
+        error: ipc.error_ratio,
     })
 }

@@ -6,17 +6,20 @@
 //! | no demand, too little of it for a class | none |
 //! | class open: its score may fall on either side | as predicted, confidence at most medium |
 //! | lock not read, CPU-bound or hybrid | as if the lock were held throughout, low confidence |
+//! | the same, and the pick is the same as if it were never held | medium confidence |
 //! | payload cannot be pickled | no processes |
 //! | payload never measured | processes only with low confidence |
+//! | payload measured once or twice, and dear at the high end of that | confidence at most medium |
+//! | a coroutine that does not compute for most of its time | no processes |
 //! | two executors within 3 % (5 % where intervals overlap) | the simpler one |
 //! | module state is written by tasks | confidence at most medium |
 
 use super::classify::is_thin;
 use super::recommend::{Confidence, GIL_BINDS, GIL_RELEASED, Recommendation};
 use super::{Class, Evidence, Executor, Gil, Payload, Reason, Terms};
-use crate::predict::{self, Bottleneck, Costs, Prediction, Room, curve, knee};
+use crate::predict::{self, Bottleneck, Costs, Prediction, Room, TaskDemand, curve, knee};
 use crate::stages::Phase;
-use crate::units::ratio;
+use crate::units::{Estimate, ratio};
 
 /// Executors from the simplest on.
 const BY_SIMPLICITY: [predict::Executor; 4] =
@@ -37,6 +40,8 @@ const MOST_WORKERS: f64 = 64.0;
 const STILL: f64 = 0.05;
 /// Where the stage's own Python code is a smaller share of its time, the lock hardly matters.
 const LOCK_MATTERS: f64 = 0.1;
+/// A payload that takes more than this share of the latency is felt.
+const PAYLOAD_FELT: f64 = 0.05;
 /// From so many at once on an event loop is worth its rewriting.
 const MANY_CONNECTIONS: u32 = 200;
 
@@ -70,18 +75,30 @@ pub fn decide(
         Reason::of_class(class, score.point, phases.len())?
     };
     let mut reasons = vec![about];
-    let mut best: Vec<Prediction> = Vec::new();
     let most = (BEYOND_SEEN * task.seen_at_once.max(1.0)).min(MOST_WORKERS).max(f64::from(evidence.workers)) as u32;
     let cores = (capacity.cores.ceil() as u32).max(1);
     let most = most.max(cores.saturating_add(2));
     // A thread that hardly ever waits fills a core: one more than there are cores would only take turns. Processes wait for
     // their parent between two tasks.
     let still = task.wait < STILL * task.cpu;
-    for executor in BY_SIMPLICITY {
-        let most = if still && executor == predict::Executor::Thread { cores } else { most };
-        best.extend(knee(&curve(executor, &task, costs, &room, most), KNEE));
-    }
+    // What awaits cannot be handed to a process; what only computes can, once it is an ordinary function.
+    let is_movable = !evidence.is_coroutine || class == Class::CpuBound;
+    let peaks = |task: &TaskDemand| -> Vec<Prediction> {
+        let usable = BY_SIMPLICITY.iter().filter(|&&executor| is_movable || executor != predict::Executor::Process);
+        usable
+            .filter_map(|&executor| {
+                let most = if still && executor == predict::Executor::Thread { cores } else { most };
+                knee(&curve(executor, task, costs, &room, most), KNEE)
+            })
+            .collect()
+    };
+    let best = peaks(&task);
     let pick = pick(&best, evidence)?;
+    // A lock that was not read does not matter where the pick is the same whether it is held throughout or never.
+    let lock_decides = || {
+        let free = TaskDemand { gil: Estimate::new(task.gil.low, task.gil.low, task.gil.low), ..task };
+        self::pick(&peaks(&free), evidence).is_none_or(|other| other.executor != pick.executor)
+    };
     let found = |executor| best.iter().find(|one| one.executor == executor);
     let (thread, process) = (found(predict::Executor::Thread), found(predict::Executor::Process));
     let mut confidence = if is_open { Confidence::Medium } else { Confidence::High };
@@ -111,6 +128,9 @@ pub fn decide(
         Gil::Unknown if task.gil.high < LOCK_MATTERS * (task.cpu + task.wait) => {}
         // What decides about threads is known: they cannot overlap these waits.
         Gil::Unknown if held_waiting.is_some() => {}
+        Gil::Unknown if class != Class::IoBound && !evidence.is_coroutine && !lock_decides() => {
+            confidence = confidence.min(Confidence::Medium);
+        }
         Gil::Unknown | Gil::NotPython => {
             reasons.push(Reason::GilUnknown);
             confidence = if class == Class::IoBound { Confidence::Medium } else { Confidence::Low };
@@ -134,14 +154,24 @@ pub fn decide(
         reasons.push(Reason::TaskTooSmall { seconds, dispatch: costs.thread_dispatch });
     }
     if let Some(payload) = payload {
-        if payload.picklable == Some(false) {
+        if payload.picklable == Some(false) && is_movable {
             reasons.push(Reason::NotPicklable);
         }
         if let Some(share) = payload.share_of_latency(evidence.task_seconds).filter(|&share| share > thresholds.ipc) {
             reasons.push(Reason::IpcTooExpensive { share, limit: thresholds.ipc });
         }
+        if let Some(readings) = payload.readings.filter(|_| payload.is_thin(evidence.task_seconds, PAYLOAD_FELT)) {
+            reasons.push(Reason::PayloadThin { readings });
+            confidence = confidence.min(Confidence::Medium);
+        }
     }
-    if process.is_none() && payload.is_none_or(|payload| payload.picklable.is_none() && payload.seconds.is_none()) {
+    if evidence.is_coroutine && pick.executor == predict::Executor::Process {
+        reasons.push(Reason::CoroutineComputes);
+    }
+    if is_movable
+        && process.is_none()
+        && payload.is_none_or(|payload| payload.picklable.is_none() && payload.seconds.is_none())
+    {
         reasons.push(Reason::PayloadUnknown);
         if class != Class::IoBound {
             confidence = Confidence::Low;

@@ -2,7 +2,7 @@
 //! carries the same numbers. Everything that judges takes this and nothing else of a stage. Must not judge.
 
 use super::{Executor, Payload};
-use crate::predict::{PayloadDemand, TaskDemand};
+use crate::predict::{PAYLOAD_ERROR, PayloadDemand, TaskDemand};
 use crate::stages::{GilEvidence, Kind, Phase, Stage};
 use crate::trace::RunsUnder;
 use crate::units::{Estimate, ratio};
@@ -130,7 +130,11 @@ impl Evidence {
     pub fn task_with(&self, payload: Option<&Payload>) -> Option<TaskDemand> {
         Some(TaskDemand {
             payload: payload.and_then(|payload| {
-                Some(PayloadDemand { parent: payload.parent_seconds?, worker: payload.worker_seconds? })
+                Some(PayloadDemand {
+                    parent: payload.parent_seconds?,
+                    worker: payload.worker_seconds?,
+                    error: payload.error.unwrap_or(PAYLOAD_ERROR),
+                })
             }),
             picklable: payload.and_then(|payload| payload.picklable),
             ..self.task?
