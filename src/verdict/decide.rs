@@ -6,7 +6,7 @@
 //! | no demand, too little of it for a class | none |
 //! | class open: its score may fall on either side | as predicted, confidence at most medium |
 //! | lock not read, CPU-bound or hybrid | as if the lock were held throughout, low confidence |
-//! | the same, and the pick is the same as if it were never held | medium confidence |
+//! | the same, and neither the pick nor what comes near it would be another if it were never held | medium confidence |
 //! | payload cannot be pickled | no processes |
 //! | payload never measured | processes only with low confidence |
 //! | payload measured once or twice, and dear at the high end of that | confidence at most medium |
@@ -15,6 +15,7 @@
 //! | module state is written by tasks | confidence at most medium |
 
 use super::classify::is_thin;
+use super::judge::FITTING_SHARE;
 use super::recommend::{Confidence, GIL_BINDS, GIL_RELEASED, Recommendation};
 use super::{Class, Evidence, Executor, Gil, Payload, Reason, Terms};
 use crate::predict::{self, Bottleneck, Costs, Prediction, Room, TaskDemand, curve, knee};
@@ -92,13 +93,19 @@ pub fn decide(
             })
             .collect()
     };
-    let best = peaks(&task);
+    let mut best = peaks(&task);
     let pick = pick(&best, evidence)?;
-    // A lock that was not read does not matter where the pick is the same whether it is held throughout or never.
-    let lock_decides = || {
-        let free = TaskDemand { gil: Estimate::new(task.gil.low, task.gil.low, task.gil.low), ..task };
-        self::pick(&peaks(&free), evidence).is_none_or(|other| other.executor != pick.executor)
-    };
+    let mut lock_decides = false;
+    if evidence.gil == Gil::Unknown {
+        // As if the lock were never held: an executor may then do as well as what is picked, at other numbers of workers.
+        let free = peaks(&TaskDemand { gil: Estimate::new(task.gil.low, task.gil.low, task.gil.low), ..task });
+        lock_decides = self::pick(&free, evidence).is_none_or(|other| other.executor != pick.executor);
+        for (held, free) in best.iter_mut().zip(&free).filter(|(held, _)| held.executor != pick.executor) {
+            let fits = |speedup: f64| speedup >= FITTING_SHARE * pick.speedup.point;
+            lock_decides |= fits(held.speedup.point) != fits(free.speedup.point);
+            held.speedup.high = held.speedup.high.max(free.speedup.high);
+        }
+    }
     let found = |executor| best.iter().find(|one| one.executor == executor);
     let (thread, process) = (found(predict::Executor::Thread), found(predict::Executor::Process));
     let mut confidence = if is_open { Confidence::Medium } else { Confidence::High };
@@ -128,7 +135,7 @@ pub fn decide(
         Gil::Unknown if task.gil.high < LOCK_MATTERS * (task.cpu + task.wait) => {}
         // What decides about threads is known: they cannot overlap these waits.
         Gil::Unknown if held_waiting.is_some() => {}
-        Gil::Unknown if class != Class::IoBound && !evidence.is_coroutine && !lock_decides() => {
+        Gil::Unknown if class != Class::IoBound && !evidence.is_coroutine && !lock_decides => {
             confidence = confidence.min(Confidence::Medium);
         }
         Gil::Unknown | Gil::NotPython => {

@@ -11,6 +11,8 @@ use crate::units::{Estimate, ratio};
 const LOCK_QUEUES: f64 = 0.3;
 /// A program that wants a CPU for less of its life than this is not parallel, however its threads meet.
 const SUBSTANTIAL: f64 = 0.5;
+/// A coroutine that waits for less than this share of its CPU time runs on a loop as well as anywhere in one thread.
+const NOTHING_TO_AWAIT: f64 = 0.05;
 /// More at once than this is nothing that a run of ours showed.
 const MOST_SEEN: u32 = 100_000;
 
@@ -188,7 +190,8 @@ fn demand_of(stage: &Stage) -> Option<TaskDemand> {
         },
         payload: None,
         picklable: None,
-        awaitable: own.network + own.sleep + own.other > 0.5 * own.sum(),
+        awaitable: own.network + own.sleep + own.other > 0.5 * own.sum()
+            || stage.kind == Kind::Coroutine && own.sum() < NOTHING_TO_AWAIT * stage.demand.on_cpu,
         worker_bytes: stage.memory.peak_one_bytes,
         lock_limit,
         seen_at_once: stage.workers_active().unwrap_or(1.0).min(f64::from(MOST_SEEN)),
