@@ -47,7 +47,7 @@ fn a_small_payload_has_a_small_price_on_a_crowded_machine() {
     let stage = report.stages().into_iter().find(|stage| stage.0["kind"] == "function").expect("the stage is found");
     let ipc = &stage.0["ipc"];
     assert_eq!(ipc["source"], "measured", "{ipc}");
-    assert!(ipc["readings"].as_u64().is_some_and(|readings| readings > 2), "{ipc}");
+    assert!(ipc["readings"].as_u64().is_some_and(|readings| readings > 0), "{ipc}");
     // Whatever else ran while they were pickled, a few bytes take no longer than a few objects of the calibration.
     assert!(ipc["seconds_per_task"].as_f64().is_some_and(|seconds| seconds > 0.0 && seconds < 1e-3), "{ipc}");
 }

@@ -119,6 +119,24 @@ fn a_payload_too_dear_for_processes_is_decided_whatever_the_lock() {
 }
 
 #[test]
+fn a_score_that_may_be_anything_accuses_nobody() {
+    // A few microseconds, of which nobody knows whether they were waited or computed.
+    let computes = computing(3e-5, Executor::Serial);
+    let task = TaskDemand { cpu: 1.5e-5, wait: 1.5e-5, ..computes.task.expect("it has one") };
+    let score = Some(Estimate::new(0.0, 0.5, 1.0));
+    let open = Evidence { score, cpu: 0.5, wait: 0.5, task: Some(task), ..computes };
+    let judgement = judged(&open, Some(&payload(5e-6, 12, 0.25)));
+    assert!(!matches!(judgement.outcome, Outcome::Misrouted { .. }), "{judgement:?}");
+    // Where both ends lose all the same, it is open and misrouted.
+    let found = Some(Executor::Process);
+    let task = TaskDemand { cpu: 1e-6, own_cpu: 1e-6, gil: Estimate::new(0.0, 1e-6, 1e-6), wait: 2e-7, ..task };
+    let score = Some(Estimate::new(0.55, 0.83, 1.0));
+    let lost = Evidence { found, score, task: Some(task), task_seconds: Some(1.2e-6), ..open };
+    let judgement = judged(&lost, Some(&payload(5e-6, 12, 0.25)));
+    assert!(matches!(judgement.outcome, Outcome::Misrouted { .. }), "{judgement:?}");
+}
+
+#[test]
 fn a_payload_that_was_hardly_measured_leaves_open_what_it_could_turn() {
     // Moving takes a seventh of the task: processes win, unless it took twice as long.
     let with = |readings, error| judged(&computing(2e-3, Executor::Serial), Some(&payload(1.2e-3, readings, error)));

@@ -4,7 +4,7 @@
 //! | evidence | recommendation |
 //! | --- | --- |
 //! | no demand, too little of it for a class | none |
-//! | class open: its score may fall on either side | as predicted, confidence at most medium |
+//! | class open: its score may fall on either side | as predicted, over the whole interval of the score; confidence at most medium |
 //! | lock not read, CPU-bound or hybrid | as if the lock were held throughout, low confidence |
 //! | the same, and neither the pick nor what comes near it would be another if it were never held | medium confidence |
 //! | payload cannot be pickled | no processes |
@@ -100,11 +100,15 @@ pub fn decide(
         // As if the lock were never held: an executor may then do as well as what is picked, at other numbers of workers.
         let free = peaks(&TaskDemand { gil: Estimate::new(task.gil.low, task.gil.low, task.gil.low), ..task });
         lock_decides = self::pick(&free, evidence).is_none_or(|other| other.executor != pick.executor);
-        for (held, free) in best.iter_mut().zip(&free).filter(|(held, _)| held.executor != pick.executor) {
-            let fits = |speedup: f64| speedup >= FITTING_SHARE * pick.speedup.point;
-            lock_decides |= fits(held.speedup.point) != fits(free.speedup.point);
-            held.speedup.high = held.speedup.high.max(free.speedup.high);
-        }
+        let fits = |one: &Prediction| one.speedup.point >= FITTING_SHARE * pick.speedup.point;
+        let same = |held: &Prediction| free.iter().find(|free| free.executor == held.executor).is_some_and(fits);
+        lock_decides |= best.iter().any(|held| held.executor != pick.executor && fits(held) != same(held));
+        widen(&mut best, &free);
+    }
+    if is_open {
+        // What it computes and what it waits may be split otherwise.
+        widen(&mut best, &peaks(&split(&task, evidence, score.low)));
+        widen(&mut best, &peaks(&split(&task, evidence, score.high)));
     }
     let found = |executor| best.iter().find(|one| one.executor == executor);
     let (thread, process) = (found(predict::Executor::Thread), found(predict::Executor::Process));
@@ -216,6 +220,37 @@ pub fn decide(
             arrival: None,
         },
     })
+}
+
+/// The same task with this share of its time on the CPU, of that as much with the lock held as before; all of it, where that
+/// was not read or nothing was computed.
+fn split(task: &TaskDemand, evidence: &Evidence, score: f64) -> TaskDemand {
+    let total = task.cpu + task.wait;
+    let (cpu, wait) = (total * score, total * (1.0 - score));
+    let held_waiting = task.held_waiting.min(wait);
+    let scaled = |part: f64, otherwise: f64| ratio(part, task.cpu).map_or(otherwise, |share| share * cpu);
+    let gil = |held: f64, otherwise: f64| match evidence.gil {
+        Gil::Unknown => otherwise + held_waiting,
+        _ => scaled((held - task.held_waiting).max(0.0), otherwise) + held_waiting,
+    };
+    TaskDemand {
+        cpu,
+        wait,
+        own_cpu: scaled(task.own_cpu, cpu),
+        gil: Estimate::new(gil(task.gil.low, 0.0), gil(task.gil.point, cpu), gil(task.gil.high, cpu)),
+        held_waiting,
+        ..*task
+    }
+}
+
+/// Opens the intervals so far that they hold what else may be; no pool is what all is measured against.
+fn widen(best: &mut [Prediction], others: &[Prediction]) {
+    for one in best.iter_mut().filter(|one| one.executor != predict::Executor::Serial) {
+        for other in others.iter().filter(|other| other.executor == one.executor) {
+            one.speedup.low = one.speedup.low.min(other.speedup.low);
+            one.speedup.high = one.speedup.high.max(other.speedup.high);
+        }
+    }
 }
 
 /// The highest throughput; a simpler one within 3 %, or 5 % where the intervals overlap. An event loop only for what is a
