@@ -74,6 +74,10 @@ fn evidence_decides() {
     use StageOutcome::{Failed, Fits, Misrouted, NotJudged, Undecided};
     let rules = Rules::default();
     let low = changed(|stage| advice(stage).confidence = Confidence::Low);
+    let low_and_wide = changed(|stage| {
+        advice(stage).confidence = Confidence::Low;
+        stage.predictions[1] = prediction(Thread, 2, 1.1, 0.8);
+    });
     let wide = changed(|stage| stage.predictions[1] = prediction(Thread, 2, 1.1, 0.8));
     let near = changed(|stage| stage.predictions[1] = prediction(Thread, 2, 1.62, 0.01));
     let just_under = changed(|stage| stage.predictions[1] = prediction(Thread, 2, 1.61, 0.01));
@@ -82,7 +86,7 @@ fn evidence_decides() {
         stage.recommendation = None;
     });
     let feeds = changed(|stage| stage.recommendation = None);
-    let cases: [(&str, &Stage, Option<Executor>, StageOutcome); 13] = [
+    let cases: [(&str, &Stage, Option<Executor>, StageOutcome); 14] = [
         ("the recommended one", &stage(), Some(Process), Fits),
         ("far below", &stage(), Some(Thread), Misrouted),
         ("serial far below", &stage(), Some(Serial), Misrouted),
@@ -91,7 +95,8 @@ fn evidence_decides() {
         ("within the margin", &near, Some(Thread), Fits),
         ("just outside", &just_under, Some(Thread), Misrouted),
         ("intervals touch", &wide, Some(Thread), Undecided),
-        ("low confidence", &low, Some(Thread), Undecided),
+        ("low confidence in what is best, none in this", &low, Some(Thread), Misrouted),
+        ("low confidence", &low_and_wide, Some(Thread), Undecided),
         ("low confidence, the recommended one", &low, Some(Process), Fits),
         ("nothing declared or found", &stage(), None, NotJudged),
         ("too little seen", &thin, Some(Thread), Failed),
@@ -183,6 +188,7 @@ fn one_run_accuses_nobody_if_another_can_be_had() {
     assert!(fix.contains("2 times as much run"), "{fix}");
     let blind = changed(|stage| {
         advice(stage).confidence = Confidence::Low;
+        stage.predictions[1] = prediction(Executor::Thread, 2, 1.1, 0.8);
         advice(stage).reasons.push(Reason { code: "gil-unknown".to_owned(), text: String::new() });
     });
     assert!(!of(1, &blind).wants_more, "no run reads the lock");

@@ -1,9 +1,10 @@
 //! The trace as a file: what is written is read back, and whatever else is read is an error that says what is wrong.
 
 use poolpick::trace::{
-    AgentFact, Blocking, Counters, Coverage, Direction, Event, Footer, GilAccess, GilHolder, GilRun, GilSample, Header,
-    Host, Ids, PayloadReading, ProcessReading, Reader, Refusal, Rung, RunsUnder, Rusage, StageDefinition, SwitchOut,
-    TaskEnd, TaskKind, TaskTotals, ThreadReading, Trace, TraceError, WhyNot, Writer,
+    AgentFact, Blocking, BytePrice, Counters, Coverage, Direction, Event, Flaw, Footer, GilAccess, GilHolder, GilRun,
+    GilSample, Header, Host, Ids, PayloadPrices, PayloadReading, PicklePrices, Prices, ProcessReading, Reader, Refusal,
+    Rung, RunsUnder, Rusage, StageDefinition, SwitchOut, TaskEnd, TaskKind, TaskPrices, TaskTotals, ThreadReading,
+    Trace, TraceError, WhyNot, Writer, append_prices,
 };
 use poolpick::units::{Span, Timestamp};
 use proptest::collection::vec;
@@ -350,7 +351,7 @@ proptest! {
 
     /// The checksum is made right, so that the decoder itself meets the bytes.
     #[test]
-    fn arbitrary_payloads_never_panic(kind in 1u8..=4, payload in vec(any::<u8>(), 0..2000)) {
+    fn arbitrary_payloads_never_panic(kind in 1u8..=5, payload in vec(any::<u8>(), 0..2000)) {
         let mut bytes = written(&[]);
         bytes.truncate(behind_header(&bytes));
         bytes.extend(framed(kind, &payload));
@@ -362,9 +363,104 @@ proptest! {
         let mut bytes = written(&wanted);
         let place = place.index(bytes.len());
         bytes[place] ^= flip;
+        // What an older format says is in this one too.
+        prop_assume!(place != 15 || bytes[15] != 1);
         let (seen, error) = events(&bytes);
         prop_assert!(error.is_some(), "a change at byte {} went unnoticed", place);
         prop_assert!(wanted.starts_with(&seen));
+    }
+}
+
+fn prices() -> Prices {
+    let byte = BytePrice { parent: 1e-10, worker: 2e-10, pipe: 3e-10 };
+    Prices {
+        tasks: Some(Ok(TaskPrices {
+            thread_dispatch: 2e-5,
+            process_parent: 1e-4,
+            process_worker: 6e-5,
+            process_idle: 2e-4,
+            asyncio_dispatch: 1e-5,
+            gil_handover: 0.0,
+            argument: byte,
+            result: byte,
+            pickling: Some(PicklePrices {
+                fixed: 1e-6,
+                least_dumps: 1e-10,
+                least_loads: 1e-10,
+                dear_dumps: 1e-8,
+                dear_loads: 2e-8,
+            }),
+            noisy: true,
+        })),
+        payloads: Some(Err("no interpreter".into())),
+    }
+}
+
+/// The trace with prices behind it.
+fn priced(mut trace: Vec<u8>, prices: &Prices) -> Vec<u8> {
+    append_prices(&mut trace, prices).expect("a vector takes everything");
+    trace
+}
+
+/// The prices of a trace that is whole.
+fn read_prices(bytes: &[u8]) -> Result<Option<Prices>, TraceError> {
+    let mut reader = Reader::open(bytes)?;
+    (&mut reader).collect::<Result<Vec<_>, _>>()?;
+    assert!(reader.footer().is_some());
+    Ok(reader.prices().cloned())
+}
+
+#[test]
+fn prices_follow_the_footer_or_do_not() {
+    let plain = written(&switches(3));
+    assert_eq!(read_prices(&plain).expect("it is whole"), None);
+    let whole = priced(plain.clone(), &prices());
+    assert_eq!(read_prices(&whole).expect("it is whole"), Some(prices()));
+    assert_eq!(events(&whole).0.len(), 3);
+    for length in plain.len() + 1..whole.len() {
+        let error = read_prices(&whole[..length]).expect_err("the prices are cut off");
+        assert!(matches!(error, TraceError::Truncated { events: 3, .. }), "{length}: {error}");
+    }
+    let twice = priced(whole.clone(), &prices());
+    assert!(matches!(read_prices(&twice), Err(TraceError::Malformed { flaw: Flaw::Trailing, .. })));
+    // The first format knew none of it, and is still read.
+    let old = |mut bytes: Vec<u8>| {
+        bytes[15] = 1;
+        read_prices(&bytes)
+    };
+    assert_eq!(old(plain).expect("an old trace"), None);
+    assert!(matches!(old(whole), Err(TraceError::Malformed { flaw: Flaw::Trailing, .. })));
+}
+
+#[test]
+fn prices_that_cannot_be_are_not_believed() {
+    let plain = written(&[]);
+    for price in [-1e-9, f64::NAN, f64::INFINITY, 101.0] {
+        let payloads = PayloadPrices {
+            fixed: 1e-6,
+            per_byte: price,
+            interpreter: "python3".into(),
+            version: "3.11".into(),
+            noisy: false,
+        };
+        let bytes = priced(plain.clone(), &Prices { tasks: None, payloads: Some(Ok(payloads)) });
+        assert!(matches!(read_prices(&bytes), Err(TraceError::Malformed { flaw: Flaw::Price, .. })), "{price}");
+    }
+    let long = Prices { tasks: Some(Err("x".repeat(1 << 20))), payloads: None };
+    let kept = read_prices(&priced(plain.clone(), &long)).expect("it is cut when it is written");
+    assert!(kept.is_some_and(|kept| kept.tasks.is_some_and(|tasks| tasks.is_err_and(|why| why.len() == 8 << 10))));
+    let believed = postcard::to_stdvec(&Prices { tasks: Some(Err("x".repeat(100_000))), payloads: None }).unwrap();
+    let bytes = [plain.as_slice(), &framed(4, &believed)].concat();
+    assert!(matches!(read_prices(&bytes), Err(TraceError::Malformed { flaw: Flaw::LongString(100_000), .. })));
+    let padded = [plain.as_slice(), &framed(4, &[0; 50])].concat();
+    assert!(matches!(read_prices(&padded), Err(TraceError::Malformed { flaw: Flaw::Trailing, .. })));
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_prices_never_panic(payload in vec(any::<u8>(), 0..300)) {
+        let bytes = [written(&[]).as_slice(), &framed(4, &payload)].concat();
+        let _ = read_prices(&bytes);
     }
 }
 

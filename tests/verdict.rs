@@ -156,6 +156,9 @@ fn phases_split_python_and_a_dear_payload_turns_the_rule() {
         picklable: None,
         parent_seconds: None,
         worker_seconds: None,
+        transfer_seconds: None,
+        readings: None,
+        error: None,
     };
     let burn = stage(true, 2.0, 0.0);
     let rule = |source| judge(&burn, None, Some(&payload(source)), &TWO_CORES).rule;

@@ -669,7 +669,14 @@ def _end(token, flags):
 PAYLOAD_SHARE = 100  # one part in so many of a stage's time
 PAYLOAD_BYTES = 64 << 20
 PAYLOAD_TIME = 150_000_000
+LOOP_TIME = 15_000_000  # The same on an event loop, where nobody else gets on meanwhile.
+LOOP_FREE = 200_000  # So much a stage may cost there before any of its coroutines has ended.
+AGAIN_TIME = 100_000  # What is pickled within this is timed three times, and the least counts.
 FLAT = 1 << 20  # Pieces of this size are weighed, not copied.
+
+
+# Pickling takes CPU time; whoever else had the core meanwhile is no part of its price.
+pay_clock = cpu_clock or clock
 
 
 class _Veto(Exception):
@@ -700,9 +707,9 @@ class _Scale:
         if size >= FLAT:
             # Pickle hands large flat data over as they are. What a copy would take is known from a part.
             part = memoryview(data)[: 2 * FLAT]
-            began = clock()
+            began = pay_clock()
             bytes(part)
-            self.copying += (clock() - began) * size // len(part)
+            self.copying += (pay_clock() - began) * size // len(part)
             self.flat = True
         else:
             self.parts.append(bytes(data))
@@ -900,42 +907,47 @@ def _weigh(thing, quick=PAYLOAD_TIME):
     pickler = careful(scale)
     pickler.dispatch_table = table = _reduction_table()
     looked, cut = 0, False
-    began = clock()
+    began = pay_clock()
     try:
         pickler.dump(thing)
     except _Enough:
         cut = True
-    took = clock() - began
+    took = pay_clock() - began
     if cut:
         size, took = _sample(thing, scale.bytes, took, quick)
         return size, took, 0, True
     looked = pickler.looked
-    if looked > 20 and took < PAYLOAD_TIME // 3 and not scale.flat:
-        # Looking at each object took its time; now that they are known to be harmless, again without.
-        scale = _Scale(until + PAYLOAD_TIME)
+    small = took < AGAIN_TIME
+    # Looking at each object took its time; now that they are known to be harmless, again without. What takes next to no
+    # time is told from what happened to be under way by the least of several.
+    for turn in range(3 if small else 1 if looked > 20 and took < quick // 3 and not scale.flat else 0):
+        scale = _Scale(until + quick)
         again = plain(scale)
         again.dispatch_table = table
-        began = clock()
+        began = pay_clock()
         again.dump(thing)
-        took = clock() - began
+        spent = pay_clock() - began
+        took = spent if not turn or spent < took else took
     back = 0
     if scale.flat:
         took += scale.copying
         back = scale.copying
     elif pickler.rebuild:
         data = b"".join(scale.parts)
-        began = clock()
-        loads(data)
-        back = clock() - began
+        for turn in range(3 if small else 1):
+            began = pay_clock()
+            loads(data)
+            spent = pay_clock() - began or 1
+            back = spent if not turn or spent < back else back
     return scale.bytes, took, back, scale.flat
 
 
 def _sample(thing, seen, took, quick):
     """What is too much to pickle for a measurement: some of its parts stand for all."""
     size = len(thing) if type(thing) in (list, tuple, dict, set, frozenset) else 0
-    if type(thing) in (list, tuple) and size >= 200 and quick == PAYLOAD_TIME:
+    if type(thing) in (list, tuple) and size >= 200 and quick in (PAYLOAD_TIME, LOOP_TIME):
         part = list(thing[:: size // 100])
-        weight, time, _, _ = _weigh(part, PAYLOAD_TIME // 3)
+        weight, time, _, _ = _weigh(part, quick // 3)
         return weight * size // len(part), time * size // len(part)
     return seen, took
 
@@ -946,7 +958,7 @@ def _parts(function, args, kwargs):
     parts = list(args)
     if kind is MethodType and not isinstance(function.__self__, (type, ModuleType)):
         parts.insert(0, function.__self__)
-    elif kind not in (FunctionType, MethodType, _BuiltinMethod) and not isinstance(function, type):
+    elif kind not in (FunctionType, MethodType, _BuiltinMethod, type(None)) and not isinstance(function, type):
         if not isinstance(_static(function, "__qualname__"), str):
             parts.insert(0, function)
     if kwargs:
@@ -960,15 +972,25 @@ def _pay_due(stage):
     return not stage.pay_spent or stage.timed and stage.pay_spent * PAYLOAD_SHARE < stage.wall * stage.tasks // stage.timed
 
 
-def _pay(stage, me, kind, function, args, kwargs):
+def _coroutine_pay_due(stage):
+    """The same for a coroutine that is about to begin: hundreds may before the first one ends, so those that began count."""
+    number = stage.begun_n = stage.begun()
+    if stage.pay_stop or number <= stage.pay_next:
+        return False
+    return stage.pay_spent < LOOP_FREE or stage.pay_spent * PAYLOAD_SHARE < stage.wall
+
+
+def _pay(stage, me, kind, function, args, kwargs, quick=PAYLOAD_TIME):
     """Measures the arguments of a call, or its result (as `args[0]`), and says so; never raises."""
     if not _pickling():
         stage.pay_stop = True
         return
-    began = clock()
+    began = pay_clock()
     try:
         if kind == ARGUMENTS:
-            stage.pay_next = max(stage.tasks, stage.pay_next, 1) * 2
+            # Sizes differ: the later tasks of a stage are looked at nearly as often as the first ones.
+            seen = max(stage.tasks if stage.executor != ASYNCIO else stage.begun_n, stage.pay_next)
+            stage.pay_next = seen + 1 + (seen >> 2)
             if type(function) is FunctionType and not stage.checked:
                 stage.checked = True
                 try:
@@ -981,22 +1003,24 @@ def _pay(stage, me, kind, function, args, kwargs):
             parts = args
             thing = args[0]
         try:
-            size, took, back, guessed = _weigh(thing)
+            size, took, back, guessed = _weigh(thing, quick)
         except _Veto as veto:
             _note("payload-unknown", str(veto), stage)
         except _Refusal as refusal:
             _note("not-picklable", str(refusal), stage)
         except (_Enough, MemoryError):
-            pass
+            _note("payload-unknown", "too much to pickle for a measurement", stage)
         except (Exception, SystemExit) as error:
             if _foreign(error):
                 raise
-            _note("not-picklable", _refused(error, kind, parts), stage)
+            # Another thread may be at work on it: that says nothing of its type.
+            if "changed size during iteration" not in str(error):
+                _note("not-picklable", _refused(error, kind, parts), stage)
         else:
             now = clock()
             _record(kind, EXTRAPOLATED if guessed else 0, stage.number, me.number, min(back, MASK), now, size, took, 0)
     finally:
-        spent = clock() - began
+        spent = pay_clock() - began
         stage.pay_spent += spent or 1
         stage.state.cost_feed(spent)
         stage.state.cost_step()
@@ -1710,7 +1734,7 @@ STALL_TIME = 50_000_000
 
 
 class _Coroutine:
-    __slots__ = ("reference", "stage", "code", "created", "own", "delay", "slices", "lane")
+    __slots__ = ("reference", "stage", "code", "created", "own", "delay", "slices", "lane", "paying")
 
 
 _task_types = {}
@@ -1760,12 +1784,37 @@ def _new_task(state, task, ready):
     known.code = getattr(coroutine, "cr_code", None)
     known.own = known.delay = known.slices = 0
     known.lane = _lane_of(_me(), stage)
+    known.paying = False
     if len(state.tasks) > 50_000:
         # Tasks that were dropped while they were pending.
         for key, other in list(state.tasks.items()):
             if other.reference() is None:
                 del state.tasks[key]
+    if _coroutine_pay_due(stage):
+        _coroutine_pays(known, coroutine)
     return known
+
+
+def _coroutine_pays(known, coroutine):
+    """Measures what a coroutine that has not begun was called with: what a process would have to be sent in its place."""
+    began = clock()
+    stage = known.stage
+    frame = getattr(coroutine, "cr_frame", None)
+    begun = getattr(coroutine, "cr_suspended", None)  # Since 3.11.
+    if frame is None or (frame.f_lasti >= 0 if begun is None else begun):
+        return
+    if not stage.checked:
+        stage.checked = True
+        qualified = getattr(coroutine, "__qualname__", "")
+        if "<locals>" in qualified or "<lambda>" in qualified:
+            _note("not-picklable", "local function `%s`" % qualified.rpartition("<locals>.")[2], stage)
+    held = frame.f_locals
+    values = _frame_arguments(frame, held)
+    if type(held) is dict:
+        held.clear()  # Before 3.13, a copy that the frame would keep: what the coroutine lets go of has to go.
+    _pay(stage, _me(), ARGUMENTS, None, values, None, LOOP_TIME)
+    known.paying = True
+    known.created += clock() - began  # Nobody awaited anything meanwhile.
 
 
 def _hook_events(module):
@@ -1784,6 +1833,9 @@ def _hook_events(module):
                 known = None
                 if _task_types.get(type(task)) or _is_task(type(task)):
                     known = _new_task(state, task, state.ready.get(id(self), start))
+                    if known is not None and known.paying:
+                        state.ready[id(self)] = state.ready.get(id(self), start) + clock() - start
+                        start = clock()
                 else:
                     task = None
             ready = state.ready.pop(id(self), start)
@@ -1853,6 +1905,10 @@ def _task_done(known, task):
     stage.tasks += 1
     if failed:
         stage.failed()
+    # What payloads may cost goes by the time of the slices: an event loop has no other.
+    stage.wall += known.own
+    if known.paying and not failed and not task.cancelled():
+        _pay(stage, _me(), RESULT, None, (task._result,), None, LOOP_TIME)
     # A record for as many as a hundredth of the slices pays for.
     stage.credit += known.own // 100
     if stage.credit < 700:
@@ -2556,10 +2612,11 @@ def _left(code, now=None):
         entry[0].resume(now or clock(), True)
 
 
-def _frame_arguments(frame):
+def _frame_arguments(frame, values=None):
     code = frame.f_code
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-    values = frame.f_locals
+    if values is None:
+        values = frame.f_locals
     arguments = [values[name] for name in names if name in values]
     if code.co_flags & 4 and code.co_varnames[len(names)] in values:
         arguments.extend(values[code.co_varnames[len(names)]])

@@ -1,14 +1,14 @@
 //! From a run to its report, in data-flow order: timeline, stages, payload, judgement, report.
 
 use super::args::{JudgeArgs, WhatIfArgs};
-use super::prices::Prices;
-use crate::calibrate::{self, CostModel};
+use super::prices::{self, PriceBook};
 use crate::predict::{Costs, Room, TaskDemand};
 use crate::report::engine::{Engine, in_words_of};
-use crate::report::{Asked, Assembly, Judged, PayloadPrice, Python, Report, assemble};
-use crate::stages::{GilEvidence, PayloadSums, SeenTasks, Stage, Stages, Totals, average, segment};
+use crate::report::{Asked, Assembly, Judged, Python, Report, assemble};
+use crate::stages::{GilEvidence, PickleBounds, PickledPayload, SeenTasks, Stage, Stages, Totals, average, segment};
 use crate::timeline::{Image, Program, Records, Timeline};
 use crate::trace::{Footer, Header, Rung, Rusage};
+use crate::units::ratio;
 use crate::verdict::{Capacity, Evidence, Executor, Payload, PayloadSource, Terms, Thresholds, judge};
 
 /// CPU beyond what readings saw, from which on some program was not seen at all.
@@ -41,19 +41,16 @@ pub struct Questions {
     pub arrival_rate: Option<f64>,
     /// The engine in whose settings the answer is said too.
     pub engine: Option<Engine>,
-    /// Whether the host may be measured: not while another's trace is judged.
-    pub calibrate: bool,
 }
 
 impl Questions {
     /// From the arguments.
-    pub fn new(thresholds: Thresholds, judge: &JudgeArgs, show_args: bool, calibrate: bool) -> Questions {
+    pub fn new(thresholds: Thresholds, judge: &JudgeArgs, show_args: bool) -> Questions {
         Questions {
             executor: judge.executor.map(Executor::from),
             payload_in: judge.payload_in,
             payload_out: judge.payload_out,
             show_args,
-            calibrate,
             ..Questions::by(thresholds)
         }
     }
@@ -71,7 +68,6 @@ impl Questions {
             memory: None,
             arrival_rate: None,
             engine: None,
-            calibrate: true,
         }
     }
 
@@ -117,11 +113,13 @@ pub struct Modelled {
 
 /// The report of one or more runs of the same command; totals are those of the last.
 pub fn analyse(runs: &[Recorded<'_>], questions: &Questions, notes: Vec<String>) -> Option<Report> {
-    analyse_and_model(runs, questions, notes, &mut |_, _| {})
+    analyse_by(&mut PriceBook::of_this_host(), runs, questions, notes, &mut |_, _| {})
 }
 
-/// As `analyse`; `told` also hears the id of each stage that can be modelled, and its model.
-pub fn analyse_and_model(
+/// As `analyse`, with prices of this book, which keeps those that it had to measure; `told` also hears the id of each stage
+/// that can be modelled, and its model.
+pub fn analyse_by(
+    book: &mut PriceBook,
     runs: &[Recorded<'_>],
     questions: &Questions,
     mut notes: Vec<String>,
@@ -132,25 +130,24 @@ pub fn analyse_and_model(
     let stages = average(measured)?;
     let host = &last.footer.host;
     let measured = Capacity::of(host.usable_cores, host.logical_cores, host.physical_cores, host.memory_limit_bytes);
-    let mut model: Option<CostModel> = None;
-    let prices = questions.calibrate.then(|| Prices::of(&stages, &mut notes)).flatten();
+    let prices = book.tasks(&stages, &mut notes);
+    let bounds = prices.as_ref().and_then(prices::bounds);
     let terms = Terms {
         declared: questions.executor,
         capacity: measured.asked(questions.cores, questions.memory),
-        costs: prices.map(|prices| prices.costs),
+        costs: prices.as_ref().map(prices::costs),
         thresholds: questions.thresholds,
         arrival_rate: questions.arrival_rate,
     };
     notes.extend(unheard(last));
     notes.extend(unseen_names(&stages, &questions.named));
     let mut judged = Vec::new();
+    let mut is_priced = false;
     for stage in &stages.stages {
-        let payload = payload(stage, questions, &mut model);
-        let is_measured = |payload: &Payload| payload.source == PayloadSource::Measured;
-        let payload = match prices {
-            Some(prices) if payload.as_ref().is_some_and(is_measured) => payload.map(|payload| prices.moved(payload)),
-            _ => payload,
-        };
+        let mut payload = payload(stage, questions, book, bounds.as_ref(), &mut is_priced);
+        if let (Some(prices), Some(Payload { source: PayloadSource::Measured, .. })) = (&prices, &payload) {
+            payload = payload.map(|payload| prices::moved(prices, payload));
+        }
         let evidence = Evidence::of(stage);
         if let (Some(task), Some(costs)) = (evidence.task_with(payload.as_ref()), terms.costs) {
             let room = Room { cores: terms.capacity.cores, memory_bytes: terms.capacity.memory_bytes };
@@ -160,10 +157,9 @@ pub fn analyse_and_model(
         judged.push((stage, evidence, payload, judgement));
     }
     // Whoever has stages inside Python may ask the report for other payloads.
-    let for_later = || terms.costs.map(|_| calibrate::load_or_measure(None));
-    let payload_price = model.clone().or_else(for_later).as_ref().and_then(price_of);
-    if let Some(model) = &model {
-        notes.extend(about(model));
+    let payload_price = (is_priced || terms.costs.is_some()).then(|| book.payload_price()).flatten();
+    if is_priced {
+        notes.extend(book.about_payloads());
     }
     if runs.len() > 1 {
         notes.push(format!(
@@ -263,8 +259,14 @@ fn totals_of(footer: &Footer) -> Totals {
     Totals { rung: footer.coverage.scheduler, rusage, whole: footer.left_behind == 0 }
 }
 
-/// What one task of the stage would have to move, with its price where that can matter.
-fn payload(stage: &Stage, questions: &Questions, model: &mut Option<CostModel>) -> Option<Payload> {
+/// What one task of the stage would have to move, with its price where that can matter; says if one was asked for.
+fn payload(
+    stage: &Stage,
+    questions: &Questions,
+    book: &mut PriceBook,
+    bounds: Option<&PickleBounds>,
+    is_priced: &mut bool,
+) -> Option<Payload> {
     if stage.outside_stages {
         return None;
     }
@@ -272,7 +274,7 @@ fn payload(stage: &Stage, questions: &Questions, model: &mut Option<CostModel>) 
         && questions.payload_in.is_none()
         && questions.payload_out.is_none()
     {
-        return measured_payload(tasks);
+        return measured_payload(tasks, bounds);
     }
     let per_task = |bytes: Option<u64>| bytes.map(|bytes| bytes / stage.processes.max(1));
     let (argument_bytes, result_bytes, source) = if questions.payload_in.is_some() || questions.payload_out.is_some() {
@@ -295,6 +297,9 @@ fn payload(stage: &Stage, questions: &Questions, model: &mut Option<CostModel>) 
         picklable: None,
         parent_seconds: None,
         worker_seconds: None,
+        transfer_seconds: None,
+        readings: None,
+        error: None,
     };
     let total = argument_bytes.unwrap_or(0).saturating_add(result_bytes.unwrap_or(0));
     let matters = match source {
@@ -305,9 +310,12 @@ fn payload(stage: &Stage, questions: &Questions, model: &mut Option<CostModel>) 
             total as f64 * DEAREST_BYTE > questions.thresholds.ipc * stage.process_seconds().unwrap_or(f64::INFINITY)
         }
     };
-    if questions.calibrate && matters {
-        let model = model.get_or_insert_with(|| calibrate::load_or_measure(None));
-        let price = |bytes: Option<u64>| bytes.map_or(Some(0.0), |bytes| model.price(bytes));
+    if matters {
+        *is_priced = true;
+        let prices = book.payloads();
+        let price = |bytes: Option<u64>| {
+            bytes.map_or(Some(0.0), |bytes| prices.map(|prices| prices.fixed + bytes as f64 * prices.per_byte))
+        };
         payload.seconds = price(argument_bytes).zip(price(result_bytes)).map(|(there, back)| there + back);
         if source == PayloadSource::Declared {
             payload = Payload::declared(argument_bytes, result_bytes, payload.seconds);
@@ -317,11 +325,16 @@ fn payload(stage: &Stage, questions: &Questions, model: &mut Option<CostModel>) 
 }
 
 /// What the agent pickled of a stage's tasks.
-fn measured_payload(tasks: &SeenTasks) -> Option<Payload> {
-    let refused = tasks.notes.iter().any(|note| note.code == "not-picklable");
-    let (arguments, results) = (&tasks.arguments, &tasks.results);
-    let bytes = |sums: &PayloadSums| sums.mean_bytes().map(|bytes| bytes.round() as u64);
-    if arguments.count + results.count == 0 {
+fn measured_payload(tasks: &SeenTasks, bounds: Option<&PickleBounds>) -> Option<Payload> {
+    let is_noted = |code: &str| tasks.notes.iter().any(|note| note.code == code);
+    let refused = is_noted("not-picklable");
+    let arguments = PickledPayload::of(&tasks.arguments, bounds);
+    let results = PickledPayload::of(&tasks.results, bounds);
+    let both = [arguments, results];
+    let found = || both.iter().flatten();
+    // Where a part of it was left alone, what is known of the other tells nothing.
+    let Some(readings) = found().map(|one| one.readings).min().filter(|_| refused || !is_noted("payload-unknown"))
+    else {
         return refused.then_some(Payload {
             argument_bytes: None,
             result_bytes: None,
@@ -330,41 +343,27 @@ fn measured_payload(tasks: &SeenTasks) -> Option<Payload> {
             picklable: Some(false),
             parent_seconds: None,
             worker_seconds: None,
+            transfer_seconds: None,
+            readings: None,
+            error: None,
         });
-    }
+    };
     // A call without arguments, or without a result, moves next to nothing that way.
-    let seconds = arguments.mean_seconds().unwrap_or(0.0) + results.mean_seconds().unwrap_or(0.0);
+    let sum = |of: fn(&PickledPayload) -> f64| found().map(of).sum::<f64>();
+    let seconds = sum(PickledPayload::seconds);
+    let bytes = |one: Option<PickledPayload>| one.map(|one| one.bytes.round() as u64);
+    let there = arguments.map_or((0.0, 0.0), |one| (one.pickle, one.unpickle));
+    let back = results.map_or((0.0, 0.0), |one| (one.unpickle, one.pickle));
     Some(Payload {
         argument_bytes: bytes(arguments),
         result_bytes: bytes(results),
         source: PayloadSource::Measured,
         seconds: Some(seconds),
         picklable: Some(!refused),
-        parent_seconds: Some(arguments.pickle_seconds() + results.unpickle_seconds()),
-        worker_seconds: Some(arguments.unpickle_seconds() + results.pickle_seconds()),
+        parent_seconds: Some(there.0 + back.0),
+        worker_seconds: Some(there.1 + back.1),
+        transfer_seconds: None,
+        readings: Some(readings),
+        error: ratio(sum(|one| one.error * one.seconds()), seconds),
     })
-}
-
-/// What moving a payload costs, as a line over its bytes.
-fn price_of(model: &CostModel) -> Option<PayloadPrice> {
-    const FAR: u64 = 1 << 40;
-    let fixed_seconds = model.price(0)?;
-    let seconds_per_byte = (model.price(FAR)? - fixed_seconds) / FAR as f64;
-    Some(PayloadPrice { fixed_seconds, seconds_per_byte })
-}
-
-/// What the price of payloads rests on.
-fn about(model: &CostModel) -> Vec<String> {
-    let mut notes = Vec::new();
-    match &model.pickle {
-        Ok(pickle) => notes.push(format!(
-            "payloads are priced as `bytes` objects, the cheapest to pickle, with {} (Python {})",
-            pickle.interpreter, pickle.version
-        )),
-        Err(reason) => notes.push(format!("payloads have no price: {reason}")),
-    }
-    if model.noisy() {
-        notes.push("the machine was busy while the price of payloads was measured: it may be too high".to_owned());
-    }
-    notes
 }

@@ -1,9 +1,10 @@
 //! `poolpick profile`: open the outputs, run the command, judge it, write the report, end as the command did.
 
-use super::analyse::{Questions, Recorded, analyse};
+use super::analyse::{Questions, Recorded, analyse_by};
 use super::args::{ProfileArgs, PythonArg};
 use super::exit::{Failure, TIMED_OUT};
 use super::output::{Outputs, Stream};
+use super::prices::PriceBook;
 use super::say;
 use super::session::{self, Plan, Run};
 use super::summary;
@@ -71,17 +72,19 @@ pub fn run(arguments: &ProfileArgs, cpu_before: Span) -> Result<ExitCode> {
         }
     }
     let mut failure = None;
+    let recorded: Vec<Recorded<'_>> =
+        runs.iter().map(|run| Recorded { header: &run.header, timeline: &run.timeline, footer: &run.footer }).collect();
+    let mut questions = Questions::new(thresholds, &arguments.judge, arguments.show_args).asking(&arguments.what_if);
+    questions.named = arguments.stage.iter().map(|stage| stage.name.clone()).collect();
+    let mut book = PriceBook::of_this_host();
+    let report = analyse_by(&mut book, &recorded, &questions, Vec::new(), &mut |_, _| {});
+    drop(recorded);
     if let Some(path) = &arguments.record
-        && let Some(error) = runs.last_mut().and_then(|run| run.record_failed.take())
+        && let Some(error) = runs.last_mut().and_then(|run| run.priced(book.known()).err())
     {
         failure = Some(Failure::Written { path: path.clone(), source: error });
     }
-    let recorded: Vec<Recorded<'_>> =
-        runs.iter().map(|run| Recorded { header: &run.header, timeline: &run.timeline, footer: &run.footer }).collect();
-    let mut questions =
-        Questions::new(thresholds, &arguments.judge, arguments.show_args, true).asking(&arguments.what_if);
-    questions.named = arguments.stage.iter().map(|stage| stage.name.clone()).collect();
-    if let Some(report) = analyse(&recorded, &questions, Vec::new()) {
+    if let Some(report) = report {
         summary::append(&report);
         if let Err(unwritten) = outputs.write(&report) {
             failure.get_or_insert(unwritten);

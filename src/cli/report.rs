@@ -1,9 +1,10 @@
 //! `poolpick report`: renders a saved report, or judges a recorded trace again.
 
-use super::analyse::{Questions, Recorded, analyse};
+use super::analyse::{Questions, Recorded, analyse_by};
 use super::args::ReportArgs;
 use super::exit::{Failure, first_line};
 use super::output::{Outputs, Stream};
+use super::prices::PriceBook;
 use crate::report::engine::in_words_of;
 use crate::report::{Again, CannotRescore, Report, SCHEMA_VERSION, rescore};
 use crate::timeline::{Records, Timeline, TimelineBuilder};
@@ -85,7 +86,7 @@ fn questions(arguments: &ReportArgs) -> Result<Questions, Failure> {
         ipc: given.ipc_threshold.unwrap_or(usual.ipc),
     };
     let thresholds = thresholds.checked()?;
-    Ok(Questions::new(thresholds, &arguments.judge, arguments.show_args, false).asking(&arguments.what_if))
+    Ok(Questions::new(thresholds, &arguments.judge, arguments.show_args).asking(&arguments.what_if))
 }
 
 /// The report as it is, or judged again where anything is to be different. What is written is of this version.
@@ -142,7 +143,8 @@ fn replayed(path: &Path, file: impl Read, questions: &Questions, partial: bool) 
     let timeline = builder.finish(footer.as_ref().map_or(reached, |footer| footer.end));
     let footer = footer.unwrap_or_else(|| unfinished(&timeline));
     let recorded = Recorded { header: &header, timeline: &timeline, footer: &footer };
-    analyse(&[recorded], questions, notes)
+    let mut book = PriceBook::kept(reader.prices().cloned());
+    analyse_by(&mut book, &[recorded], questions, notes, &mut |_, _| {})
         .ok_or_else(|| Failure::NoReport { path: path.to_owned(), reason: "it holds no run".to_owned() })
 }
 

@@ -7,7 +7,7 @@ use crate::observe::{Agent, Instruments, Options, Sink, survey};
 use crate::sys::clock;
 use crate::target::{EnvironmentChange, ExitKind, ResourceUse, TargetExit, TargetSpec};
 use crate::timeline::{Timeline, TimelineBuilder};
-use crate::trace::{Event, Footer, Header, Rung, Rusage, Writer};
+use crate::trace::{Event, Footer, Header, Prices, Rung, Rusage, Writer, append_prices};
 use crate::units::{Span, Timestamp};
 use crate::verdict::Thresholds;
 use procfs::FromRead;
@@ -34,8 +34,22 @@ pub struct Run {
     pub exit: TargetExit,
     /// A signal that asked poolpick to end, if one did.
     pub interrupted: Option<i32>,
-    /// The recording failed on the way.
-    pub record_failed: Option<io::Error>,
+    /// Its recording, footer included, or what it failed of on the way.
+    recording: Option<Result<BufWriter<File>, io::Error>>,
+}
+
+impl Run {
+    /// Puts the prices that it was judged by behind its recording, where it has one.
+    ///
+    /// # Errors
+    /// What the recording failed of, now or before.
+    pub fn priced(&mut self, prices: &Prices) -> io::Result<()> {
+        match self.recording.take() {
+            Some(Ok(mut file)) if !prices.is_empty() => append_prices(&mut file, prices),
+            Some(Err(error)) => Err(error),
+            Some(Ok(_)) | None => Ok(()),
+        }
+    }
 }
 
 /// What to run and how to watch it.
@@ -183,17 +197,15 @@ pub fn run(plan: Plan<'_>) -> Result<Run, Failure> {
         host,
         coverage: observation.coverage,
     };
-    let Recorder { timeline, writer, mut failed, .. } = recorder;
-    if let Some(writer) = writer {
-        failed = writer.finish(&footer).err();
-    }
+    let Recorder { timeline, writer, failed, .. } = recorder;
+    let recording = failed.map(Err).or_else(|| writer.map(|writer| writer.finish(&footer)));
     Ok(Run {
         header,
         timeline: timeline.finish(exit.ended),
         footer,
         exit,
         interrupted: observation.interrupted,
-        record_failed: failed,
+        recording,
     })
 }
 

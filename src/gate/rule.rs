@@ -102,7 +102,8 @@ fn by_evidence(stage: &Stage, current: Executor, margin: f64) -> Ruling {
     };
     match weigh_throughput(now, best, 1.0 - margin) {
         Weighed::Fits => Ruling::Fits,
-        _ if advice.confidence == Confidence::Low => {
+        // What is missing is in the intervals: where they are apart all the same, it is not needed.
+        Weighed::TooClose if advice.confidence == Confidence::Low => {
             let why = why_missing(missing).unwrap_or("evidence for a part of the recommendation is missing");
             Ruling::Undecided(Open { why: why.to_owned(), remedy: missing })
         }

@@ -9,6 +9,7 @@ mod mean_ratio;
 mod student;
 mod usl;
 mod wilson;
+mod winsorized;
 
 pub use asymptotic::{saturation_point, thread_of_children_bound};
 pub use batch_means::{BatchRatio, ratio_of_batches, spread_of_runs};
@@ -19,3 +20,4 @@ pub use mean_ratio::{mean_ratio, quantile};
 pub use student::two_sided_95;
 pub use usl::{NoFit, Scalability, fit_scalability};
 pub use wilson::wilson;
+pub use winsorized::winsorized_mean;

@@ -94,7 +94,14 @@ pub struct PayloadDemand {
     pub parent: f64,
     /// CPU in the worker: the counterpart.
     pub worker: f64,
+    /// Wall time that it keeps a pipe of the pool busy, which all workers share.
+    pub transfer: f64,
+    /// How much these may be off, either way, as a share of them.
+    pub error: f64,
 }
+
+/// How much the price of a payload may be off where nothing more is known.
+pub const PAYLOAD_ERROR: f64 = 0.25;
 
 /// What dispatch costs on this host and interpreter, seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -245,7 +252,7 @@ mod tests {
             held_waiting: 0.0,
             wait,
             released_run: None,
-            payload: Some(PayloadDemand { parent: payload, worker: payload }),
+            payload: Some(PayloadDemand { parent: payload, worker: payload, transfer: payload, error: PAYLOAD_ERROR }),
             picklable: Some(true),
             awaitable: true,
             worker_bytes: None,
@@ -294,7 +301,7 @@ mod tests {
         #[test]
         fn laws_hold(cpu in 1e-5f64..1.0, share in 0.0f64..1.0, wait in 0.0f64..1.0, payload in 0.0f64..0.1, cores in 1.0f64..64.0, more in 0.0f64..1.0) {
             let one = task(cpu, share, wait, payload);
-            let dearer = TaskDemand { payload: Some(PayloadDemand { parent: payload + more, worker: payload + more }), ..one };
+            let dearer = TaskDemand { payload: Some(PayloadDemand { parent: payload + more, worker: payload + more, transfer: payload + more, error: PAYLOAD_ERROR }), ..one };
             prop_assert!(best(Executor::Process, &dearer, cores) <= best(Executor::Process, &one, cores) + 1e-9);
             let held = task(cpu, share + (1.0 - share) * more, wait, payload);
             prop_assert!(best(Executor::Thread, &held, cores) <= best(Executor::Thread, &one, cores) + 1e-9);

@@ -38,6 +38,8 @@ pub(super) fn apply(
             PayloadSource::Unknown => IpcSource::Unknown,
         },
         picklable: payload.picklable,
+        readings: payload.readings,
+        error_ratio: payload.error,
     });
     stage.phases = judgement
         .phases

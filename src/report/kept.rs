@@ -66,6 +66,8 @@ pub struct Demand {
     pub payload_parent_seconds: Option<f64>,
     /// And in the worker.
     pub payload_worker_seconds: Option<f64>,
+    /// Wall time that it keeps a pipe of the pool busy, which all workers share; `null` in reports of older versions.
+    pub payload_transfer_seconds: Option<f64>,
     /// Resident memory of one worker process.
     pub worker_bytes: Option<u64>,
     /// Tasks a second that a lock of the program let through, where tasks queue for it.

@@ -20,6 +20,7 @@ pub(super) fn demand(task: &TaskDemand) -> Demand {
         wait_seconds: task.wait,
         released_run_seconds: task.released_run,
         payload_parent_seconds: task.payload.map(|payload| payload.parent),
+        payload_transfer_seconds: task.payload.map(|payload| payload.transfer),
         payload_worker_seconds: task.payload.map(|payload| payload.worker),
         worker_bytes: task.worker_bytes,
         lock_limit_per_second: task.lock_limit,
@@ -175,6 +176,9 @@ pub(super) fn payload_of(stage: &Stage) -> Option<Payload> {
         seconds: ipc.seconds_per_task,
         picklable: ipc.picklable,
         parent_seconds: sides.and_then(|sides| sides.payload_parent_seconds),
+        transfer_seconds: sides.and_then(|sides| sides.payload_transfer_seconds),
         worker_seconds: sides.and_then(|sides| sides.payload_worker_seconds),
+        readings: ipc.readings,
+        error: ipc.error_ratio,
     })
 }

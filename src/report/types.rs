@@ -467,6 +467,12 @@ pub struct Ipc {
     pub source: IpcSource,
     /// Whether it can be pickled at all.
     pub picklable: Option<bool>,
+    /// How many were measured of the direction that was measured least; `null` where they were not measured.
+    #[serde(default)]
+    pub readings: Option<u64>,
+    /// How much `seconds_per_task` may be off, either way, as a share of it; `null` where that is not known.
+    #[serde(default)]
+    pub error_ratio: Option<f64>,
 }
 
 /// How a payload's bytes were obtained.

@@ -85,6 +85,15 @@ pub fn reason(reason: &Reason) -> String {
         Reason::PayloadUnknown => {
             "what a process pool would have to move for it was not measured".to_owned()
         }
+        Reason::PayloadThin { readings } => format!(
+            "what a process pool would have to move was pickled in only {readings} of its tasks: its price may be off by as much as \
+             itself"
+        ),
+        Reason::CoroutineComputes => {
+            "it computes in a coroutine, which no process pool runs: make it an ordinary function, and await \
+             `loop.run_in_executor(pool, …)`"
+                .to_owned()
+        }
         Reason::SharedState => {
             "its tasks write module state, which processes would not share: results could change silently".to_owned()
         }

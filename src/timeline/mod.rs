@@ -10,6 +10,7 @@ mod gil;
 mod image;
 mod kinds;
 mod ledger;
+mod payloads;
 mod process;
 mod program;
 mod readings;
@@ -21,10 +22,11 @@ mod thread;
 
 pub use gil::GilCounts;
 pub use image::Image;
+pub use payloads::{PayloadSums, SizeClass};
 pub use program::{Helpers, Program, ProgramBytes, ProgramId, ProgramMemory};
 pub use reconcile::{Demand, OwnWait};
 pub use series::{Bin, Lane, Series};
-pub use tasks::{CoroutineSums, Durations, PayloadSums, TaskNote, Tasks};
+pub use tasks::{CoroutineSums, Durations, TaskNote, Tasks};
 pub use thread::{Activity, Interval, Step, ThreadClock, ThreadState};
 
 use crate::trace::Event;

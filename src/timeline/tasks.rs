@@ -2,6 +2,7 @@
 //! where their time went stands in the ledgers. Must not judge.
 
 use super::ledger::Ledger;
+use super::payloads::PayloadSums;
 use crate::trace::{Direction, PayloadReading, RunsUnder, StageDefinition, TaskKind, TaskTotals};
 use crate::units::{Span, ratio};
 use hdrhistogram::Histogram;
@@ -63,67 +64,6 @@ impl Durations {
     pub fn dispersion(&self) -> Option<f64> {
         let histogram = self.0.as_ref().filter(|histogram| histogram.len() > 1 && histogram.mean() > 0.0)?;
         Some(histogram.stdev() / histogram.mean())
-    }
-}
-
-/// Payloads of one direction, added up.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct PayloadSums {
-    /// How many were measured.
-    pub count: u64,
-    /// Their sizes.
-    pub bytes: u64,
-    /// Time to pickle them.
-    pub pickle: Span,
-    /// How many were unpickled too.
-    pub unpickled: u64,
-    /// Time that this took.
-    pub unpickle: Span,
-    /// Of those, how many were extrapolated from a part.
-    pub extrapolated: u64,
-}
-
-impl PayloadSums {
-    fn note(&mut self, reading: &PayloadReading) {
-        self.count += 1;
-        self.bytes = self.bytes.saturating_add(reading.bytes);
-        self.pickle += reading.pickle;
-        if let Some(unpickle) = reading.unpickle {
-            self.unpickled += 1;
-            self.unpickle += unpickle;
-        }
-        self.extrapolated += u64::from(reading.extrapolated);
-    }
-
-    fn fold(&mut self, other: &PayloadSums) {
-        self.count += other.count;
-        self.bytes = self.bytes.saturating_add(other.bytes);
-        self.pickle += other.pickle;
-        self.unpickled += other.unpickled;
-        self.unpickle += other.unpickle;
-        self.extrapolated += other.extrapolated;
-    }
-
-    /// Mean size.
-    pub fn mean_bytes(&self) -> Option<f64> {
-        ratio(self.bytes as f64, self.count as f64)
-    }
-
-    /// Mean time to pickle one, seconds; 0 where nothing was moved this way.
-    pub fn pickle_seconds(&self) -> f64 {
-        ratio(self.pickle.secs_f64(), self.count as f64).unwrap_or(0.0)
-    }
-
-    /// Mean time to unpickle one, seconds; as long as the pickling where that was not tried.
-    pub fn unpickle_seconds(&self) -> f64 {
-        ratio(self.unpickle.secs_f64(), self.unpickled as f64).unwrap_or_else(|| self.pickle_seconds())
-    }
-
-    /// Mean time to pickle and to unpickle one, seconds; an untried unpickling counts as much as the pickling.
-    pub fn mean_seconds(&self) -> Option<f64> {
-        let pickle = ratio(self.pickle.secs_f64(), self.count as f64)?;
-        let unpickle = ratio(self.unpickle.secs_f64(), self.unpickled as f64).unwrap_or(pickle);
-        Some(pickle + unpickle)
     }
 }
 

@@ -3,7 +3,8 @@
 //! ```text
 //! "poolpick-trace\n"  version u16 LE  block*
 //! block = kind u8 | payload length u32 LE | crc32 u32 LE (of kind, length and payload) | payload
-//! kind  = 1 header (first, once) | 2 events, back to back | 3 footer (last, once)
+//! kind  = 1 header (first, once) | 2 events, back to back | 3 footer (last of the run, once)
+//!         4 prices (since version 2: behind the footer, once or not at all)
 //! ```
 //!
 //! Values are encoded with postcard. Every later format keeps two things: this frame, and the version of poolpick as
@@ -11,7 +12,7 @@
 //! What is read may come from anyone: no length is believed before it is checked. Must not open files, and must not
 //! judge what the events say.
 
-use super::{AgentFact, Event, Footer, GilAccess, GilSample, Header, StageDefinition};
+use super::{AgentFact, Event, Footer, GilAccess, GilSample, Header, Prices, StageDefinition};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::borrow::Cow;
@@ -20,7 +21,9 @@ use std::iter::FusedIterator;
 use thiserror::Error;
 
 const MAGIC: &[u8; 15] = b"poolpick-trace\n";
-const FORMAT: u16 = 1;
+const FORMAT: u16 = 2;
+/// From this format on prices may follow.
+const WITH_PRICES: u16 = 2;
 const FRAME: usize = 9;
 /// The largest payload that is written.
 const WRITE_LIMIT: usize = 64 << 10;
@@ -38,6 +41,7 @@ const TEXT_BUDGET: usize = 8 << 10;
 const HEADER: u8 = 1;
 const EVENTS: u8 = 2;
 const FOOTER: u8 = 3;
+const PRICES: u8 = 4;
 
 /// Why a trace cannot be read, or not to its end.
 #[derive(Debug, Error)]
@@ -138,6 +142,9 @@ pub enum Flaw {
     /// A list that no instrument reports.
     #[error("a list has `{0}` entries, more than {LIST_LIMIT}")]
     LongList(usize),
+    /// A price that no calibration finds.
+    #[error("a price is negative, not finite or above any that can be")]
+    Price,
 }
 
 /// Writes a trace, a block of at most 64 KiB at a time.
@@ -222,6 +229,22 @@ impl<W: Write> Writer<W> {
     }
 }
 
+/// Puts the prices that a run was judged by behind its trace, whose footer is written.
+///
+/// # Errors
+/// The output's own.
+pub fn append_prices(output: &mut impl Write, prices: &Prices) -> io::Result<()> {
+    let fitted = prices.fitted(|text| fit_text(text).to_owned());
+    let payload = postcard::to_stdvec(&fitted).map_err(unwritable)?;
+    let length = (payload.len() as u32).to_le_bytes();
+    let mut block = vec![PRICES];
+    block.extend(length);
+    block.extend(checksum(PRICES, length, &payload).to_le_bytes());
+    block.extend(payload);
+    output.write_all(&block)?;
+    output.flush()
+}
+
 /// Reads a trace: an iterator of its events in the order written, then `footer`.
 ///
 /// A trace that is cut off yields the events of all complete blocks before `TraceError::Truncated`. After an error the
@@ -229,8 +252,10 @@ impl<W: Write> Writer<W> {
 #[derive(Debug)]
 pub struct Reader<R> {
     input: R,
+    format: u16,
     header: Header,
     footer: Option<Footer>,
+    prices: Option<Prices>,
     payload: Vec<u8>,
     /// The next event in `payload`.
     position: usize,
@@ -274,7 +299,19 @@ impl<R: Read> Reader<R> {
             .and_then(|header| check_header(&header).map(|()| header))
             .map_err(|flaw| TraceError::Malformed { offset: began, flaw })?;
         payload.clear();
-        Ok(Reader { input, header, footer: None, payload, position: 0, offset, events: 0, done: false })
+        let format = found;
+        Ok(Reader {
+            input,
+            format,
+            header,
+            footer: None,
+            prices: None,
+            payload,
+            position: 0,
+            offset,
+            events: 0,
+            done: false,
+        })
     }
 
     /// What was known before the first event.
@@ -285,6 +322,11 @@ impl<R: Read> Reader<R> {
     /// What was known after the last event: there once the iterator has come to its end without an error.
     pub fn footer(&self) -> Option<&Footer> {
         self.footer.as_ref()
+    }
+
+    /// The prices that the run was judged by, where they were kept: there as soon as the footer is.
+    pub fn prices(&self) -> Option<&Prices> {
+        self.prices.as_ref()
     }
 
     /// The next event; `None` once the footer has been read.
@@ -298,7 +340,7 @@ impl<R: Read> Reader<R> {
                 Some(FOOTER) => {
                     let footer = whole::<Footer>(&self.payload).map_err(malformed)?;
                     check_footer(&footer).map_err(malformed)?;
-                    self.expect_end()?;
+                    self.prices = self.priced()?;
                     self.footer = Some(footer);
                     return Ok(None);
                 }
@@ -317,13 +359,31 @@ impl<R: Read> Reader<R> {
         Ok(Some(event))
     }
 
-    /// Nothing may follow the footer.
-    fn expect_end(&mut self) -> Result<(), TraceError> {
+    /// Nothing may follow the footer but prices, and behind these nothing at all.
+    fn priced(&mut self) -> Result<Option<Prices>, TraceError> {
         let end = self.offset;
+        let trailing = |offset| TraceError::Malformed { offset, flaw: Flaw::Trailing };
         self.payload.clear();
-        match take(&mut self.input, 1, &mut self.payload, end)? {
-            0 => Ok(()),
-            _ => Err(TraceError::Malformed { offset: end, flaw: Flaw::Trailing }),
+        if take(&mut self.input, 1, &mut self.payload, end)? == 0 {
+            return Ok(None);
+        }
+        if self.format < WITH_PRICES || self.payload.first() != Some(&PRICES) {
+            return Err(trailing(end));
+        }
+        let malformed = |flaw| TraceError::Malformed { offset: end, flaw };
+        let mut rest = (&[PRICES][..]).chain(&mut self.input);
+        if block(&mut rest, &mut self.payload, &mut self.offset)?.is_none() {
+            return Err(TraceError::Truncated { events: self.events, offset: self.offset });
+        }
+        let prices = whole::<Prices>(&self.payload).map_err(malformed)?;
+        prices.texts().try_for_each(check_text).map_err(malformed)?;
+        if !prices.are_plausible() {
+            return Err(malformed(Flaw::Price));
+        }
+        self.payload.clear();
+        match take(&mut self.input, 1, &mut self.payload, self.offset)? {
+            0 => Ok(Some(prices)),
+            _ => Err(trailing(self.offset)),
         }
     }
 }

@@ -5,12 +5,14 @@ mod coverage;
 mod event;
 mod file;
 mod host;
+mod prices;
 mod python;
 
 pub use coverage::{Coverage, Refusal, Rung, WhyNot};
 pub use event::{Blocking, Event, Ids, ProcessReading, Rusage, SwitchOut, ThreadReading};
-pub use file::{Flaw, Reader, TraceError, Writer};
+pub use file::{Flaw, Reader, TraceError, Writer, append_prices};
 pub use host::Host;
+pub use prices::{BytePrice, PayloadPrices, PicklePrices, Prices, TaskPrices};
 pub use python::{
     AgentFact, Direction, GilAccess, GilHolder, GilRun, GilSample, PayloadReading, RunsUnder, StageDefinition, TaskEnd,
     TaskKind, TaskTotals,

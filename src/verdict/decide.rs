@@ -4,20 +4,24 @@
 //! | evidence | recommendation |
 //! | --- | --- |
 //! | no demand, too little of it for a class | none |
-//! | class open: its score may fall on either side | as predicted, confidence at most medium |
+//! | class open: its score may fall on either side | as predicted, over the whole interval of the score; confidence at most medium |
 //! | lock not read, CPU-bound or hybrid | as if the lock were held throughout, low confidence |
+//! | the same, and neither the pick nor what comes near it would be another if it were never held | medium confidence |
 //! | payload cannot be pickled | no processes |
 //! | payload never measured | processes only with low confidence |
+//! | payload measured once or twice, and dear at the high end of that | confidence at most medium |
+//! | a coroutine that does not compute for most of its time | no processes |
 //! | two executors within 3 % (5 % where intervals overlap) | the simpler one |
 //! | module state is written by tasks | confidence at most medium |
 //! | threads queue for a lock of the program | processes, which would not, only with low confidence |
 
 use super::classify::is_thin;
+use super::judge::FITTING_SHARE;
 use super::recommend::{Confidence, GIL_BINDS, GIL_RELEASED, Recommendation};
 use super::{Class, Evidence, Executor, Gil, Payload, Reason, Terms};
-use crate::predict::{self, Bottleneck, Costs, Prediction, Room, curve, knee};
+use crate::predict::{self, Bottleneck, Costs, Prediction, Room, TaskDemand, curve, knee};
 use crate::stages::Phase;
-use crate::units::ratio;
+use crate::units::{Estimate, ratio};
 
 /// Executors from the simplest on.
 const BY_SIMPLICITY: [predict::Executor; 4] =
@@ -38,6 +42,8 @@ const MOST_WORKERS: f64 = 64.0;
 const STILL: f64 = 0.05;
 /// Where the stage's own Python code is a smaller share of its time, the lock hardly matters.
 const LOCK_MATTERS: f64 = 0.1;
+/// A payload that takes more than this share of the latency is felt.
+const PAYLOAD_FELT: f64 = 0.05;
 /// From so many at once on an event loop is worth its rewriting.
 const MANY_CONNECTIONS: u32 = 200;
 
@@ -71,22 +77,44 @@ pub fn decide(
         Reason::of_class(class, score.point, phases.len())?
     };
     let mut reasons = vec![about];
-    let mut best: Vec<Prediction> = Vec::new();
     let most = (BEYOND_SEEN * task.seen_at_once.max(1.0)).min(MOST_WORKERS).max(f64::from(evidence.workers)) as u32;
     let cores = (capacity.cores.ceil() as u32).max(1);
     let most = most.max(cores.saturating_add(2));
     // A thread that hardly ever waits fills a core: one more than there are cores would only take turns. Processes wait for
     // their parent between two tasks, which a few more make up for.
     let still = task.wait < STILL * task.cpu;
-    for executor in BY_SIMPLICITY {
-        let most = match executor {
-            predict::Executor::Thread if still => cores,
-            predict::Executor::Process if still => cores.saturating_add(2),
-            _ => most,
-        };
-        best.extend(knee(&curve(executor, &task, costs, &room, most), KNEE));
-    }
+    // What awaits cannot be handed to a process; what only computes can, once it is an ordinary function.
+    let is_movable = !evidence.is_coroutine || class == Class::CpuBound;
+    let peaks = |task: &TaskDemand| -> Vec<Prediction> {
+        let usable = BY_SIMPLICITY.iter().filter(|&&executor| is_movable || executor != predict::Executor::Process);
+        usable
+            .filter_map(|&executor| {
+                let most = match executor {
+                    predict::Executor::Thread if still => cores,
+                    predict::Executor::Process if still => cores.saturating_add(2),
+                    _ => most,
+                };
+                knee(&curve(executor, task, costs, &room, most), KNEE)
+            })
+            .collect()
+    };
+    let mut best = peaks(&task);
     let pick = pick(&best, evidence)?;
+    let mut lock_decides = false;
+    if evidence.gil == Gil::Unknown {
+        // As if the lock were never held: an executor may then do as well as what is picked, at other numbers of workers.
+        let free = peaks(&TaskDemand { gil: Estimate::new(task.gil.low, task.gil.low, task.gil.low), ..task });
+        lock_decides = self::pick(&free, evidence).is_none_or(|other| other.executor != pick.executor);
+        let fits = |one: &Prediction| one.speedup.point >= FITTING_SHARE * pick.speedup.point;
+        let same = |held: &Prediction| free.iter().find(|free| free.executor == held.executor).is_some_and(fits);
+        lock_decides |= best.iter().any(|held| held.executor != pick.executor && fits(held) != same(held));
+        widen(&mut best, &free);
+    }
+    if is_open {
+        // What it computes and what it waits may be split otherwise.
+        widen(&mut best, &peaks(&split(&task, evidence, score.low)));
+        widen(&mut best, &peaks(&split(&task, evidence, score.high)));
+    }
     let found = |executor| best.iter().find(|one| one.executor == executor);
     let (thread, process) = (found(predict::Executor::Thread), found(predict::Executor::Process));
     let mut confidence = if is_open { Confidence::Medium } else { Confidence::High };
@@ -116,6 +144,9 @@ pub fn decide(
         Gil::Unknown if task.gil.high < LOCK_MATTERS * (task.cpu + task.wait) => {}
         // What decides about threads is known: they cannot overlap these waits.
         Gil::Unknown if held_waiting.is_some() => {}
+        Gil::Unknown if class != Class::IoBound && !evidence.is_coroutine && !lock_decides => {
+            confidence = confidence.min(Confidence::Medium);
+        }
         Gil::Unknown | Gil::NotPython => {
             reasons.push(Reason::GilUnknown);
             confidence = if class == Class::IoBound { Confidence::Medium } else { Confidence::Low };
@@ -144,14 +175,24 @@ pub fn decide(
         reasons.push(Reason::TaskTooSmall { seconds, dispatch: costs.thread_dispatch });
     }
     if let Some(payload) = payload {
-        if payload.picklable == Some(false) {
+        if payload.picklable == Some(false) && is_movable {
             reasons.push(Reason::NotPicklable);
         }
         if let Some(share) = payload.share_of_latency(evidence.task_seconds).filter(|&share| share > thresholds.ipc) {
             reasons.push(Reason::IpcTooExpensive { share, limit: thresholds.ipc });
         }
+        if let Some(readings) = payload.readings.filter(|_| payload.is_thin(evidence.task_seconds, PAYLOAD_FELT)) {
+            reasons.push(Reason::PayloadThin { readings });
+            confidence = confidence.min(Confidence::Medium);
+        }
     }
-    if process.is_none() && payload.is_none_or(|payload| payload.picklable.is_none() && payload.seconds.is_none()) {
+    if evidence.is_coroutine && pick.executor == predict::Executor::Process {
+        reasons.push(Reason::CoroutineComputes);
+    }
+    if is_movable
+        && process.is_none()
+        && payload.is_none_or(|payload| payload.picklable.is_none() && payload.seconds.is_none())
+    {
         reasons.push(Reason::PayloadUnknown);
         if class != Class::IoBound {
             confidence = Confidence::Low;
@@ -189,6 +230,37 @@ pub fn decide(
             arrival: None,
         },
     })
+}
+
+/// The same task with this share of its time on the CPU, of that as much with the lock held as before; all of it, where that
+/// was not read or nothing was computed.
+fn split(task: &TaskDemand, evidence: &Evidence, score: f64) -> TaskDemand {
+    let total = task.cpu + task.wait;
+    let (cpu, wait) = (total * score, total * (1.0 - score));
+    let held_waiting = task.held_waiting.min(wait);
+    let scaled = |part: f64, otherwise: f64| ratio(part, task.cpu).map_or(otherwise, |share| share * cpu);
+    let gil = |held: f64, otherwise: f64| match evidence.gil {
+        Gil::Unknown => otherwise + held_waiting,
+        _ => scaled((held - task.held_waiting).max(0.0), otherwise) + held_waiting,
+    };
+    TaskDemand {
+        cpu,
+        wait,
+        own_cpu: scaled(task.own_cpu, cpu),
+        gil: Estimate::new(gil(task.gil.low, 0.0), gil(task.gil.point, cpu), gil(task.gil.high, cpu)),
+        held_waiting,
+        ..*task
+    }
+}
+
+/// Opens the intervals so far that they hold what else may be; no pool is what all is measured against.
+fn widen(best: &mut [Prediction], others: &[Prediction]) {
+    for one in best.iter_mut().filter(|one| one.executor != predict::Executor::Serial) {
+        for other in others.iter().filter(|other| other.executor == one.executor) {
+            one.speedup.low = one.speedup.low.min(other.speedup.low);
+            one.speedup.high = one.speedup.high.max(other.speedup.high);
+        }
+    }
 }
 
 /// The highest throughput; a simpler one within 3 %, or 5 % where the intervals overlap. An event loop only for what is a

@@ -1,7 +1,7 @@
 //! What is wrong with a stage whatever its executor: warnings with stable codes and the numbers or words behind them.
 //! Must not change a verdict.
 
-use crate::stages::Stage;
+use crate::stages::{Kind, Stage};
 use crate::units::ratio;
 
 /// More failures than this share of the tasks are worth a warning.
@@ -14,6 +14,8 @@ const GROWTH_SHARE: f64 = 0.25;
 const GROWTH_BYTES: f64 = (32u64 << 20) as f64;
 /// over at least so many seconds.
 const GROWTH_SECONDS: f64 = 10.0;
+/// What the agent notes of things that cannot be moved to a process.
+const MOVED: [&str; 2] = ["not-picklable", "payload-unknown"];
 
 /// A warning.
 #[derive(Debug, Clone, PartialEq)]
@@ -92,8 +94,14 @@ pub fn diagnose(stage: &Stage) -> Vec<Warning> {
         if tasks.stalls.0 > 0 {
             found.push(Warning::LoopStalled { count: tasks.stalls.0, longest: tasks.stalls.1.secs_f64() });
         }
+        // That a coroutine's arguments stay in its process is as it should be.
+        let is_usual = |code: &str| stage.kind == Kind::Coroutine && MOVED.contains(&code);
         found.extend(
-            tasks.notes.iter().map(|note| Warning::Noted { code: note.code.clone(), detail: note.detail.clone() }),
+            tasks
+                .notes
+                .iter()
+                .filter(|note| !is_usual(&note.code))
+                .map(|note| Warning::Noted { code: note.code.clone(), detail: note.detail.clone() }),
         );
     }
     found

@@ -2,7 +2,7 @@
 //! carries the same numbers. Everything that judges takes this and nothing else of a stage. Must not judge.
 
 use super::{Executor, Payload};
-use crate::predict::{PayloadDemand, TaskDemand};
+use crate::predict::{PAYLOAD_ERROR, PayloadDemand, TaskDemand};
 use crate::stages::{GilEvidence, Kind, Phase, Stage};
 use crate::trace::RunsUnder;
 use crate::units::{Estimate, ratio};
@@ -11,6 +11,8 @@ use crate::units::{Estimate, ratio};
 const LOCK_QUEUES: f64 = 0.3;
 /// A program that wants a CPU for less of its life than this is not parallel, however its threads meet.
 const SUBSTANTIAL: f64 = 0.5;
+/// A coroutine that waits for less than this share of its CPU time runs on a loop as well as anywhere in one thread.
+const NOTHING_TO_AWAIT: f64 = 0.05;
 /// More at once than this is nothing that a run of ours showed.
 const MOST_SEEN: u32 = 100_000;
 
@@ -130,7 +132,12 @@ impl Evidence {
     pub fn task_with(&self, payload: Option<&Payload>) -> Option<TaskDemand> {
         Some(TaskDemand {
             payload: payload.and_then(|payload| {
-                Some(PayloadDemand { parent: payload.parent_seconds?, worker: payload.worker_seconds? })
+                Some(PayloadDemand {
+                    parent: payload.parent_seconds?,
+                    transfer: payload.transfer_seconds.unwrap_or(0.0),
+                    worker: payload.worker_seconds?,
+                    error: payload.error.unwrap_or(PAYLOAD_ERROR),
+                })
             }),
             picklable: payload.and_then(|payload| payload.picklable),
             ..self.task?
@@ -184,7 +191,8 @@ fn demand_of(stage: &Stage) -> Option<TaskDemand> {
         },
         payload: None,
         picklable: None,
-        awaitable: own.network + own.sleep + own.other > 0.5 * own.sum(),
+        awaitable: own.network + own.sleep + own.other > 0.5 * own.sum()
+            || stage.kind == Kind::Coroutine && own.sum() < NOTHING_TO_AWAIT * stage.demand.on_cpu,
         worker_bytes: stage.memory.peak_one_bytes,
         lock_limit,
         lock_spans_processes: found_executor(stage) == Some(Executor::Process),

@@ -177,17 +177,15 @@ fn weigh(predictions: &[Prediction], recommendation: &Recommendation, current: E
     let (Some(now), Some(best)) = (of(current), of(recommendation.executor)) else {
         return Outcome::Undecided(Why::NoPrediction);
     };
+    // What is not known of the lock is in the intervals: where they are apart, the current one loses whatever the lock does.
+    // What is recommended then is better, if perhaps not the best.
     match weigh_throughput(now.speedup, best.speedup, FITTING_SHARE) {
         Weighed::Fits => Outcome::Fits,
-        _ if recommendation.confidence == Confidence::Low => {
-            let told = |reason| recommendation.reasons.contains(&reason);
-            Outcome::Undecided(match () {
-                () if told(Reason::LockNotShared) => Why::LockNotShared,
-                () if told(Reason::GilUnknown) => Why::GilUnknown,
-                () => Why::TooClose,
-            })
-        }
+        _ if recommendation.reasons.contains(&Reason::LockNotShared) => Outcome::Undecided(Why::LockNotShared),
         Weighed::Misrouted { cost } => Outcome::Misrouted { cost },
+        Weighed::TooClose if recommendation.reasons.contains(&Reason::GilUnknown) => {
+            Outcome::Undecided(Why::GilUnknown)
+        }
         Weighed::TooClose => Outcome::Undecided(Why::TooClose),
     }
 }

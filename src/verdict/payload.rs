@@ -2,6 +2,9 @@
 
 use crate::units::ratio;
 
+/// Fewer readings than this are few.
+const FEW: u64 = 3;
+
 /// How a payload's bytes were obtained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PayloadSource {
@@ -34,6 +37,12 @@ pub struct Payload {
     pub parent_seconds: Option<f64>,
     /// And the worker's.
     pub worker_seconds: Option<f64>,
+    /// Wall time that the payloads of a task keep one pipe of the pool busy, the busier of both; `None` where it is not known.
+    pub transfer_seconds: Option<f64>,
+    /// How many payloads were measured of the direction that was measured least, where they were.
+    pub readings: Option<u64>,
+    /// How much `seconds` may be off, either way, as a share of it, where that is known.
+    pub error: Option<f64>,
 }
 
 impl Payload {
@@ -49,6 +58,9 @@ impl Payload {
             picklable: None,
             parent_seconds: half,
             worker_seconds: half,
+            transfer_seconds: None,
+            readings: None,
+            error: None,
         }
     }
 
@@ -56,6 +68,16 @@ impl Payload {
     pub fn share_of_latency(&self, task_seconds: Option<f64>) -> Option<f64> {
         let seconds = self.seconds?;
         ratio(seconds, seconds + task_seconds?)
+    }
+
+    /// Whether so few were measured that it matters: at the dear end of its price it takes more than `limit` of the latency.
+    pub fn is_thin(&self, task_seconds: Option<f64>, limit: f64) -> bool {
+        let dearest = self.seconds.zip(self.error).map(|(seconds, error)| seconds * (1.0 + error));
+        self.readings.is_some_and(|readings| readings < FEW)
+            && dearest
+                .zip(task_seconds)
+                .and_then(|(dear, task)| ratio(dear, dear + task))
+                .is_some_and(|share| share > limit)
     }
 
     /// Whether it is certainly above `limit`: an upper bound never is.
@@ -79,6 +101,9 @@ mod tests {
             picklable: None,
             parent_seconds: None,
             worker_seconds: None,
+            transfer_seconds: None,
+            readings: None,
+            error: None,
         };
         assert_eq!(payload.share_of_latency(Some(3.0)), Some(0.25));
         assert!(payload.exceeds(Some(3.0), 0.15));

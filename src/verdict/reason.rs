@@ -125,6 +125,13 @@ pub enum Reason {
     NotPicklable,
     /// Its payload was never measured.
     PayloadUnknown,
+    /// Its payload was measured so few times that its price may be far off.
+    PayloadThin {
+        /// How many times.
+        readings: u64,
+    },
+    /// A coroutine that computes: what a process pool runs is an ordinary function.
+    CoroutineComputes,
     /// Its tasks write module state, which processes would not share.
     SharedState,
     /// Whether threads would contend for the interpreter lock was not measured.
@@ -206,6 +213,8 @@ impl Reason {
             Reason::TaskTooSmall { .. } => "task-too-small",
             Reason::NotPicklable => "not-picklable",
             Reason::PayloadUnknown => "payload-unknown",
+            Reason::PayloadThin { .. } => "payload-thin",
+            Reason::CoroutineComputes => "coroutine-computes",
             Reason::SharedState => "shared-state",
             Reason::GilUnknown => "gil-unknown",
             Reason::SaturatesCores { .. } => "saturates-cores",

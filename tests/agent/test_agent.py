@@ -350,6 +350,43 @@ class Asyncio(Case):
         self.assertEqual(len(stalls), 1)
         self.assertStage(run, "pipeline.spin", "asyncio")
 
+    def test_payloads(self):
+        run = self.measure("""
+            import asyncio, weakref
+            class Big: pass
+            async def crunch(number, blob, *more, key=None):
+                await asyncio.sleep(0)
+                return [number] * 1000
+            async def drops(big):
+                seen = weakref.ref(big)
+                del big
+                await asyncio.sleep(0)
+                return seen() is None
+            async def waits(queue, text):
+                await asyncio.sleep(0)
+                return text
+            async def quick():
+                return b"x" * 3000
+            async def main():
+                done = await asyncio.gather(*[crunch(i, b"x" * 5000, 1, key="k") for i in range(40)])
+                print(len(done), done[39] == [39] * 1000)
+                print(await asyncio.gather(drops(Big()), waits(asyncio.Queue(), "t")))
+                async def local(x): return x
+                print(await asyncio.ensure_future(local(1)), len(await asyncio.create_task(quick())))
+            asyncio.run(main())
+        """)
+        found = run.payloads("pipeline.crunch", "asyncio", "arguments")
+        self.assertGreater(len(found), 3)
+        self.assertLess(abs(found[0] - 5000), 60)
+        self.assertEqual(len(found), len(run.payloads("pipeline.crunch", "asyncio", "result")))
+        self.assertGreater(run.payloads("pipeline.crunch", "asyncio", "result")[0], 1000)
+        self.assertTrue(run.payloads("pipeline.quick", "asyncio", "arguments"))
+        self.assertGreater(run.payloads("pipeline.quick", "asyncio", "result")[0], 3000)
+        self.assertFalse(run.payloads("pipeline.waits", "asyncio", "arguments"))
+        notes = {stage: (code, detail) for stage, code, detail in run.notes}
+        self.assertEqual(notes["pipeline.waits"][0], "payload-unknown")
+        self.assertEqual(notes["pipeline.main.<locals>.local"], ("not-picklable", "local function `local`"))
+
     def test_never_retrieved(self):
         run = self.measure("""
             import asyncio, gc

@@ -270,6 +270,8 @@ fn misrouted() -> Report {
             limit: 0.15,
             source: IpcSource::Measured,
             picklable: Some(true),
+            readings: Some(7),
+            error_ratio: Some(0.25),
         }),
         predictions: vec![
             prediction(Executor::Thread, 16, 6.2, Bottleneck::Gil),

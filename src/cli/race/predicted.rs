@@ -1,8 +1,9 @@
 //! What is to be graded: the prediction of a profile that is made now, or of a saved report. Must not race.
 
 use super::not_started;
-use crate::cli::analyse::{Modelled, Questions, Recorded, analyse_and_model};
+use crate::cli::analyse::{Modelled, Questions, Recorded, analyse_by};
 use crate::cli::exit::Failure;
+use crate::cli::prices::PriceBook;
 use crate::cli::report::saved;
 use crate::cli::session::{self, Plan};
 use crate::observe::NamedStage;
@@ -176,7 +177,7 @@ pub fn by_profile(
     let recorded = Recorded { header: &run.header, timeline: &run.timeline, footer: &run.footer };
     let mut models: Vec<(String, Modelled)> = Vec::new();
     let told = &mut |id: &str, model: Modelled| models.push((id.to_owned(), model));
-    let Some(report) = analyse_and_model(&[recorded], &questions, Vec::new(), told) else {
+    let Some(report) = analyse_by(&mut PriceBook::of_this_host(), &[recorded], &questions, Vec::new(), told) else {
         return nothing("the profile before the race gave no report: there is no prediction to grade");
     };
     let named = report.stages.iter().find(|stage| stage.name == function.name);

@@ -1,0 +1,175 @@
+//! The decision on stages inside Python programs where something is not known: what that opens, and what it leaves decided.
+
+use poolpick::predict::{Costs, TaskDemand};
+use poolpick::units::Estimate;
+use poolpick::verdict::{
+    Capacity, Confidence, Evidence, Executor, Gil, Judgement, Outcome, Payload, PayloadSource, Terms, Thresholds, Why,
+    judge,
+};
+
+const COSTS: Costs = Costs {
+    thread_dispatch: 20e-6,
+    process_parent: 100e-6,
+    process_worker: 60e-6,
+    process_idle: 200e-6,
+    asyncio_dispatch: 10e-6,
+    gil_handover: 5e-6,
+};
+
+/// Tasks that compute for so long each, for a second in all, under this executor; the lock was not read.
+fn computing(each: f64, found: Executor) -> Evidence {
+    let tasks = (1.0 / each) as u64;
+    Evidence {
+        is_inside: true,
+        is_coroutine: found == Executor::Asyncio,
+        is_python: true,
+        is_pool: false,
+        feeds_pool: false,
+        is_outside: false,
+        shared_state: false,
+        found: Some(found),
+        workers: 2,
+        score: Some(Estimate::new(0.97, 0.99, 1.0)),
+        cpu: 1.0,
+        wait: 0.0,
+        lock_wait: 0.0,
+        tasks,
+        task_seconds: Some(each),
+        sampled_calls: None,
+        cores_used: 1.0,
+        worker_bytes: Some(20 << 20),
+        gil: Gil::Unknown,
+        phases: Vec::new(),
+        task: Some(TaskDemand {
+            cpu: each,
+            own_cpu: each,
+            gil: Estimate::new(0.0, each, each),
+            alone: None,
+            held_waiting: 0.0,
+            wait: 0.0,
+            released_run: None,
+            payload: None,
+            picklable: None,
+            awaitable: found == Executor::Asyncio,
+            worker_bytes: None,
+            lock_limit: None,
+            lock_spans_processes: false,
+            seen_at_once: 1.0,
+        }),
+    }
+}
+
+/// A payload that takes so long to move.
+fn payload(seconds: f64, readings: u64, error: f64) -> Payload {
+    Payload {
+        argument_bytes: Some(100),
+        result_bytes: Some(100),
+        source: PayloadSource::Measured,
+        seconds: Some(seconds),
+        picklable: Some(true),
+        parent_seconds: Some(seconds / 2.0),
+        worker_seconds: Some(seconds / 2.0),
+        transfer_seconds: None,
+        readings: Some(readings),
+        error: Some(error),
+    }
+}
+
+fn judged(evidence: &Evidence, payload: Option<&Payload>) -> Judgement {
+    let terms = Terms {
+        declared: None,
+        capacity: Capacity { cores: 2.0, measured_on: 2.0, memory_bytes: Some(8 << 30) },
+        costs: Some(COSTS),
+        thresholds: Thresholds::default(),
+        arrival_rate: None,
+    };
+    judge(evidence, payload, &terms)
+}
+
+fn codes(judgement: &Judgement) -> Vec<&'static str> {
+    let found = judgement.recommendation.as_ref().expect("something is recommended");
+    found.reasons.iter().map(|reason| reason.code()).collect()
+}
+
+#[test]
+fn tasks_smaller_than_their_dispatch_need_no_reading_of_the_lock() {
+    for each in [1e-6, 5e-6] {
+        for found in [Executor::Thread, Executor::Process] {
+            let judgement = judged(&computing(each, found), Some(&payload(5e-6, 12, 0.25)));
+            let advice = judgement.recommendation.as_ref().expect("serial");
+            assert_eq!((advice.executor, advice.workers), (Executor::Serial, Some(1)), "{each} {found:?}");
+            assert!(advice.confidence >= Confidence::Medium, "{each} {found:?}: {advice:?}");
+            assert!(matches!(judgement.outcome, Outcome::Misrouted { .. }), "{each} {found:?}: {judgement:?}");
+            let codes = codes(&judgement);
+            assert!(codes.contains(&"task-too-small") && !codes.contains(&"gil-unknown"), "{codes:?}");
+        }
+        let fits = judged(&computing(each, Executor::Serial), Some(&payload(5e-6, 12, 0.25)));
+        assert_eq!(fits.outcome, Outcome::Fits);
+    }
+}
+
+#[test]
+fn a_payload_too_dear_for_processes_is_decided_whatever_the_lock() {
+    let dear = payload(50e-3, 12, 0.25);
+    let processes = judged(&computing(5e-3, Executor::Process), Some(&dear));
+    let Outcome::Misrouted { cost } = processes.outcome else { panic!("{processes:?}") };
+    assert!(cost > 5.0, "{cost}");
+    // Threads or no pool, that is open: it hangs on the lock.
+    assert!(codes(&processes).contains(&"gil-unknown"), "{processes:?}");
+    // And so is, for what runs in threads, whether they do.
+    let threads = judged(&computing(5e-3, Executor::Thread), Some(&payload(1e-5, 12, 0.25)));
+    assert_eq!(threads.outcome, Outcome::Undecided(Why::GilUnknown), "{threads:?}");
+}
+
+#[test]
+fn a_score_that_may_be_anything_accuses_nobody() {
+    // A few microseconds, of which nobody knows whether they were waited or computed.
+    let computes = computing(3e-5, Executor::Serial);
+    let task = TaskDemand { cpu: 1.5e-5, wait: 1.5e-5, ..computes.task.expect("it has one") };
+    let score = Some(Estimate::new(0.0, 0.5, 1.0));
+    let open = Evidence { score, cpu: 0.5, wait: 0.5, task: Some(task), ..computes };
+    let judgement = judged(&open, Some(&payload(5e-6, 12, 0.25)));
+    assert!(!matches!(judgement.outcome, Outcome::Misrouted { .. }), "{judgement:?}");
+    // Where both ends lose all the same, it is open and misrouted.
+    let found = Some(Executor::Process);
+    let task = TaskDemand { cpu: 1e-6, own_cpu: 1e-6, gil: Estimate::new(0.0, 1e-6, 1e-6), wait: 2e-7, ..task };
+    let score = Some(Estimate::new(0.55, 0.83, 1.0));
+    let lost = Evidence { found, score, task: Some(task), task_seconds: Some(1.2e-6), ..open };
+    let judgement = judged(&lost, Some(&payload(5e-6, 12, 0.25)));
+    assert!(matches!(judgement.outcome, Outcome::Misrouted { .. }), "{judgement:?}");
+}
+
+#[test]
+fn a_payload_that_was_hardly_measured_leaves_open_what_it_could_turn() {
+    // Moving takes a seventh of the task: processes win, unless it took twice as long.
+    let with = |readings, error| judged(&computing(2e-3, Executor::Serial), Some(&payload(1.2e-3, readings, error)));
+    let (few, many) = (with(1, 1.0), with(12, 0.25));
+    assert!(codes(&few).contains(&"payload-thin") && !codes(&many).contains(&"payload-thin"), "{few:?}");
+    let width = |judgement: &Judgement| {
+        let of = |one: &&poolpick::predict::Prediction| one.executor == poolpick::predict::Executor::Process;
+        let process = judgement.predictions.iter().find(of).expect("it is predicted").speedup;
+        process.high - process.low
+    };
+    assert!(width(&few) > 1.3 * width(&many), "{} {}", width(&few), width(&many));
+    // What weighs nothing may be off by as much as it likes.
+    let light = judged(&computing(2e-3, Executor::Serial), Some(&payload(5e-6, 1, 1.0)));
+    assert!(!codes(&light).contains(&"payload-thin"), "{light:?}");
+}
+
+#[test]
+fn a_coroutine_that_only_computes_belongs_into_processes_as_a_function() {
+    let read = |share| Gil::Held { share: Estimate::new(share - 0.02, share, share + 0.01), released_run: None };
+    let cpu = Evidence { gil: read(0.99), ..computing(5e-3, Executor::Asyncio) };
+    let moved = judged(&cpu, Some(&payload(1e-5, 12, 0.25)));
+    assert!(matches!(moved.outcome, Outcome::Misrouted { cost } if cost > 1.5), "{moved:?}");
+    assert!(codes(&moved).contains(&"coroutine-computes"));
+    // What cannot be known stays unknown, and what awaits stays where it is.
+    let unknown = judged(&cpu, None);
+    assert!(codes(&unknown).contains(&"payload-unknown"), "{unknown:?}");
+    let task = TaskDemand { wait: 5e-3, awaitable: true, ..cpu.task.expect("it has one") };
+    let score = Some(Estimate::new(0.48, 0.5, 0.52));
+    let awaits = Evidence { score, wait: 1.0, task: Some(task), ..cpu };
+    let stays = judged(&awaits, Some(&payload(1e-5, 12, 0.25)));
+    assert!(stays.predictions.iter().all(|one| one.executor != poolpick::predict::Executor::Process), "{stays:?}");
+    assert!(!codes(&stays).contains(&"payload-unknown"), "{stays:?}");
+}
