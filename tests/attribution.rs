@@ -1,13 +1,14 @@
 //! Drawn Python runs through the timeline and the stages: what lies between the beginning and the end of a task belongs
 //! to its stage, what the lock was read belongs to the thread that had or wanted a CPU. Times are in milliseconds.
 
-use poolpick::stages::{GilEvidence, Kind, Stage, Stages, Totals, segment};
+use poolpick::stages::{GilEvidence, Kind, Stage, Stages, Totals, average, segment};
 use poolpick::timeline::{Timeline, build};
 use poolpick::trace::{
     AgentFact, Blocking, Event, GilAccess, GilHolder, GilRun, GilSample, Ids, PayloadReading, Rung, RunsUnder,
     StageDefinition, SwitchOut, TaskEnd, TaskKind, TaskTotals, ThreadReading,
 };
 use poolpick::units::{Span, Timestamp};
+use poolpick::verdict::Evidence;
 
 const ROOT: u32 = 100;
 const MAIN: (u32, u32) = (ROOT, ROOT);
@@ -94,6 +95,26 @@ fn named<'a>(stages: &'a Stages, name: &str) -> &'a Stage {
 
 fn near(one: f64, millis: u64) -> bool {
     (one - millis as f64 / 1e3).abs() < 1e-6
+}
+
+#[test]
+fn what_a_task_demands_does_not_depend_on_how_often_the_command_was_run() {
+    let once = || {
+        let mut events = start();
+        events.push(stage(0, "etl.parse", RunsUnder::Thread, TaskKind::Function));
+        for number in 0..4 {
+            events.extend([begin(10 + 20 * number, WORKER, 0), end(20 + 20 * number, WORKER, 0, 10)]);
+        }
+        events.extend([out(80, WORKER, SwitchOut::Blocked), totals(0, 4)]);
+        run(events, 100).1
+    };
+    let (one, three) = (once(), average(vec![once(), once(), once()]).expect("there are runs"));
+    let (one, three) = (named(&one, "etl.parse"), named(&three, "etl.parse"));
+    let (task, again) = (Evidence::of(one).task.expect("counted"), Evidence::of(three).task.expect("counted"));
+    assert!(near(task.cpu, 10) && near(again.cpu, 10), "{task:?} {again:?}");
+    assert_eq!((one.task_count(), three.task_count()), (4, 4));
+    assert!((task.seen_at_once - again.seen_at_once).abs() < 1e-9, "{task:?} {again:?}");
+    assert_eq!(three.tasks.as_ref().map(|tasks| tasks.wall.count()), Some(12), "how long they took is known of all");
 }
 
 #[test]

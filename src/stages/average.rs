@@ -1,11 +1,12 @@
 //! Several runs of one command: stages of the same id joined, the score's interval from the spread between runs.
 
-use super::{Stage, Stages};
+use super::{SeenTasks, Stage, Stages};
 use crate::laws::spread_of_runs;
 use crate::timeline::Demand;
 use crate::units::{Estimate, Span};
 
-/// Joins runs. Demands and wall times become means; everything that is not a demand is the last run's. `None` for no run.
+/// Joins runs. Demands, wall times and the numbers of tasks become means, how long tasks took is joined, and everything
+/// else is the last run's. `None` for no run.
 pub fn average(mut runs: Vec<Stages>) -> Option<Stages> {
     let mut last = runs.pop()?;
     if runs.is_empty() {
@@ -22,10 +23,22 @@ pub fn average(mut runs: Vec<Stages>) -> Option<Stages> {
                 tasks.merge(more);
             }
         }
+        if let Some(tasks) = &mut stage.tasks {
+            share_tasks(tasks, same.len() as u64);
+        }
         let walls: f64 = same.iter().map(|stage| stage.wall.secs_f64()).sum();
         stage.wall = Span::from_secs_f64(walls / same.len() as f64);
     }
     Some(last)
+}
+
+/// What is divided by the number of tasks is a mean of the runs, so that number must be, too. No failure is rounded away.
+fn share_tasks(tasks: &mut SeenTasks, runs: u64) {
+    let totals = &mut tasks.totals;
+    totals.count = totals.count.div_ceil(runs);
+    tasks.recorded = tasks.recorded.div_ceil(runs);
+    totals.failed = totals.failed.div_ceil(runs);
+    totals.unretrieved = totals.unretrieved.div_ceil(runs);
 }
 
 fn mean(stages: &[Stage]) -> Demand {
