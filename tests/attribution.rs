@@ -98,6 +98,36 @@ fn near(one: f64, millis: u64) -> bool {
 }
 
 #[test]
+fn delay_that_was_read_before_the_first_task_is_not_that_task_s() {
+    let delayed = |millis: u64, delay: u64| {
+        let (on_cpu, run_delay) = (Some(Span::from_millis(1)), Some(Span::from_millis(delay)));
+        Event::Thread {
+            at: at(millis),
+            ids: ids(WORKER),
+            reading: ThreadReading { on_cpu, run_delay, ..ThreadReading::default() },
+        }
+    };
+    let mut events = start();
+    events.extend([
+        stage(0, "etl.fetch", RunsUnder::Thread, TaskKind::Function),
+        // Before any task, 40 of 50 ms off its CPU are a delay; in the task, 10 of 100 ms.
+        out(10, WORKER, SwitchOut::Blocked),
+        switch_in(60, WORKER),
+        delayed(70, 40),
+        begin(100, WORKER, 0),
+        out(150, WORKER, SwitchOut::Blocked),
+        waits(200, WORKER, Blocking::Sleep),
+        switch_in(250, WORKER),
+        delayed(280, 50),
+        end(300, WORKER, 0, 200),
+        totals(0, 1),
+    ]);
+    let (_, stages) = run(events, 400);
+    let demand = named(&stages, "etl.fetch").demand;
+    assert!(near(demand.run_queue, 10) && near(demand.own.sleep, 90), "{demand:?}");
+}
+
+#[test]
 fn what_a_task_demands_does_not_depend_on_how_often_the_command_was_run() {
     let once = || {
         let mut events = start();
