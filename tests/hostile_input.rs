@@ -184,6 +184,36 @@ fn upset(rng: &mut Rng, value: &mut Value, rarity: u32) {
     }
 }
 
+/// The place of every number in a value.
+fn numbers(value: &Value, at: &str, found: &mut Vec<String>) {
+    match value {
+        Value::Object(map) => map.iter().for_each(|(key, value)| numbers(value, &format!("{at}/{key}"), found)),
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(index, item)| numbers(item, &format!("{at}/{index}"), found));
+        }
+        Value::Number(_) => found.push(at.to_owned()),
+        _ => {}
+    }
+}
+
+#[test]
+fn no_number_of_a_report_panics_by_its_size() {
+    let mut cases = Vec::new();
+    for report in reports() {
+        let mut places = Vec::new();
+        numbers(&report, "", &mut places);
+        for place in places {
+            let mut report = report.clone();
+            let number = report.pointer_mut(&place).expect("it was found there");
+            *number = if number.is_u64() { json!(u64::MAX) } else { json!(1e308) };
+            cases.push(serde_json::to_vec(&report).expect("JSON"));
+        }
+    }
+    assert!(cases.len() > 500, "{}", cases.len());
+    let draw = |seed: u64| cases[seed as usize].clone();
+    none_panics("report-number", cases.len() as u64, |rng| draw(rng.get_seed()), hostile::report);
+}
+
 #[test]
 fn no_report_panics() {
     let reports = reports();
