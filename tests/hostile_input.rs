@@ -238,6 +238,9 @@ fn no_trace_panics() {
     let events = hostile::events_of(&sound);
     assert_eq!(hostile::framed(&events, &sound), sound, "what is taken apart is put together again");
     hostile::trace(&sound);
+    // Found by `trace-events`: a switch-in at the end of time.
+    let late = [0, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1, 0, 19, 0, 7, 133, 0, 0, 0, 0, 6, 250, 8, 0, 0];
+    hostile::trace(&hostile::framed(&late, &sound));
     let others = [events.clone()];
     let draw = |rng: &mut Rng| hostile::framed(&damaged(rng, events.clone(), &others), &sound);
     none_panics("trace", count(8_000), draw, hostile::trace);
