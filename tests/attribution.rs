@@ -1,13 +1,14 @@
 //! Drawn Python runs through the timeline and the stages: what lies between the beginning and the end of a task belongs
 //! to its stage, what the lock was read belongs to the thread that had or wanted a CPU. Times are in milliseconds.
 
-use poolpick::stages::{GilEvidence, Kind, Stage, Stages, Totals, segment};
+use poolpick::stages::{GilEvidence, Kind, Stage, Stages, Totals, average, segment};
 use poolpick::timeline::{Timeline, build};
 use poolpick::trace::{
     AgentFact, Blocking, Event, GilAccess, GilHolder, GilRun, GilSample, Ids, PayloadReading, Rung, RunsUnder,
     StageDefinition, SwitchOut, TaskEnd, TaskKind, TaskTotals, ThreadReading,
 };
 use poolpick::units::{Span, Timestamp};
+use poolpick::verdict::Evidence;
 
 const ROOT: u32 = 100;
 const MAIN: (u32, u32) = (ROOT, ROOT);
@@ -94,6 +95,56 @@ fn named<'a>(stages: &'a Stages, name: &str) -> &'a Stage {
 
 fn near(one: f64, millis: u64) -> bool {
     (one - millis as f64 / 1e3).abs() < 1e-6
+}
+
+#[test]
+fn delay_that_was_read_before_the_first_task_is_not_that_task_s() {
+    let delayed = |millis: u64, delay: u64| {
+        let (on_cpu, run_delay) = (Some(Span::from_millis(1)), Some(Span::from_millis(delay)));
+        Event::Thread {
+            at: at(millis),
+            ids: ids(WORKER),
+            reading: ThreadReading { on_cpu, run_delay, ..ThreadReading::default() },
+        }
+    };
+    let mut events = start();
+    events.extend([
+        stage(0, "etl.fetch", RunsUnder::Thread, TaskKind::Function),
+        // Before any task, 40 of 50 ms off its CPU are a delay; in the task, 10 of 100 ms.
+        out(10, WORKER, SwitchOut::Blocked),
+        switch_in(60, WORKER),
+        delayed(70, 40),
+        begin(100, WORKER, 0),
+        out(150, WORKER, SwitchOut::Blocked),
+        waits(200, WORKER, Blocking::Sleep),
+        switch_in(250, WORKER),
+        delayed(280, 50),
+        end(300, WORKER, 0, 200),
+        totals(0, 1),
+    ]);
+    let (_, stages) = run(events, 400);
+    let demand = named(&stages, "etl.fetch").demand;
+    assert!(near(demand.run_queue, 10) && near(demand.own.sleep, 90), "{demand:?}");
+}
+
+#[test]
+fn what_a_task_demands_does_not_depend_on_how_often_the_command_was_run() {
+    let once = || {
+        let mut events = start();
+        events.push(stage(0, "etl.parse", RunsUnder::Thread, TaskKind::Function));
+        for number in 0..4 {
+            events.extend([begin(10 + 20 * number, WORKER, 0), end(20 + 20 * number, WORKER, 0, 10)]);
+        }
+        events.extend([out(80, WORKER, SwitchOut::Blocked), totals(0, 4)]);
+        run(events, 100).1
+    };
+    let (one, three) = (once(), average(vec![once(), once(), once()]).expect("there are runs"));
+    let (one, three) = (named(&one, "etl.parse"), named(&three, "etl.parse"));
+    let (task, again) = (Evidence::of(one).task.expect("counted"), Evidence::of(three).task.expect("counted"));
+    assert!(near(task.cpu, 10) && near(again.cpu, 10), "{task:?} {again:?}");
+    assert_eq!((one.task_count(), three.task_count()), (4, 4));
+    assert!((task.seen_at_once - again.seen_at_once).abs() < 1e-9, "{task:?} {again:?}");
+    assert_eq!(three.tasks.as_ref().map(|tasks| tasks.wall.count()), Some(12), "how long they took is known of all");
 }
 
 #[test]

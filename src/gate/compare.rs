@@ -169,7 +169,7 @@ fn payload(before: &Stage, now: &Stage, changes: &mut Vec<Change>) {
     let bytes = |stage: &Stage| {
         let ipc = stage.ipc.as_ref()?;
         (ipc.argument_bytes.is_some() || ipc.result_bytes.is_some())
-            .then(|| ipc.argument_bytes.unwrap_or(0) + ipc.result_bytes.unwrap_or(0))
+            .then(|| ipc.argument_bytes.unwrap_or(0).saturating_add(ipc.result_bytes.unwrap_or(0)))
     };
     let source = |stage: &Stage| stage.ipc.as_ref().map(|ipc| ipc.source);
     let (Some(base), Some(head)) = (bytes(before), bytes(now)) else { return };

@@ -71,5 +71,5 @@ fn point(attributes: &[Attribute], value: Value, at: &str) -> Json {
 
 /// To the microsecond: a float of today's date carries no more.
 fn nanoseconds(seconds: f64) -> u64 {
-    (seconds.max(0.0) * 1e6).round() as u64 * 1000
+    ((seconds.max(0.0) * 1e6).round() as u64).saturating_mul(1000)
 }

@@ -1,11 +1,13 @@
 //! Several runs of one command: stages of the same id joined, the score's interval from the spread between runs.
 
-use super::{Stage, Stages};
+use super::gil::GilShare;
+use super::{GilEvidence, SeenTasks, Stage, Stages};
 use crate::laws::spread_of_runs;
 use crate::timeline::Demand;
-use crate::units::{Estimate, Span};
+use crate::units::{Estimate, Span, ratio};
 
-/// Joins runs. Demands and wall times become means; everything that is not a demand is the last run's. `None` for no run.
+/// Joins runs. Demands, wall times and the numbers of tasks become means, how long tasks took and what was read of the
+/// lock are joined, and everything else is the last run's. `None` for no run.
 pub fn average(mut runs: Vec<Stages>) -> Option<Stages> {
     let mut last = runs.pop()?;
     if runs.is_empty() {
@@ -16,16 +18,49 @@ pub fn average(mut runs: Vec<Stages>) -> Option<Stages> {
             runs.iter().filter_map(|run| run.stages.iter().find(|other| other.id == stage.id)).cloned().collect();
         same.push(stage.clone());
         stage.demand = mean(&same);
+        stage.gil = joined_gil(&same);
         stage.score = joined_score(&same);
         for other in &same[..same.len() - 1] {
             if let (Some(tasks), Some(more)) = (&mut stage.tasks, &other.tasks) {
                 tasks.merge(more);
             }
         }
+        if let Some(tasks) = &mut stage.tasks {
+            share_tasks(tasks, same.len() as u64);
+        }
         let walls: f64 = same.iter().map(|stage| stage.wall.secs_f64()).sum();
         stage.wall = Span::from_secs_f64(walls / same.len() as f64);
     }
     Some(last)
+}
+
+/// What is divided by the number of tasks is a mean of the runs, so that number must be, too. No failure is rounded away.
+fn share_tasks(tasks: &mut SeenTasks, runs: u64) {
+    let totals = &mut tasks.totals;
+    totals.count = totals.count.div_ceil(runs);
+    tasks.recorded = tasks.recorded.div_ceil(runs);
+    tasks.first = (tasks.first.0.div_ceil(runs), tasks.first.1.scaled(1.0 / runs as f64));
+    totals.failed = totals.failed.div_ceil(runs);
+    totals.unretrieved = totals.unretrieved.div_ceil(runs);
+}
+
+/// The readings of all runs, each run by how many there are; where only some tell a share, those.
+fn joined_gil(stages: &[Stage]) -> GilEvidence {
+    let told =
+        || stages.iter().filter_map(|stage| if let GilEvidence::Measured(one) = &stage.gil { Some(one) } else { None });
+    let Some(last) = stages.last() else { return GilEvidence::Unknown(None) };
+    let samples: u64 = told().map(|one| one.samples).sum();
+    if samples == 0 || matches!(last.gil, GilEvidence::NotPython | GilEvidence::Absent) {
+        return last.gil.clone();
+    }
+    let weight = |one: &GilShare| one.samples as f64 / samples as f64;
+    let point: f64 = told().map(|one| one.share.point * weight(one)).sum();
+    let low = told().map(|one| ((one.share.point - one.share.low) * weight(one)).powi(2)).sum::<f64>().sqrt();
+    let high = told().map(|one| ((one.share.high - one.share.point) * weight(one)).powi(2)).sum::<f64>().sqrt();
+    let share = Estimate::new(point - low, point, point + high);
+    let runs = told().filter_map(|one| one.released_run.map(|run| (run * one.samples as f64, one.samples as f64)));
+    let (sum, weight) = runs.fold((0.0, 0.0), |(sum, weight), (run, samples)| (sum + run, weight + samples));
+    GilEvidence::Measured(GilShare { share: share.clamped(0.0, 1.0), released_run: ratio(sum, weight), samples })
 }
 
 fn mean(stages: &[Stage]) -> Demand {

@@ -57,7 +57,7 @@ pub fn phases_of(
         .collect();
     let penalty = PENALTY.max(2.0 * noise(&points) * (points.len() as f64).ln());
     let at = |index: usize| {
-        let nanos = (from + index * joined).min(to) as u64 * width.0;
+        let nanos = ((from + index * joined).min(to) as u64).saturating_mul(width.0);
         (origin + Span(nanos)).since(origin).secs_f64()
     };
     change_points(&points, SHORTEST, penalty)

@@ -76,6 +76,12 @@ impl Thread {
         self.tasked.as_ref().and_then(|tasked| tasked.stack.last().copied())
     }
 
+    /// What is kept of it besides, from its first task on. What its counters showed before that is given already.
+    fn begin_tasks(&mut self) -> &mut Tasked {
+        let given = (self.ledger.wakeup_delay, self.ledger.switch_cost);
+        self.tasked.get_or_insert_with(|| Box::new(Tasked { given, ..Tasked::default() }))
+    }
+
     /// Moves the ledger to where it belongs: another stretch begins.
     fn close_stretch(&mut self, process: &mut Process, at: Timestamp) {
         self.count_gil(process, at);
@@ -196,7 +202,7 @@ impl TimelineBuilder {
     pub(super) fn begin_task(&mut self, ids: Ids, stage: u16, queued: Option<Span>, slice: bool, at: Timestamp) {
         let Some((slot, program)) = self.stage_of(ids, stage) else { return };
         self.enter_stretch(slot, at, None);
-        let tasked = self.threads[slot as usize].tasked.get_or_insert_default();
+        let tasked = self.threads[slot as usize].begin_tasks();
         if tasked.stack.len() < DEEPEST {
             tasked.stack.push(program);
         }
@@ -252,7 +258,7 @@ impl TimelineBuilder {
     /// What the thread did until now belongs to the stretch that ends; another begins.
     fn enter_stretch(&mut self, slot: u32, at: Timestamp, cpu: Option<Span>) {
         let at = at.max(self.threads[slot as usize].clock.since());
-        self.threads[slot as usize].tasked.get_or_insert_default();
+        self.threads[slot as usize].begin_tasks();
         if self.records == Records::Whole {
             self.cut(slot, at);
             let thread = &mut self.threads[slot as usize];

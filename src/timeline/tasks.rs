@@ -237,7 +237,7 @@ impl Tasks {
         let beyond = ratio(self.totals.count as f64, self.recorded as f64).unwrap_or(1.0);
         let (firsts, first) = (self.first.0, self.first.1.secs_f64());
         let warm = self.recorded.saturating_sub(firsts);
-        let Some(all) = self.wall.mean().map(|mean| mean * self.wall.count() as f64) else { return beyond };
+        let Some(all) = self.wall.mean().map(|mean| mean * self.recorded as f64) else { return beyond };
         if warm < FEWEST_WARM || self.totals.count <= self.recorded || first >= all {
             return beyond;
         }

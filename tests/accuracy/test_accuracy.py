@@ -19,6 +19,7 @@ import accuracy  # noqa: E402
 import grade  # noqa: E402
 import page  # noqa: E402
 import run  # noqa: E402
+import section  # noqa: E402
 import stages  # noqa: E402
 import truth  # noqa: E402
 
@@ -304,6 +305,63 @@ class Page(unittest.TestCase):
         self.assertNotIn("json=", accuracy.typed(line))
         self.assertEqual(accuracy.command("poolpick", stage, "thread", 2.0, "x")[-2:], ["8", "2.0"])
         self.assertEqual(accuracy.command("poolpick", stages.STAGES["tiny"], "process", 2.0, "x")[-2:], ["2", "2.0"])
+
+
+class Gate(unittest.TestCase):
+    MANIFEST = ("# right: fits\n[stages.a]\n\n"
+                "# Slow.\n# right: misrouted\n# right under quota: fits or undecided\n[stages.b]\n")
+
+    def run_of(self, condition, a, b, status=1):
+        return {"condition": condition, "date": "2026-01-02", "host": {"cores": 2, "python": "3.11.7"}, "status": status,
+                "hogs": 4, "quota": 0.5, "seconds": 9.5, "stages": {"a": a, "b": b}, "why": None}
+
+    def test_what_is_right_stands_above_each_stage_of_the_example(self):
+        right = section.right_of(self.MANIFEST)
+        self.assertEqual(right["a"]["idle"], ("fits",))
+        self.assertEqual((right["b"]["hogs"], right["b"]["quota"]), (("misrouted",), ("fits", "undecided")))
+        for wrong in ["[stages.a]\n", "# right: fitting\n[stages.a]\n"]:
+            self.assertRaises(ValueError, section.right_of, wrong)
+        with open(section.MANIFEST) as file:
+            declared = [line for line in file if line.startswith("[stages.")]
+        self.assertEqual(len(section.read_right()), len(declared))
+        self.assertEqual([section.right_status(section.read_right(), c) for c in ("idle", "quota")], [1, 0])
+
+    def test_what_is_wrong_is_called_by_its_name(self):
+        right = section.right_of(self.MANIFEST)
+        cases = [("idle", "fits", "misrouted", []), ("idle", "misrouted", "fits", ["false failure", "missed"]),
+                 ("idle", "undecided", "failed", ["undecided", "no verdict"]), ("quota", "fits", "undecided", []),
+                 ("quota", "fits", "misrouted", ["false failure"])]
+        for condition, a, b, expected in cases:
+            seen = section.flaws(self.run_of(condition, a, b), right)
+            self.assertEqual([what for _, what in seen], expected, (condition, a, b))
+
+    def test_the_section_counts_outcomes_and_either_generator_keeps_it(self):
+        right = section.right_of(self.MANIFEST)
+        seen = [self.run_of("idle", "fits", "misrouted"), self.run_of("idle", "misrouted", "misrouted"),
+                self.run_of("quota", "fits", "fits", 0), dict(self.run_of("quota", "fits", "fits", 2), stages={}, seconds=None)]
+        told = section.render(seen, right)
+        self.assertEqual(told[0], "## The gate, 2 times")
+        self.assertIn("| with nothing beside it | 2 | 1 | 0 | 0 | 0 | 2 | 10 |", told)
+        self.assertIn("| with 0.5 cores by quota | 2 | 0 | 0 | 0 | 1 | 1 | 10 |", told)
+        self.assertIn("| a | fits | 1 fits, **1 misrouted** | 1 fits |", told)
+        self.assertEqual(section.render([], right), [])
+        page_text = page.render([], {}, {}, Page.FACTS, told)
+        self.assertTrue(page_text.endswith("\n".join(told).rstrip("\n") + "\n"))
+        again = section.replaced(page_text, section.render(seen[:1], right))
+        self.assertEqual(again.count("## The gate, "), 1)
+        self.assertIn("## The gate, 1 times", again)
+        self.assertEqual(section.replaced(again, told), page_text)
+        self.assertEqual(section.replaced(page.render([], {}, {}, Page.FACTS), told), page_text)
+
+    def test_each_stage_of_the_example_runs(self):
+        program = os.path.join(os.path.dirname(section.MANIFEST), "work.py")
+        with open(section.MANIFEST) as file:
+            commands = [json.loads(line[len("command = "):]) for line in file if line.startswith("command = ")]
+        self.assertEqual(len(commands), len(section.read_right()))
+        for words in commands:
+            self.assertEqual(words[:2], ["python3", "work.py"])
+            ended = subprocess.run([sys.executable, program] + words[2:] + ["2"], stderr=subprocess.PIPE)
+            self.assertEqual((ended.returncode, ended.stderr), (0, b""), words)
 
 
 if __name__ == "__main__":
