@@ -122,6 +122,19 @@ fn a_payload_too_dear_for_processes_is_decided_whatever_the_lock() {
 }
 
 #[test]
+fn a_pool_recommended_in_doubt_has_to_be_well_ahead() {
+    // Processes are predicted a little, or much, above no pool, whatever the lock; threads may do as well as they.
+    let with = |seconds| judged(&computing(1e-3, Executor::Serial), Some(&payload(seconds, 12, 0.25)));
+    let (little, much) = (with(0.35e-3), with(1e-5));
+    assert_eq!(little.outcome, Outcome::Undecided(Why::GilUnknown), "{little:?}");
+    assert!(matches!(much.outcome, Outcome::Misrouted { .. }), "{much:?}");
+    for judgement in [little, much] {
+        let advice = judgement.recommendation.expect("processes");
+        assert_eq!((advice.executor, advice.confidence), (Executor::Process, Confidence::Low));
+    }
+}
+
+#[test]
 fn a_score_that_may_be_anything_accuses_nobody() {
     // A few microseconds, of which nobody knows whether they were waited or computed.
     let computes = computing(3e-5, Executor::Serial);

@@ -100,7 +100,8 @@ fn by_evidence(stage: &Stage, current: Executor, margin: f64) -> Ruling {
         let why = "what its executor would do with it is not predicted".to_owned();
         return Ruling::Undecided(Open { why, remedy: missing });
     };
-    match weigh_throughput(now, best, 1.0 - margin) {
+    let doubted = advice.confidence == Confidence::Low && advice.executor != Executor::Serial;
+    match weigh_throughput(now, best, 1.0 - margin).doubted(doubted, now, best) {
         Weighed::Fits => Ruling::Fits,
         // What is missing is in the intervals: where they are apart all the same, it is not needed.
         Weighed::TooClose if advice.confidence == Confidence::Low => {

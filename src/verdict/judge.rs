@@ -26,6 +26,10 @@ use crate::units::Estimate;
 /// A current executor below this share of the recommended one's throughput is misrouted.
 pub const FITTING_SHARE: f64 = 0.85;
 
+/// A pool that is recommended with low confidence accuses another executor only if it is ahead by this much, interval against
+/// interval. No pool at all promises nothing that a run of it did not show.
+const CLEARLY_AHEAD: f64 = 1.25;
+
 /// Why there is no yes or no.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
@@ -179,7 +183,8 @@ fn weigh(predictions: &[Prediction], recommendation: &Recommendation, current: E
     };
     // What is not known of the lock is in the intervals: where they are apart, the current one loses whatever the lock does.
     // What is recommended then is better, if perhaps not the best.
-    match weigh_throughput(now.speedup, best.speedup, FITTING_SHARE) {
+    let doubted = recommendation.confidence == Confidence::Low && recommendation.executor != Executor::Serial;
+    match weigh_throughput(now.speedup, best.speedup, FITTING_SHARE).doubted(doubted, now.speedup, best.speedup) {
         Weighed::Fits => Outcome::Fits,
         _ if recommendation.reasons.contains(&Reason::LockNotShared) => Outcome::Undecided(Why::LockNotShared),
         Weighed::Misrouted { cost } => Outcome::Misrouted { cost },
@@ -202,6 +207,16 @@ pub enum Weighed {
     },
     /// It does not, but the intervals touch.
     TooClose,
+}
+
+impl Weighed {
+    /// The same where the pool that is `best` is recommended with little confidence: it then has to be ahead by more.
+    pub fn doubted(self, doubted: bool, now: Estimate, best: Estimate) -> Weighed {
+        match self {
+            Weighed::Misrouted { .. } if doubted && best.low < CLEARLY_AHEAD * now.high => Weighed::TooClose,
+            weighed => weighed,
+        }
+    }
 }
 
 /// Compares the throughput of the current executor with the best one's; at least `fitting_share` of it is good enough.
