@@ -318,6 +318,7 @@ fn judged(timeline: &Timeline, footer: Option<&Footer>) {
             thread_dispatch: 30e-6,
             process_parent: 60e-6,
             process_worker: 60e-6,
+            process_idle: 2e-4,
             asyncio_dispatch: 20e-6,
             gil_handover: 8e-6,
         }),
