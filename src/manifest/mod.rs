@@ -50,6 +50,8 @@ pub struct Placed<T> {
 pub struct Manifest {
     /// The file that was named or found.
     pub file: PathBuf,
+    /// That one and all that it extends.
+    pub files: Vec<PathBuf>,
     /// Below it a stage is I/O-bound.
     pub io: Option<f64>,
     /// Above it a stage is CPU-bound.

@@ -61,6 +61,7 @@ fn folder_of(path: &Path) -> PathBuf {
 impl Manifest {
     /// Takes from `base` what is not said here. Entries of the base come first; one of the same name is replaced there.
     fn extend(&mut self, base: Manifest) {
+        self.files.extend(base.files);
         self.io = self.io.or(base.io);
         self.cpu = self.cpu.or(base.cpu);
         self.ipc = self.ipc.or(base.ipc);
@@ -225,6 +226,7 @@ impl Reading<'_> {
         entries.sort_by_key(|(at, _)| *at);
         Manifest {
             file: self.path.to_owned(),
+            files: vec![self.path.to_owned()],
             io,
             cpu,
             ipc: file.thresholds.ipc.map(|share| share.0),

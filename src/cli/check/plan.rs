@@ -6,7 +6,7 @@ use crate::cli::analyse::{Questions, Recorded, analyse};
 use crate::cli::args::PythonArg;
 use crate::cli::capture::Capture;
 use crate::cli::exit::Failure;
-use crate::cli::report::saved;
+use crate::cli::saved::{self, Saved};
 use crate::cli::session::{self, Run};
 use crate::cli::{profile, say};
 use crate::gate::{Declared, Place, Rules};
@@ -16,7 +16,6 @@ use crate::report::{Report, check};
 use crate::units::Span;
 use crate::verdict::{Executor, Thresholds};
 use std::ffi::OsString;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What is checked.
@@ -35,8 +34,8 @@ pub struct Plan {
 pub enum Work {
     /// A command to run.
     Run(Box<Task>),
-    /// A report to judge.
-    Saved(Box<Report>),
+    /// A report to judge, and the file that it is in.
+    Saved(PathBuf, Saved),
 }
 
 /// A command and what it is judged for.
@@ -315,8 +314,7 @@ fn from_reports(arguments: &CheckArgs) -> Result<Plan, Failure> {
     }
     let mut work = Vec::new();
     for path in &arguments.from {
-        let text = fs::read_to_string(path).map_err(|source| Failure::Input { path: path.clone(), source })?;
-        work.push(Work::Saved(Box::new(saved(path, &text)?)));
+        work.push(Work::Saved(path.clone(), saved::read(path)?));
     }
     let nothing = "the reports hold no stage".to_owned();
     Ok(Plan { manifest: None, rules: rules(arguments, None)?, work, nothing })

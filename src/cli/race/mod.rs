@@ -39,7 +39,12 @@ enum Raced {
 /// # Errors
 /// A `Failure`.
 pub fn run(arguments: &RaceArgs, cpu_before: Span) -> Result<ExitCode> {
-    let outputs = Outputs::open(&arguments.output, false, Stream::Stdout)?;
+    let items = arguments.items.as_ref().and_then(|items| match items {
+        Items::File(path) => Some(path.as_path()),
+        Items::Named(_) => None,
+    });
+    let inputs: Vec<&Path> = arguments.from.as_deref().into_iter().chain(items).collect();
+    let outputs = Outputs::open(&arguments.output, false, Stream::Stdout, &inputs)?;
     outputs.only(&RACE_FORMATS)?;
     let raced = match (&arguments.command, &arguments.function) {
         (Some(command), _) => race_command(arguments, command)?,
