@@ -100,6 +100,21 @@ pub(super) fn run(python: &Path, script: &str, time_out: Duration) -> Result<Str
     }
 }
 
+/// What a program says that is no Python 3. `None` where it is one; where it cannot be started, or does not come to an
+/// end, whoever needs it tells why.
+pub fn no_python(program: &Path) -> Option<String> {
+    const ANSWER: &str = "Python 3";
+    let signals = SignalWatch::start(&ENDING).ok()?;
+    let script = "import sys; print('Python %d' % sys.version_info[0])";
+    let (child, output) = start(program, script, &signals).ok()?;
+    let (text, status) = finish(Running { child, signals: &signals }, output, Instant::now() + TIME_OUT);
+    let ended = status.ok().flatten()?;
+    if ended.success() && text.lines().any(|line| line.trim() == ANSWER) {
+        return None;
+    }
+    Some(text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("nothing").to_owned())
+}
+
 /// Starts it in a process group of its own: its workers end with it.
 fn start(python: &Path, script: &str, signals: &SignalWatch) -> io::Result<(Child, PipeReader)> {
     let (reader, writer) = io::pipe()?;

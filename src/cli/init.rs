@@ -48,6 +48,11 @@ const HEAD: &str = "\
 
 /// Where nothing is known.
 const EXAMPLES: &str = "
+# What every stage and program takes that does not say otherwise: cwd, env, runs, timeout.
+#
+# [defaults]
+# timeout = \"10m\"
+
 # A stage is a command, or a function that a command calls, with the executor that production runs it under.
 #
 # [stages.parse]

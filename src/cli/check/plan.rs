@@ -13,7 +13,7 @@ use crate::gate::{Declared, Place, Rules};
 use crate::manifest::{self, Command, Entry, Manifest, NAMES, Placed, Policy, TOOL_TABLE, Undecided, nearest};
 use crate::observe::{NamedStage, Options};
 use crate::report::{Report, check};
-use crate::units::Span;
+use crate::units::{Span, toml_key};
 use crate::verdict::{Executor, Thresholds};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -203,8 +203,8 @@ fn selected<'a>(arguments: &CheckArgs, manifest: &'a Manifest) -> Result<Vec<&'a
 
 /// The table of an entry as its file has it.
 fn table(kind: &str, entry: &Entry) -> String {
-    let own = format!("{kind}.{}", entry.name());
-    if manifest::is_pyproject(&entry.place().file) { format!("{}.{own}", TOOL_TABLE.join(".")) } else { own }
+    let before: &[&str] = if manifest::is_pyproject(&entry.place().file) { &TOOL_TABLE } else { &[] };
+    toml_key(&[before, &[kind, entry.name()]].concat())
 }
 
 fn task_of(entry: &Entry) -> Task {
@@ -286,6 +286,7 @@ fn of_command(arguments: &CheckArgs) -> Result<Plan, Failure> {
             argv,
             directory: PathBuf::from("."),
             variables: Vec::new(),
+            says_directory: true,
             runs: arguments.runs,
             timeout: arguments.timeout,
         },
