@@ -160,6 +160,9 @@ fn edits_keep_line_ends_and_byte_order_mark() {
     );
     assert_eq!(apply(&file, &after, &edits).expect("again"), after, "twice is once");
     assert_eq!(apply(&file, before, &[]).expect("nothing"), before);
+    let open = "[stages.a]\r\nshell = \"a\"\r\nexecutor = 'thread'";
+    let after = apply(&file, open, &edits[..1]).expect("the table is there");
+    assert_eq!(after, "[stages.a]\r\nshell = \"a\"\r\nexecutor = \"process\"", "no end where there was none");
 }
 
 #[test]

@@ -69,22 +69,28 @@ fn with_own_line_ends(text: &str, edited: &str) -> String {
     let least = own.len().min(new.len()) - before;
     let after = own.iter().rev().zip(new.iter().rev()).take(least).take_while(same).count();
     // What is new ends as the line that it replaces or follows, or, where that has no end, as one above.
-    let beside = if own.len() > before + after { before + 1 } else { before };
-    let beside = own.iter().take(beside).rev().find(|line| line.ends_with('\n')).or(own.first());
-    let end = if beside.is_some_and(|line| line.ends_with("\r\n")) { "\r\n" } else { "\n" };
+    let end_at = |count: usize| {
+        let beside = own.iter().take(count).rev().find(|line| line.ends_with('\n')).or(own.first());
+        if beside.is_some_and(|line| line.ends_with("\r\n")) { "\r\n" } else { "\n" }
+    };
+    let end = end_at(if own.len() > before + after { before + 1 } else { before });
+    let replaces_last = own.len() > before + after && after == 0;
+    let stays_open = replaces_last && own.last().is_some_and(|line| !line.ends_with('\n'));
     let mut out = String::with_capacity(edited.len() + new.len());
     for (index, line) in new.iter().enumerate() {
+        let is_last = index + 1 == new.len();
         let kept = match index {
             _ if index < before => own.get(index),
             _ if index >= new.len() - after => own.get(index + own.len() - new.len()),
             _ => None,
         };
         match kept {
-            // The last line of a file may have had no end.
-            Some(kept) if kept.ends_with('\n') || !line.ends_with('\n') => out.push_str(kept),
-            _ => {
+            Some(kept) if kept.ends_with('\n') || is_last => out.push_str(kept),
+            // The last line of a file may have had no end, and need one now.
+            Some(kept) => out.extend([kept, end_at(own.len())]),
+            None => {
                 out.push_str(&bare(line));
-                out.push_str(if line.ends_with('\n') { end } else { "" });
+                out.push_str(if line.ends_with('\n') && !(is_last && stays_open) { end } else { "" });
             }
         }
     }

@@ -154,7 +154,6 @@ impl Reading<'_> {
         }
         let table = &file.defaults;
         let defaults = self.surroundings(&table.cwd, &table.env, &table.runs, table.timeout);
-        self.functions(&file.stages);
         let mut entries: Vec<(usize, Entry)> = Vec::new();
         for (name, table) in &file.stages {
             let stage = self.stage(name, table);
@@ -354,28 +353,6 @@ impl Reading<'_> {
             runs: runs.as_ref().and_then(|runs| u32::try_from(*runs.get_ref()).ok()),
             timeout: timeout.map(|time| time.0),
         }
-    }
-
-    /// One function of one command is one stage.
-    fn functions(&mut self, stages: &BTreeMap<Spanned<String>, StageTable>) {
-        let said = stages.iter().filter_map(|(name, table)| {
-            let (function, executor) = (table.function.as_ref()?, table.executor.as_ref()?);
-            let words = table.command.as_ref().map(|words| &words.get_ref().0);
-            let line = table.shell.as_ref().map(Spanned::get_ref);
-            let cwd = table.cwd.as_ref().map(Spanned::get_ref);
-            let env: Vec<_> = table.env.iter().map(|(name, value)| (name.get_ref(), value.get_ref())).collect();
-            let what = format!("{:?}", (function.get_ref(), words, line, cwd, env));
-            Some(Said { what, name: name.get_ref(), span: name.span(), executor: *executor.get_ref() })
-        });
-        let mut said: Vec<_> = said.collect();
-        // The same said twice may differ in workers or payload.
-        let contradicted: Vec<String> = said
-            .iter()
-            .filter(|one| said.iter().any(|other| one.what == other.what && one.executor != other.executor))
-            .map(|one| one.what.clone())
-            .collect();
-        said.retain(|one| contradicted.contains(&one.what));
-        self.said_twice(said);
     }
 
     /// Refuses two names of one thing, and shows both.
