@@ -158,3 +158,23 @@ fn stages_of_the_same_name_are_told_apart_by_their_files() {
     let output = poolpick(folder.path(), &["check", "--from", "a.json"]);
     assert!(!out(&output).contains("(a.json)"), "{}", out(&output));
 }
+
+#[test]
+fn a_warning_is_told_whether_its_stage_is_the_only_one_or_not() {
+    let folder = folder();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/misrouted.json");
+    let mut report: Value = serde_json::from_slice(&fs::read(golden).expect("the golden")).expect("JSON");
+    let text = "1000000 tasks a second arrive, and no number of workers gets through more than 50 of them here";
+    report["stages"][0]["warnings"] = serde_json::json!([{"code": "rate-unreachable", "text": text}]);
+    for alone in [false, true] {
+        if alone {
+            report["stages"].as_array_mut().expect("a list").truncate(1);
+        }
+        fs::write(folder.path().join("warned.json"), report.to_string()).expect("own folder");
+        for format in ["table", "markdown"] {
+            let output = poolpick(folder.path(), &["report", "warned.json", "--format", format]);
+            let said = out(&output).replace("\\-", "-");
+            assert!(said.contains("rate-unreachable") && said.contains("1000000 tasks"), "{alone} {format}: {said}");
+        }
+    }
+}
