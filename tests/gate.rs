@@ -302,7 +302,7 @@ fn side() -> Side {
 fn changes(before: Stage, now: Stage) -> Vec<ChangeKind> {
     let report = |stage| Report { stages: vec![stage], ..samples::all().remove(3).1 };
     let mut comparison = Comparison::new("0.1.0", side(), side());
-    compare(&report(before), &report(now), &[ChangeKind::Slower], &mut comparison);
+    compare(&report(before).stages, &report(now).stages, &[ChangeKind::Slower], &mut comparison);
     assert_eq!(comparison.failed, comparison.changes.iter().any(|change| change.kind == ChangeKind::Slower));
     comparison.changes.into_iter().map(|change| change.kind).collect()
 }

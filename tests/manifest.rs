@@ -10,6 +10,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const FULL: &str = r#"
+required-version = ">=0.1"
+
+[defaults]
+env = { C = "3" }
+
 [thresholds]
 io = 0.3
 cpu = 0.8
@@ -67,13 +72,13 @@ fn a_manifest_means_what_it_says() {
     let names: Vec<&str> = manifest.entries.iter().map(Entry::name).collect();
     assert_eq!(names, ["fetch", "nightly", "early"], "in the order of the file");
     let Entry::Stage(fetch) = &manifest.entries[0] else { panic!("{manifest:?}") };
-    assert_eq!(fetch.place.line, 12);
+    assert_eq!(fetch.place.line, 17);
     let executor = fetch.executor.as_ref().expect("declared");
-    assert_eq!((executor.value, executor.place.line), (Executor::Thread, 14));
+    assert_eq!((executor.value, executor.place.line), (Executor::Thread, 19));
     assert_eq!(fetch.function.as_ref().expect("declared").to_string(), "fetch=stages.fetch:fetch");
     assert_eq!(fetch.workers.as_ref().map(|workers| workers.value), Some(16));
     assert_eq!(fetch.command.directory, folder.path().join("below"));
-    assert_eq!(fetch.command.variables.len(), 2);
+    assert_eq!(fetch.command.variables.len(), 3);
     assert_eq!((fetch.command.runs, fetch.command.timeout), (Some(3), Some(Duration::from_secs(90))));
     assert_eq!((fetch.payload_in, fetch.payload_out), (Some(65_536), Some(4_096)));
     let Entry::Program(nightly) = &manifest.entries[1] else { panic!("{manifest:?}") };
@@ -81,6 +86,83 @@ fn a_manifest_means_what_it_says() {
     assert_eq!(nightly.command.timeout, Some(Duration::from_millis(1_500)));
     let expected: Vec<&str> = nightly.expect.iter().map(|one| one.name.as_str()).collect();
     assert_eq!(expected, ["pipeline.parse", "pipeline:fetch"]);
+}
+
+#[test]
+fn defaults_are_for_whoever_says_nothing_also_across_files() {
+    let folder = folder();
+    let below = folder.path().join("below");
+    fs::create_dir(&below).expect("own folder");
+    let base = "[defaults]\ncwd = \"data\"\nruns = 7\nenv = { A = \"base\", B = \"base\" }\n\
+                [stages.old]\ncommand = [\"true\"]\ntimeout = 9\n";
+    written(&below, "base.toml", base);
+    let own = "extend = \"below/base.toml\"\n[defaults]\ntimeout = \"2m\"\nenv = { A = \"own\" }\n\
+               [stages.new]\ncommand = [\"true\"]\ncwd = \".\"\nruns = 1\nenv = { A = \"stage\", C = \"stage\" }\n\
+               [programs.nightly]\nshell = \"true\"\n";
+    let manifest = load(&written(folder.path(), "poolpick.toml", own), true).expect("it is right");
+    let command = |name: &str| {
+        let entry = manifest.entries.iter().find(|entry| entry.name() == name).expect("an entry");
+        let command = entry.command().clone();
+        let mut variables: Vec<String> =
+            command.variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        variables.sort();
+        (command.directory, command.runs, command.timeout.map(|time| time.as_secs()), variables.join(" "))
+    };
+    let (data, here) = (below.join("data"), folder.path().join("."));
+    assert_eq!(command("old"), (data.clone(), Some(7), Some(9), "A=own B=base".to_owned()));
+    assert_eq!(command("new"), (here, Some(1), Some(120), "A=stage B=base C=stage".to_owned()));
+    assert_eq!(command("nightly"), (data, Some(7), Some(120), "A=own B=base".to_owned()));
+}
+
+#[test]
+fn a_manifest_for_other_versions_is_refused_before_its_keys_are() {
+    let own = env!("CARGO_PKG_VERSION");
+    let minor = own.rsplit_once('.').map_or(own, |(minor, _)| minor);
+    for wanted in [format!(">={own}"), format!("={own}"), minor.to_owned(), ">=0.0.1, <999".to_owned()] {
+        let text = format!("required-version = \"{wanted}\"\n[stages.a]\nshell = \"true\"\n");
+        assert!(read(&text).is_ok(), "{wanted}: {:?}", read(&text));
+    }
+    let text = "required-version = \">=999\"\n[stages.a]\nfuture = 1\n";
+    let message = read(text).expect_err("it is for another version");
+    assert!(message.contains(&format!("it requires poolpick `>=999`, and this is {own}")), "{message}");
+    assert!(
+        message.contains("poolpick.toml:1:") && message.contains("hint: install") && !message.contains("future"),
+        "{message}"
+    );
+    let folder = folder();
+    let project = "[tool.poolpick]\nrequired-version = \"<0.0.1\"\n[tool.other]\nfuture = 1\n";
+    let message = load(&written(folder.path(), "pyproject.toml", project), true).expect_err("the same").to_string();
+    assert!(message.contains("it requires poolpick `<0.0.1`"), "{message}");
+    let base = written(folder.path(), "base.toml", "required-version = \">=999\"\n");
+    let message = read(&format!("extend = {base:?}\n")).expect_err("what it extends, too");
+    assert!(message.contains("base.toml:1:"), "{message}");
+}
+
+#[test]
+fn edits_keep_line_ends_and_byte_order_mark() {
+    let file = PathBuf::from("poolpick.toml");
+    let edit = |table: &str, key: &str, value| Edit {
+        file: file.clone(),
+        table: vec!["stages".to_owned(), table.to_owned()],
+        key: key.to_owned(),
+        value,
+    };
+    let edits = [
+        edit("a", "executor", NewValue::Text("process".to_owned())),
+        edit("a", "workers", NewValue::Number(4)),
+        edit("b", "workers", NewValue::Number(2)),
+    ];
+    let before = "\u{feff}# top\r\n[stages.a]\r\nshell = \"\"\"x\r\ny\"\"\"\r\nexecutor = \"thread\" # why\r\n\n# mixed\n[stages.b]\nshell = \"b\"";
+    let after = apply(&file, before, &edits).expect("all tables are there");
+    assert_eq!(
+        after,
+        "\u{feff}# top\r\n[stages.a]\r\nshell = \"\"\"x\r\ny\"\"\"\r\nexecutor = \"process\" # why\r\nworkers = 4\r\n\n# mixed\n[stages.b]\nshell = \"b\"\nworkers = 2\n"
+    );
+    assert_eq!(apply(&file, &after, &edits).expect("again"), after, "twice is once");
+    assert_eq!(apply(&file, before, &[]).expect("nothing"), before);
+    let open = "[stages.a]\r\nshell = \"a\"\r\nexecutor = 'thread'";
+    let after = apply(&file, open, &edits[..1]).expect("the table is there");
+    assert_eq!(after, "[stages.a]\r\nshell = \"a\"\r\nexecutor = \"process\"", "no end where there was none");
 }
 
 #[test]
@@ -195,6 +277,9 @@ fn the_schema_takes_what_the_reader_takes() {
         "[stages.a]\ncommand = [\"true\"]\nexecutor = \"fiber\"\n",
         "[stages.a]\ncommand = [\"true\"]\nruns = 0\n",
         "[programs.a]\ncommand = [\"true\"]\nexecutor = \"thread\"\n",
+        "[defaults]\nexecutor = \"thread\"\n",
+        "[defaults]\nruns = 0\n",
+        "required-version = 1\n",
     ] {
         assert!(!valid(wrong) && read(wrong).is_err(), "{wrong}");
     }

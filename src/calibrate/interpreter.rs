@@ -2,6 +2,8 @@
 //! Must not run what a relative entry of `PATH` names.
 
 use super::NoPickle;
+use crate::sys::process;
+use crate::sys::signals::{self, SignalWatch};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, PipeReader, Read};
@@ -16,6 +18,10 @@ use std::time::{Duration, Instant};
 pub(super) const TIME_OUT: Duration = Duration::from_secs(5);
 /// More than the answer ever has.
 const MOST_OUTPUT: u64 = 64 << 10;
+/// How often a signal to poolpick is looked for meanwhile.
+const SIGNALS_LOOKED_AT: Duration = Duration::from_millis(20);
+/// What ends poolpick, and the interpreter with all that it started.
+const ENDING: [i32; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
 /// How often an interpreter that has said everything is asked whether it has ended.
 const POLL: Duration = Duration::from_millis(1);
 
@@ -81,8 +87,10 @@ fn is_script(file: &Path) -> bool {
 pub(super) fn run(python: &Path, script: &str, time_out: Duration) -> Result<String, NoPickle> {
     let failed = |what: String| NoPickle::Failed(format!("`{}` {what}", python.display()));
     let deadline = Instant::now() + time_out;
-    let (child, output) = start(python, script).map_err(|error| failed(format!("cannot be started: {error}")))?;
-    let (text, status) = finish(child, output, deadline);
+    let signals = SignalWatch::start(&ENDING).map_err(|error| failed(format!("cannot be watched: {error}")))?;
+    let started = start(python, script, &signals);
+    let (child, output) = started.map_err(|error| failed(format!("cannot be started: {error}")))?;
+    let (text, status) = finish(Running { child, signals: &signals }, output, deadline);
     let last = text.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or("nothing");
     match status {
         Ok(Some(status)) if status.success() => Ok(last.to_owned()),
@@ -92,20 +100,54 @@ pub(super) fn run(python: &Path, script: &str, time_out: Duration) -> Result<Str
     }
 }
 
-fn start(python: &Path, script: &str) -> io::Result<(Child, PipeReader)> {
+/// What a program says that is no Python 3. `None` where it is one; where it cannot be started, or does not come to an
+/// end, whoever needs it tells why.
+pub fn no_python(program: &Path) -> Option<String> {
+    const ANSWER: &str = "Python 3";
+    let signals = SignalWatch::start(&ENDING).ok()?;
+    let script = "import sys; print('Python %d' % sys.version_info[0])";
+    let (child, output) = start(program, script, &signals).ok()?;
+    let (text, status) = finish(Running { child, signals: &signals }, output, Instant::now() + TIME_OUT);
+    let ended = status.ok().flatten()?;
+    if ended.success() && text.lines().any(|line| line.trim() == ANSWER) {
+        return None;
+    }
+    Some(text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("nothing").to_owned())
+}
+
+/// Starts it in a process group of its own: its workers end with it.
+fn start(python: &Path, script: &str, signals: &SignalWatch) -> io::Result<(Child, PipeReader)> {
     let (reader, writer) = io::pipe()?;
     let errors = writer.try_clone()?;
-    let child = Command::new(python)
-        .args(["-I", "-S", "-c", script])
-        .stdin(Stdio::null())
-        .stdout(writer)
-        .stderr(errors)
-        .spawn()?;
-    Ok((child, reader))
+    let mut command = Command::new(python);
+    command.args(["-I", "-S", "-c", script]).stdin(Stdio::null()).stdout(writer).stderr(errors);
+    Ok((process::spawn_apart(&mut command, signals.saved())?, reader))
+}
+
+/// An interpreter that runs, and the signals that would end it.
+struct Running<'a> {
+    child: Child,
+    signals: &'a SignalWatch,
+}
+
+impl Running<'_> {
+    /// Ends it with all that it started. It is not reaped yet.
+    fn kill(&mut self) -> io::Result<()> {
+        process::kill_group(self.child.id(), libc::SIGKILL)?;
+        self.child.wait().map(drop)
+    }
+
+    /// Ends it and then poolpick, if a signal came that says so: nobody waits for the figures any more.
+    fn heed_signals(&mut self) -> io::Result<()> {
+        let came = self.signals.read()?.into_iter().map(|received| received.signal);
+        let Some(signal) = came.into_iter().find(|signal| ENDING.contains(signal)) else { return Ok(()) };
+        self.kill()?;
+        signals::die_by(signal)
+    }
 }
 
 /// What it printed, and its exit status: `None` where it had to be killed.
-fn finish(mut child: Child, output: PipeReader, deadline: Instant) -> (String, io::Result<Option<ExitStatus>>) {
+fn finish(mut running: Running<'_>, output: PipeReader, deadline: Instant) -> (String, io::Result<Option<ExitStatus>>) {
     let (told, heard) = mpsc::channel();
     // Not joined: if the interpreter is killed, a descendant of it may hold the pipe open.
     let listener = thread::Builder::new().name("calibrate".into()).spawn(move || {
@@ -114,20 +156,38 @@ fn finish(mut child: Child, output: PipeReader, deadline: Instant) -> (String, i
         let _ = output.take(MOST_OUTPUT).read_to_end(&mut text);
         let _ = told.send(String::from_utf8_lossy(&text).into_owned());
     });
-    let left = deadline.saturating_duration_since(Instant::now());
-    let text = listener.ok().and_then(|_| heard.recv_timeout(left).ok());
-    let status = wait(&mut child, if text.is_some() { deadline } else { Instant::now() });
-    (text.unwrap_or_default(), status)
+    let text = match listener {
+        Ok(_) => listen(&mut running, &heard, deadline),
+        Err(_) => Ok(None),
+    };
+    let end = if matches!(text, Ok(Some(_))) { deadline } else { Instant::now() };
+    let status = wait(&mut running, end);
+    match text {
+        Ok(text) => (text.unwrap_or_default(), status),
+        Err(error) => (String::new(), Err(error)),
+    }
 }
 
-fn wait(child: &mut Child, deadline: Instant) -> io::Result<Option<ExitStatus>> {
+/// What it printed, once it has; `None` at the deadline.
+fn listen(running: &mut Running<'_>, heard: &mpsc::Receiver<String>, deadline: Instant) -> io::Result<Option<String>> {
     loop {
-        if let Some(status) = child.try_wait()? {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match heard.recv_timeout(left.min(SIGNALS_LOOKED_AT)) {
+            Ok(text) => return Ok(Some(text)),
+            Err(mpsc::RecvTimeoutError::Timeout) if !left.is_zero() => running.heed_signals()?,
+            Err(_) => return Ok(None),
+        }
+    }
+}
+
+fn wait(running: &mut Running<'_>, deadline: Instant) -> io::Result<Option<ExitStatus>> {
+    loop {
+        running.heed_signals()?;
+        if let Some(status) = running.child.try_wait()? {
             return Ok(Some(status));
         }
         if Instant::now() >= deadline {
-            child.kill()?;
-            child.wait()?;
+            running.kill()?;
             return Ok(None);
         }
         thread::sleep(POLL);
@@ -182,8 +242,10 @@ mod tests {
 
     #[test]
     fn who_does_not_end_is_killed() {
-        let mut child = Command::new("sleep").arg("600").spawn().expect("every system has it");
-        assert!(matches!(wait(&mut child, Instant::now()), Ok(None)));
+        let signals = SignalWatch::start(&[]).expect("signals can be watched");
+        let child =
+            process::spawn_apart(Command::new("sleep").arg("600"), signals.saved()).expect("every system has it");
+        assert!(matches!(wait(&mut Running { child, signals: &signals }, Instant::now()), Ok(None)));
     }
 
     #[test]

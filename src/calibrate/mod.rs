@@ -14,6 +14,7 @@ pub use cache::store;
 pub use dispatch::{DispatchCost, DispatchModel, NoDispatch, Row};
 pub use host::HostIdentity;
 pub use interpreter::InterpreterIdentity;
+pub use interpreter::no_python;
 pub use median::Median;
 pub use pickle::{NoPickle, PayloadCost, PickleCost};
 pub use pipe::{NoPipe, PipeCost};

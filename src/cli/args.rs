@@ -286,7 +286,7 @@ pub struct ProfileArgs {
 /// `poolpick report`.
 #[derive(Debug, Clone, Args)]
 pub struct ReportArgs {
-    /// A report in JSON (`--export json=FILE`) or a trace (`--record FILE`)
+    /// What `profile` or `check` wrote as JSON (`--export json=FILE`), or a trace (`--record FILE`)
     pub file: PathBuf,
     /// Judging.
     #[command(flatten)]

@@ -5,14 +5,14 @@ use super::args::Colour;
 use super::exit::{Failure, MISROUTED};
 use super::output::{look_of_stdout, replace};
 use super::print;
-use super::report::saved;
+use super::same_file::refuse_inputs;
+use super::saved::{self, Saved};
 use crate::gate::compare;
+use crate::report::Look;
 use crate::report::compare::{ChangeKind, Comparison, ComparisonFormat, Side, render};
-use crate::report::{Look, Report};
 use anyhow::Result;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -37,7 +37,7 @@ fn kind_parser() -> impl TypedValueParser<Value = ChangeKind> {
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Exit status: 0 no change that fails, 1 a change that fails, 2 misuse or an unusable report.")]
 pub struct CompareArgs {
-    /// The report before (`--export json=FILE`)
+    /// The report before: what `profile` or `check` wrote with `--export json=FILE`
     pub base: PathBuf,
     /// The report now
     pub head: PathBuf,
@@ -55,16 +55,11 @@ pub struct CompareArgs {
     pub color: Colour,
 }
 
-fn read(path: &Path) -> Result<Report, Failure> {
-    let text = fs::read_to_string(path).map_err(|source| Failure::Input { path: path.to_owned(), source })?;
-    saved(path, &text)
-}
-
-fn side(path: &Path, report: &Report) -> Side {
+fn side(path: &Path, saved: &Saved) -> Side {
     Side {
         file: path.display().to_string(),
-        started_at: report.target.started_at.clone(),
-        wall_seconds: report.target.wall_seconds,
+        started_at: saved.started_at().to_owned(),
+        wall_seconds: saved.wall_seconds(),
     }
 }
 
@@ -73,10 +68,13 @@ fn side(path: &Path, report: &Report) -> Side {
 /// # Errors
 /// A `Failure` that names the file.
 pub fn run(arguments: &CompareArgs) -> Result<ExitCode> {
-    let (base, head) = (read(&arguments.base)?, read(&arguments.head)?);
+    if let Some(path) = &arguments.output {
+        refuse_inputs(path, [arguments.base.as_path(), arguments.head.as_path()])?;
+    }
+    let (base, head) = (saved::read(&arguments.base)?, saved::read(&arguments.head)?);
     let (before, now) = (side(&arguments.base, &base), side(&arguments.head, &head));
     let mut comparison = Comparison::new(env!("CARGO_PKG_VERSION"), before, now);
-    compare(&base, &head, &arguments.fail_on, &mut comparison);
+    compare(base.stages(), head.stages(), &arguments.fail_on, &mut comparison);
     let format = match arguments.format {
         FormatArg::Table => ComparisonFormat::Text,
         FormatArg::Json => ComparisonFormat::Json,

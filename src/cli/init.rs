@@ -2,24 +2,27 @@
 
 use super::exit::Failure;
 use super::output::replace;
-use super::report::saved;
+use super::print;
+use super::same_file::refuse_inputs;
+use super::saved::{self, Saved};
 use super::say;
 use crate::gate::is_found;
+use crate::report::check::{Check, StageResult};
 use crate::report::{Executor, Report};
 use anyhow::Result;
 use clap::Args;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// `poolpick init`.
 #[derive(Debug, Clone, Args)]
 pub struct InitArgs {
-    /// Fill it from a saved report (`profile --export json=FILE`)
+    /// Fill it from what `profile` or `check` wrote with `--export json=FILE`
     #[arg(long, value_name = "REPORT")]
     pub from: Option<PathBuf>,
-    /// Where to write it
+    /// Where to write it; `-` is stdout
     #[arg(long, short, value_name = "FILE", default_value = "poolpick.toml")]
     pub output: PathBuf,
     /// Overwrite a file that is there
@@ -45,6 +48,11 @@ const HEAD: &str = "\
 
 /// Where nothing is known.
 const EXAMPLES: &str = "
+# What every stage and program takes that does not say otherwise: cwd, env, runs, timeout.
+#
+# [defaults]
+# timeout = \"10m\"
+
 # A stage is a command, or a function that a command calls, with the executor that production runs it under.
 #
 # [stages.parse]
@@ -75,10 +83,16 @@ pub fn run(arguments: &InitArgs) -> Result<ExitCode> {
     let text = match &arguments.from {
         None => format!("{HEAD}{EXAMPLES}"),
         Some(from) => {
-            let text = fs::read_to_string(from).map_err(|source| Failure::Input { path: from.clone(), source })?;
-            format!("{HEAD}{}", filled(&saved(from, &text)?))
+            refuse_inputs(path, [from.as_path()])?;
+            match saved::read(from)? {
+                Saved::Profile(report) => format!("{HEAD}{}", filled(&report)),
+                Saved::Check(check) => format!("{HEAD}{}", declared(&check)),
+            }
         }
     };
+    if path == Path::new("-") {
+        return print(|out| out.write_all(text.as_bytes()));
+    }
     if fs::symlink_metadata(path).is_ok() && !arguments.force {
         let message = format!("`{}` is there already; hint: `--force` overwrites it", path.display());
         return Err(Failure::Misuse(message).into());
@@ -114,19 +128,66 @@ fn filled(report: &Report) -> String {
         );
         return text;
     }
-    let _ = writeln!(text, "\n[programs.{}.expect]", key(name));
-    let mut names: Vec<&str> = Vec::new();
-    for stage in found {
+    let expected = found.into_iter().map(|stage| {
         let runs = stage.declared_executor.or(stage.runs_as.map(|runs| runs.executor));
+        (stage.name.as_str(), runs, stage.recommendation.as_ref().map(|advice| advice.executor))
+    });
+    expect(&mut text, name, expected);
+    text
+}
+
+/// The table of the executors of a program's stages: name, the one that is found, the one that is recommended.
+fn expect<'a>(
+    text: &mut String,
+    program: &str,
+    stages: impl IntoIterator<Item = (&'a str, Option<Executor>, Option<Executor>)>,
+) {
+    let _ = writeln!(text, "\n[programs.{}.expect]", key(program));
+    let mut names: Vec<String> = Vec::new();
+    for (name, runs, advised) in stages {
         let Some(runs) = runs.and_then(word) else { continue };
-        if names.contains(&stage.name.as_str()) {
+        // `a:b` and `a.b` are one.
+        if names.contains(&name.replace(':', ".")) {
             continue;
         }
-        names.push(&stage.name);
-        let advised = stage.recommendation.as_ref().and_then(|advice| word(advice.executor));
-        let advised = advised.filter(|advised| *advised != runs);
-        let comment = advised.map_or_else(String::new, |advised| format!("   # poolpick would use {advised}"));
-        let _ = writeln!(text, "{} = \"{runs}\"{comment}", key(&stage.name));
+        names.push(name.replace(':', "."));
+        let _ = writeln!(text, "{} = \"{runs}\"{}", key(name), advice(runs, advised));
+    }
+}
+
+/// Where poolpick would use another one.
+fn advice(runs: &str, advised: Option<Executor>) -> String {
+    let advised = advised.and_then(word).filter(|advised| *advised != runs);
+    advised.map_or_else(String::new, |advised| format!("   # poolpick would use {advised}"))
+}
+
+/// The stages and programs of a gate's result, which tells their executors and not their commands.
+fn declared(check: &Check) -> String {
+    const COMMAND: &str =
+        "command = [\"python3\", \"stage.py\"]   # put what is run here: the result of a gate does not tell";
+    let is_stage = |result: &&StageResult| {
+        let stage = check.stages.iter().find(|stage| Some(&stage.id) == result.stage_id.as_ref());
+        result.program.is_none() && (check.manifest.is_some() || !stage.is_some_and(is_found))
+    };
+    let mut text = String::new();
+    for result in check.results.iter().filter(is_stage) {
+        let _ = writeln!(text, "\n[stages.{}]\n{COMMAND}", key(&result.name));
+        if let Some(executor) = result.executor.and_then(word) {
+            let _ = writeln!(text, "executor = \"{executor}\"{}", advice(executor, result.recommended));
+        }
+    }
+    let mut programs: Vec<&str> = Vec::new();
+    for result in check.results.iter().filter(|result| !is_stage(result)) {
+        let program = result.program.as_deref().unwrap_or("command");
+        if !programs.contains(&program) {
+            programs.push(program);
+        }
+    }
+    for program in programs {
+        let _ = writeln!(text, "\n[programs.{}]\n{COMMAND}", key(program));
+        let of = |result: &&StageResult| !is_stage(result) && result.program.as_deref().unwrap_or("command") == program;
+        let expected = check.results.iter().filter(of);
+        expect(&mut text, program, expected.map(|result| (result.name.as_str(), result.executor, result.recommended)));
     }
     text
 }

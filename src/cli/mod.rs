@@ -18,6 +18,8 @@ mod prices;
 mod profile;
 mod race;
 mod report;
+mod same_file;
+mod saved;
 mod session;
 mod summary;
 

@@ -3,6 +3,7 @@
 use super::args::{Colour, OutputArgs};
 use super::exit::Failure;
 use super::otlp::{self, Endpoint};
+use super::same_file::{FileIdentity, refuse_inputs};
 use crate::report::race::Race;
 use crate::report::{Document, Format, Look, Origin, render_of, render_race};
 use crate::sys::inherited::inherited;
@@ -29,6 +30,13 @@ enum Place {
     Receiver(Endpoint),
 }
 
+impl Place {
+    /// Whether it is this file.
+    fn is(&self, path: &Path) -> bool {
+        matches!(self, Place::File(_, own) if FileIdentity::of(own) == FileIdentity::of(path))
+    }
+}
+
 /// The path of an export that stands for the receiver that the environment names.
 const ENVIRONMENT: &str = "env";
 
@@ -41,11 +49,14 @@ pub struct Outputs {
 }
 
 impl Outputs {
-    /// Opens everything that was asked for. `quiet`: nothing goes to stderr by itself.
+    /// Opens everything that was asked for. `quiet`: nothing goes to stderr by itself. `inputs`: what the command reads.
     ///
     /// # Errors
-    /// Names the output that cannot be written.
-    pub fn open(arguments: &OutputArgs, quiet: bool, table_to: Stream) -> Result<Outputs, Failure> {
+    /// Names the output that cannot be written, or that would replace an input.
+    pub fn open(arguments: &OutputArgs, quiet: bool, table_to: Stream, inputs: &[&Path]) -> Result<Outputs, Failure> {
+        for path in arguments.output.iter().chain(arguments.export.iter().map(|export| &export.path)) {
+            refuse_inputs(path, inputs.iter().copied())?;
+        }
         let mut places = Vec::new();
         let format = arguments.format.unwrap_or(Format::Table);
         match &arguments.output {
@@ -63,7 +74,7 @@ impl Outputs {
                 _ => place(&export.path)?,
             };
             if let Place::File(_, target) = &next
-                && places.iter().any(|(_, place)| matches!(place, Place::File(_, taken) if taken == target))
+                && places.iter().any(|(_, place)| place.is(target))
             {
                 return Err(twice(&export.path));
             }
@@ -88,9 +99,7 @@ impl Outputs {
     /// # Errors
     /// Names the file.
     pub fn refuse(&self, path: &Path) -> Result<(), Failure> {
-        let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let taken = self.places.iter().any(|(_, place)| matches!(place, Place::File(_, taken) if *taken == target));
-        if taken { Err(twice(path)) } else { Ok(()) }
+        if self.places.iter().any(|(_, place)| place.is(path)) { Err(twice(path)) } else { Ok(()) }
     }
 
     /// Whether a report will go to stdout, so that the target's own output must not.

@@ -5,6 +5,7 @@ use super::args::{ProfileArgs, PythonArg};
 use super::exit::{Failure, TIMED_OUT};
 use super::output::{Outputs, Stream};
 use super::prices::PriceBook;
+use super::same_file::refuse_inputs;
 use super::say;
 use super::session::{self, Plan, Run};
 use super::summary;
@@ -14,6 +15,7 @@ use crate::verdict::Thresholds;
 use anyhow::Result;
 use std::fs::File;
 use std::io::IsTerminal;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -28,8 +30,9 @@ pub fn run(arguments: &ProfileArgs, cpu_before: Span) -> Result<ExitCode> {
     let thresholds = thresholds(arguments)?;
     let disabled = Disabled::parse(&std::env::var(DISABLE).unwrap_or_default()).map_err(Failure::from)?;
     let stages = named_functions(&arguments.stage, arguments.python)?;
-    let outputs = Outputs::open(&arguments.output, arguments.quiet, Stream::Stderr)?;
+    let outputs = Outputs::open(&arguments.output, arguments.quiet, Stream::Stderr, &run_by(arguments))?;
     if let Some(path) = &arguments.record {
+        refuse_inputs(path, run_by(arguments))?;
         outputs.refuse(path)?;
     }
     let record = arguments
@@ -43,6 +46,7 @@ pub fn run(arguments: &ProfileArgs, cpu_before: Span) -> Result<ExitCode> {
         interval: arguments.interval.map(span),
         timeout: arguments.timeout.map(span),
         python: PythonMode::from(arguments.python),
+        ends_tree: false,
     };
     let mut runs: Vec<Run> = Vec::new();
     for number in 0..arguments.warmup + arguments.runs {
@@ -102,6 +106,11 @@ pub fn run(arguments: &ProfileArgs, cpu_before: Span) -> Result<ExitCode> {
         return Ok(ExitCode::from(TIMED_OUT));
     }
     Ok(last.exit.pass_on())
+}
+
+/// The program and, of an interpreter, its script: files that a run needs as they are.
+fn run_by(arguments: &ProfileArgs) -> Vec<&Path> {
+    arguments.command.iter().take(2).map(Path::new).collect()
 }
 
 /// The named functions as the agent reads them.

@@ -5,6 +5,8 @@ use super::args::ReportArgs;
 use super::exit::{Failure, first_line};
 use super::output::{Outputs, Stream};
 use super::prices::PriceBook;
+use super::saved::{Saved, saved};
+use crate::report::check::Check;
 use crate::report::engine::in_words_of;
 use crate::report::{Again, CannotRescore, Report, SCHEMA_VERSION, rescore};
 use crate::timeline::{Records, Timeline, TimelineBuilder};
@@ -45,35 +47,34 @@ pub fn run(arguments: &ReportArgs) -> Result<ExitCode> {
             )
             .into());
         }
-        again(path, saved(path, &text)?, arguments)?
+        match saved(path, &text)? {
+            Saved::Profile(report) => again(path, *report, arguments)?,
+            Saved::Check(check) => {
+                as_it_is(path, arguments)?;
+                let check = Check { schema_version: SCHEMA_VERSION.to_owned(), ..*check };
+                Outputs::open(&arguments.output, false, Stream::Stdout, &[path])?.write(&check)?;
+                return Ok(ExitCode::SUCCESS);
+            }
+        }
     } else {
         file.rewind().map_err(input)?;
         replayed(path, file, &questions(arguments)?, arguments.partial)?
     };
-    let outputs = Outputs::open(&arguments.output, false, Stream::Stdout)?;
+    let outputs = Outputs::open(&arguments.output, false, Stream::Stdout, &[path])?;
     outputs.write(&report)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// A saved report of a version that this poolpick reads.
-///
-/// # Errors
-/// A `Failure` that names the file.
-pub fn saved(path: &Path, text: &str) -> Result<Report, Failure> {
-    let unusable = |reason: String| Failure::NoReport { path: path.to_owned(), reason };
-    let value: serde_json::Value = serde_json::from_str(text).map_err(|error| unusable(error.to_string()))?;
-    let version = value.get("schema_version").and_then(|version| version.as_str()).unwrap_or("");
-    let major = |version: &str| version.split('.').next().unwrap_or("").to_owned();
-    if let Some(kind) = value.get("kind").and_then(|kind| kind.as_str()).filter(|kind| *kind != "profile") {
-        return Err(unusable(format!("it is what `poolpick {kind}` wrote, and a profile is needed")));
+/// Refuses questions that a gate's result has no answer to: `check` judges it again.
+fn as_it_is(path: &Path, arguments: &ReportArgs) -> Result<(), Failure> {
+    if again_by(arguments) == Again::default() && arguments.what_if.engine.is_none() {
+        return Ok(());
     }
-    if version.is_empty() {
-        return Err(unusable("it has no `schema_version`".to_owned()));
-    }
-    if major(version) != major(SCHEMA_VERSION) {
-        return Err(unusable(format!("its schema version is `{version}`, this poolpick reads `{SCHEMA_VERSION}`")));
-    }
-    serde_json::from_value(value).map_err(|error| unusable(error.to_string()))
+    let path = path.display();
+    Err(Failure::Misuse(format!(
+        "`{path}` is what `poolpick check` wrote, and is shown as it is; hint: `poolpick check --from {path}` judges it \
+         again by other thresholds"
+    )))
 }
 
 /// What is asked of a trace.
@@ -89,10 +90,10 @@ fn questions(arguments: &ReportArgs) -> Result<Questions, Failure> {
     Ok(Questions::new(thresholds, &arguments.judge, arguments.show_args).asking(&arguments.what_if))
 }
 
-/// The report as it is, or judged again where anything is to be different. What is written is of this version.
-fn again(path: &Path, report: Report, arguments: &ReportArgs) -> Result<Report, Failure> {
+/// What is to be different.
+fn again_by(arguments: &ReportArgs) -> Again {
     let (judge, asked, thresholds) = (&arguments.judge, &arguments.what_if, &arguments.thresholds);
-    let again = Again {
+    Again {
         executor: judge.executor.map(Executor::from),
         io: thresholds.io_threshold,
         cpu: thresholds.cpu_threshold,
@@ -102,7 +103,12 @@ fn again(path: &Path, report: Report, arguments: &ReportArgs) -> Result<Report, 
         cores: asked.cores,
         memory_bytes: asked.memory,
         arrival_rate: asked.arrival_rate,
-    };
+    }
+}
+
+/// The report as it is, or judged again where anything is to be different. What is written is of this version.
+fn again(path: &Path, report: Report, arguments: &ReportArgs) -> Result<Report, Failure> {
+    let again = again_by(arguments);
     let report = if again == Again::default() {
         report
     } else {
@@ -113,7 +119,7 @@ fn again(path: &Path, report: Report, arguments: &ReportArgs) -> Result<Report, 
         rescore(&report, &again).map_err(unusable)?
     };
     let mut report = Report { schema_version: SCHEMA_VERSION.to_owned(), ..report };
-    if let Some(engine) = asked.engine {
+    if let Some(engine) = arguments.what_if.engine {
         in_words_of(&mut report, Some(engine));
     }
     Ok(report)

@@ -1,8 +1,8 @@
-//! What changed between two reports of the same pipeline: a change counts only where the intervals are apart, or, where
+//! What changed between the stages of two reports of the same pipeline: a change counts only where the intervals are apart, or, where
 //! there are none, where it is beyond a named tolerance. Must not render.
 
 use crate::report::compare::{Change, ChangeKind, Comparison};
-use crate::report::{Class, Executor, Prediction, Report, Stage, Tasks, Verdict};
+use crate::report::{Class, Executor, Prediction, Stage, Tasks, Verdict};
 
 /// A payload has no interval: sizes within this share of each other are the same.
 const PAYLOAD_TOLERANCE: f64 = 0.10;
@@ -15,10 +15,10 @@ const TO_P99: f64 = 2.326;
 const HALF: f64 = 1.96;
 
 /// Adds the changes from `base` to `head`; those of the kinds in `fail_on` fail.
-pub fn compare(base: &Report, head: &Report, fail_on: &[ChangeKind], comparison: &mut Comparison) {
+pub fn compare(base: &[Stage], head: &[Stage], fail_on: &[ChangeKind], comparison: &mut Comparison) {
     let mut changes = Vec::new();
-    for now in &head.stages {
-        match partner(now, &base.stages, &head.stages) {
+    for now in head {
+        match partner(now, base, head) {
             Some(before) => {
                 comparison.compared += 1;
                 of_stage(before, now, &mut changes);
@@ -26,7 +26,7 @@ pub fn compare(base: &Report, head: &Report, fail_on: &[ChangeKind], comparison:
             None => changes.push(change(ChangeKind::Added, now, "it was not there before".to_owned())),
         }
     }
-    for before in base.stages.iter().filter(|before| partner(before, &head.stages, &base.stages).is_none()) {
+    for before in base.iter().filter(|before| partner(before, head, base).is_none()) {
         changes.push(change(ChangeKind::Removed, before, "it is not there any more".to_owned()));
     }
     for change in &mut changes {

@@ -3,6 +3,7 @@
 use super::rule::{Remedy, Ruling};
 use super::{Declared, Failure};
 use crate::report::{Executor, Prediction, Stage, StageKind};
+use crate::units::toml_key;
 
 /// Reasons that tell why one executor is better than another, rather than what the stage is.
 const TELLING: [&str; 13] = [
@@ -108,7 +109,8 @@ fn telling(stage: &Stage) -> Option<&str> {
 fn table(declared: &Declared) -> String {
     let kind = if declared.program.is_some() { "programs" } else { "stages" };
     let name = declared.program.as_ref().unwrap_or(&declared.name);
-    declared.table.as_ref().map_or_else(|| format!("[{kind}.{name}]"), |table| format!("[{table}]"))
+    let table = declared.table.clone().unwrap_or_else(|| toml_key(&[kind, name]));
+    format!("[{table}]")
 }
 
 /// The edit that mends a misrouted stage.
@@ -117,8 +119,8 @@ pub fn reroute(declared: &Declared, wanted: Executor, workers: Option<u32>) -> O
     Some(match (&declared.executor_place, &declared.program) {
         (Some(_), _) if wanted == Executor::Split => "cut it where its phases meet, and declare each part".to_owned(),
         (Some(_), Some(_)) => format!(
-            "set `\"{}\" = \"{}\"` in `expect` of `{}`, and hand it to {code}",
-            declared.name,
+            "set `{} = \"{}\"` in `expect` of `{}`, and hand it to {code}",
+            toml_key(&[&declared.name]),
             wanted.word(),
             table(declared)
         ),
@@ -237,4 +239,31 @@ pub fn outcome(ruling: &Ruling, now: Option<Executor>, stage: &Stage) -> String 
 pub fn measured_as(declared: &Declared, stage: &Stage) -> String {
     let part = stage.kind != StageKind::Command && stage.name != declared.name;
     if declared.required && part { format!(" (its busiest part: {})", stage.name) } else { String::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::Place;
+
+    #[test]
+    fn a_fix_shows_keys_as_they_must_be_typed() {
+        let fix = |name: &str, program: Option<&str>| {
+            let place = Place { file: "poolpick.toml".to_owned(), line: 1 };
+            let declared = Declared {
+                name: name.to_owned(),
+                program: program.map(str::to_owned),
+                executor_place: Some(place),
+                ..Declared::default()
+            };
+            reroute(&declared, Executor::Thread, None).expect("there is one")
+        };
+        assert!(fix("parse", None).contains("in `[stages.parse]`"));
+        assert!(fix("parse the rows", None).contains("in `[stages.\"parse the rows\"]`"));
+        assert!(
+            fix("etl.parse", Some("at night"))
+                .contains("`\"etl.parse\" = \"thread\"` in `expect` of `[programs.\"at night\"]`")
+        );
+        assert!(fix("a\"b", Some("nightly")).contains("`\"a\\\"b\" = \"thread\"`"));
+    }
 }

@@ -13,12 +13,58 @@ pub struct Command {
     pub argv: Vec<String>,
     /// The directory to run it in.
     pub directory: PathBuf,
+    /// Whether that was said of this command, and is not merely where its manifest lies.
+    pub says_directory: bool,
     /// Environment variables that it has besides.
     pub variables: Vec<(String, String)>,
     /// It is run at the most so often.
     pub runs: Option<u32>,
     /// A run is ended after this time.
     pub timeout: Option<Duration>,
+}
+
+/// How commands are run that do not say otherwise.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// The directory.
+    pub directory: Option<PathBuf>,
+    /// Environment variables.
+    pub variables: Vec<(String, String)>,
+    /// At the most so often.
+    pub runs: Option<u32>,
+    /// A run is ended after this time.
+    pub timeout: Option<Duration>,
+}
+
+impl Surroundings {
+    /// Takes from `base` what is not said here.
+    pub fn extend(&mut self, base: Surroundings) {
+        self.directory = self.directory.take().or(base.directory);
+        self.runs = self.runs.or(base.runs);
+        self.timeout = self.timeout.or(base.timeout);
+        add_missing(&mut self.variables, &base.variables);
+    }
+}
+
+impl Command {
+    /// Takes what is not said of it.
+    pub fn settle(&mut self, defaults: &Surroundings) {
+        if let Some(directory) = defaults.directory.as_ref().filter(|_| !self.says_directory) {
+            self.directory.clone_from(directory);
+        }
+        self.runs = self.runs.or(defaults.runs);
+        self.timeout = self.timeout.or(defaults.timeout);
+        add_missing(&mut self.variables, &defaults.variables);
+    }
+}
+
+/// Adds the variables that are not set yet.
+fn add_missing(variables: &mut Vec<(String, String)>, more: &[(String, String)]) {
+    for (name, value) in more {
+        if !variables.iter().any(|(known, _)| known == name) {
+            variables.push((name.clone(), value.clone()));
+        }
+    }
 }
 
 /// A stage that is declared.
@@ -87,6 +133,14 @@ impl Entry {
         match self {
             Entry::Stage(stage) => &stage.place,
             Entry::Program(program) => &program.place,
+        }
+    }
+
+    /// What is run, to be changed.
+    pub(super) fn command_mut(&mut self) -> &mut Command {
+        match self {
+            Entry::Stage(stage) => &mut stage.command,
+            Entry::Program(program) => &mut program.command,
         }
     }
 

@@ -17,6 +17,11 @@ pub struct File {
     /// A manifest to take everything from that this one does not say; relative to this file.
     #[schemars(with = "String")]
     pub extend: Option<Spanned<String>>,
+    /// Versions of poolpick that may read it, as `">=0.1"`; other ones refuse it.
+    #[schemars(with = "String")]
+    pub required_version: Option<Spanned<String>>,
+    /// What every stage and program takes that does not say otherwise.
+    pub defaults: DefaultsTable,
     /// Thresholds of the classes.
     pub thresholds: ThresholdTable,
     /// When the gate passes.
@@ -27,6 +32,32 @@ pub struct File {
     /// Programs by name, in which stages are found.
     #[schemars(with = "BTreeMap<String, ProgramTable>")]
     pub programs: BTreeMap<Spanned<String>, ProgramTable>,
+}
+
+/// The one key that is read before all others: a later version may know more of them.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct Early {
+    /// Of [`File`].
+    pub required_version: Option<Spanned<String>>,
+}
+
+/// What every stage and program takes that does not say otherwise.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct DefaultsTable {
+    /// The directory to run in, relative to this file.
+    #[schemars(with = "Option<String>")]
+    pub cwd: Option<Spanned<String>>,
+    /// Environment variables; a stage's own of the same name outrank them.
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub env: BTreeMap<Spanned<String>, Spanned<String>>,
+    /// It is run at the most so often.
+    #[schemars(with = "Option<u32>", range(min = 1, max = 1000))]
+    pub runs: Option<Spanned<i64>>,
+    /// A run is ended after this time.
+    #[schemars(with = "Option<Time>")]
+    pub timeout: Option<Time>,
 }
 
 /// Thresholds of the classes.
@@ -74,7 +105,7 @@ pub struct StageTable {
     pub env: BTreeMap<Spanned<String>, Spanned<String>>,
     /// It is run at the most so often; less often where the verdict is clear before.
     #[schemars(with = "Option<u32>", range(min = 1, max = 1000))]
-    pub runs: Option<Spanned<u32>>,
+    pub runs: Option<Spanned<i64>>,
     /// A run is ended after this time.
     #[schemars(with = "Option<Time>")]
     pub timeout: Option<Time>,
@@ -86,7 +117,7 @@ pub struct StageTable {
     pub function: Option<Spanned<String>>,
     /// How many workers production gives it.
     #[schemars(with = "Option<u32>", range(min = 1))]
-    pub workers: Option<Spanned<u32>>,
+    pub workers: Option<Spanned<i64>>,
     /// Bytes that one task is given.
     pub payload_in: Option<Size>,
     /// Bytes that one task returns.
@@ -111,7 +142,7 @@ pub struct ProgramTable {
     pub env: BTreeMap<Spanned<String>, Spanned<String>>,
     /// It is run at the most so often; less often where the verdicts are clear before.
     #[schemars(with = "Option<u32>", range(min = 1, max = 1000))]
-    pub runs: Option<Spanned<u32>>,
+    pub runs: Option<Spanned<i64>>,
     /// A run is ended after this time.
     #[schemars(with = "Option<Time>")]
     pub timeout: Option<Time>,
@@ -162,17 +193,29 @@ impl ExecutorWord {
 }
 
 /// `pyproject.toml`, of which only one table is ours.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct PyProject {
+#[derive(Debug, Deserialize)]
+#[serde(default, bound(deserialize = "T: Deserialize<'de>"))]
+pub struct PyProject<T> {
     /// Tools.
-    pub tool: Tools,
+    pub tool: Tools<T>,
 }
 
 /// Tables of tools.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct Tools {
+#[derive(Debug, Deserialize)]
+#[serde(default, bound(deserialize = "T: Deserialize<'de>"))]
+pub struct Tools<T> {
     /// Ours.
-    pub poolpick: Option<File>,
+    pub poolpick: Option<T>,
+}
+
+impl<T> Default for PyProject<T> {
+    fn default() -> PyProject<T> {
+        PyProject { tool: Tools::default() }
+    }
+}
+
+impl<T> Default for Tools<T> {
+    fn default() -> Tools<T> {
+        Tools { poolpick: None }
+    }
 }

@@ -2,8 +2,12 @@
 //! Must not decide what to edit.
 
 use super::{TOOL_TABLE, is_pyproject};
+use crate::units::toml_key;
 use std::path::PathBuf;
 use toml_edit::{DocumentMut, Item, TableLike, Value};
+
+/// Some editors begin a file with it.
+const BYTE_ORDER_MARK: &str = "\u{feff}";
 
 /// One value to set.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,30 +47,78 @@ pub enum Unfixed {
 /// # Errors
 /// Where the text is not the manifest that the edits are for.
 pub fn apply(file: &std::path::Path, text: &str, edits: &[Edit]) -> Result<String, Unfixed> {
-    let mut document: DocumentMut = text.parse()?;
+    // The TOML reader drops a byte order mark, and makes every line end alike.
+    let (mark, rest) = match text.strip_prefix(BYTE_ORDER_MARK) {
+        Some(rest) => (BYTE_ORDER_MARK, rest),
+        None => ("", text),
+    };
+    let mut text = rest.to_owned();
     for edit in edits.iter().filter(|edit| edit.file == file) {
-        let prefix: &[&str] = if is_pyproject(file) { &TOOL_TABLE } else { &[] };
-        let path: Vec<&str> = prefix.iter().copied().chain(edit.table.iter().map(String::as_str)).collect();
-        let mut table: &mut dyn TableLike = document.as_table_mut();
-        for name in &path {
-            table = table
-                .get_mut(name)
-                .and_then(Item::as_table_like_mut)
-                .ok_or_else(|| Unfixed::NoTable(path.join(".")))?;
-        }
-        let mut value = match &edit.value {
-            NewValue::Text(text) => Value::from(text.as_str()),
-            NewValue::Number(number) => Value::from(i64::from(*number)),
+        text = with_own_line_ends(&text, &edited(&text, edit)?);
+    }
+    Ok(format!("{mark}{text}"))
+}
+
+/// `edited` with the line ends of `text`, of which one stretch was changed.
+fn with_own_line_ends(text: &str, edited: &str) -> String {
+    let bare = |line: &str| line.strip_suffix('\n').map_or(line, |line| line.trim_end_matches('\r')).to_owned();
+    let (own, new): (Vec<&str>, Vec<&str>) =
+        (text.split_inclusive('\n').collect(), edited.split_inclusive('\n').collect());
+    let same = |pair: &(&&str, &&str)| bare(pair.0) == bare(pair.1);
+    let before = own.iter().zip(&new).take_while(same).count();
+    let least = own.len().min(new.len()) - before;
+    let after = own.iter().rev().zip(new.iter().rev()).take(least).take_while(same).count();
+    // What is new ends as the line that it replaces or follows, or, where that has no end, as one above.
+    let end_at = |count: usize| {
+        let beside = own.iter().take(count).rev().find(|line| line.ends_with('\n')).or(own.first());
+        if beside.is_some_and(|line| line.ends_with("\r\n")) { "\r\n" } else { "\n" }
+    };
+    let end = end_at(if own.len() > before + after { before + 1 } else { before });
+    let replaces_last = own.len() > before + after && after == 0;
+    let stays_open = replaces_last && own.last().is_some_and(|line| !line.ends_with('\n'));
+    let mut out = String::with_capacity(edited.len() + new.len());
+    for (index, line) in new.iter().enumerate() {
+        let is_last = index + 1 == new.len();
+        let kept = match index {
+            _ if index < before => own.get(index),
+            _ if index >= new.len() - after => own.get(index + own.len() - new.len()),
+            _ => None,
         };
-        match table.get_mut(&edit.key) {
-            Some(Item::Value(old)) => {
-                *value.decor_mut() = old.decor().clone();
-                *old = value;
-            }
-            Some(item) => *item = Item::Value(value),
+        match kept {
+            Some(kept) if kept.ends_with('\n') || is_last => out.push_str(kept),
+            // The last line of a file may have had no end, and need one now.
+            Some(kept) => out.extend([kept, end_at(own.len())]),
             None => {
-                table.insert(&edit.key, Item::Value(value));
+                out.push_str(&bare(line));
+                out.push_str(if line.ends_with('\n') && !(is_last && stays_open) { end } else { "" });
             }
+        }
+    }
+    out
+}
+
+fn edited(text: &str, edit: &Edit) -> Result<String, Unfixed> {
+    let mut document: DocumentMut = text.parse()?;
+    let file = &edit.file;
+    let prefix: &[&str] = if is_pyproject(file) { &TOOL_TABLE } else { &[] };
+    let path: Vec<&str> = prefix.iter().copied().chain(edit.table.iter().map(String::as_str)).collect();
+    let mut table: &mut dyn TableLike = document.as_table_mut();
+    for name in &path {
+        table =
+            table.get_mut(name).and_then(Item::as_table_like_mut).ok_or_else(|| Unfixed::NoTable(toml_key(&path)))?;
+    }
+    let mut value = match &edit.value {
+        NewValue::Text(text) => Value::from(text.as_str()),
+        NewValue::Number(number) => Value::from(i64::from(*number)),
+    };
+    match table.get_mut(&edit.key) {
+        Some(Item::Value(old)) => {
+            *value.decor_mut() = old.decor().clone();
+            *old = value;
+        }
+        Some(item) => *item = Item::Value(value),
+        None => {
+            table.insert(&edit.key, Item::Value(value));
         }
     }
     Ok(document.to_string())

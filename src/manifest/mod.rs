@@ -9,10 +9,12 @@ mod fix;
 mod problem;
 mod read;
 mod schema;
+mod toml_words;
 mod value;
+mod version;
 
 pub use discover::{Found, NAMES, Refused, find};
-pub use entry::{Command, Entry, Expectation, Program, Stage};
+pub use entry::{Command, Entry, Expectation, Program, Stage, Surroundings};
 pub use fix::{Edit, NewValue, Unfixed, apply};
 pub use problem::{Problem, Problems, nearest};
 pub use schema::manifest_schema;
@@ -50,6 +52,8 @@ pub struct Placed<T> {
 pub struct Manifest {
     /// The file that was named or found.
     pub file: PathBuf,
+    /// That one and all that it extends.
+    pub files: Vec<PathBuf>,
     /// Below it a stage is I/O-bound.
     pub io: Option<f64>,
     /// Above it a stage is CPU-bound.
@@ -62,6 +66,8 @@ pub struct Manifest {
     pub undecided: Option<Undecided>,
     /// What decides.
     pub policy: Option<Policy>,
+    /// What entries take that do not say otherwise; they have it already.
+    pub defaults: Surroundings,
     /// Stages and programs, in the order of the file.
     pub entries: Vec<Entry>,
 }
@@ -117,7 +123,12 @@ pub fn load(path: &Path, named: bool) -> Result<Manifest, ManifestError> {
     if !named {
         discover::trusted(path, discover::Reached::Found)?;
     }
-    read::whole(path, &mut Vec::new())
+    let mut manifest = read::whole(path, &mut Vec::new())?;
+    // When all is known: what a file extends takes its defaults, too.
+    for entry in &mut manifest.entries {
+        entry.command_mut().settle(&manifest.defaults);
+    }
+    Ok(manifest)
 }
 
 /// The text of a manifest.

@@ -12,6 +12,8 @@ pub struct Problem {
     pub message: String,
     /// Its bytes in the text.
     pub span: Range<usize>,
+    /// Another place that it is about.
+    pub also: Option<Range<usize>>,
     /// What would be right.
     pub hint: Option<String>,
 }
@@ -19,7 +21,12 @@ pub struct Problem {
 impl Problem {
     /// Without a hint.
     pub fn new(message: impl Into<String>, span: Range<usize>) -> Problem {
-        Problem { message: message.into(), span, hint: None }
+        Problem { message: message.into(), span, also: None, hint: None }
+    }
+
+    /// With the other place.
+    pub fn with_also(self, also: Range<usize>) -> Problem {
+        Problem { also: Some(also), ..self }
     }
 
     /// With what would be right.
@@ -48,11 +55,14 @@ impl fmt::Display for Problems {
             .iter()
             .map(|problem| {
                 let span = within(&self.text, &problem.span);
+                let also = problem.also.as_ref().map(|also| within(&self.text, also));
+                let also = also.map(|also| AnnotationKind::Context.span(also));
                 let mut group = Group::with_title(Level::ERROR.no_name().primary_title(problem.message.as_str()))
                     .element(
                         Snippet::source(self.text.as_str())
                             .path(path.as_str())
-                            .annotation(AnnotationKind::Primary.span(span)),
+                            .annotation(AnnotationKind::Primary.span(span))
+                            .annotations(also),
                     );
                 if let Some(hint) = &problem.hint {
                     group = group.element(Level::HELP.with_name("hint").message(hint.as_str()));

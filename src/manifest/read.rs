@@ -2,12 +2,14 @@
 //! extends. All that is wrong in a file is told at once, where TOML itself allows it. Must not run or look for anything.
 
 use super::discover::{Reached, trusted};
-use super::entry::{Command, Entry, Expectation, Program, Stage};
+use super::entry::{Command, Entry, Expectation, Program, Stage, Surroundings};
 use super::file::{ExecutorWord, File, ProgramTable, PyProject, StageTable};
-use super::problem::{Problem, Problems, line_of, nearest};
+use super::problem::{Problem, Problems, line_of};
+use super::toml_words::of_toml;
 use super::value::{Share, Time, Words};
-use super::{Manifest, ManifestError, Place, Placed, TOOL_TABLE, is_pyproject, text_of};
+use super::{Manifest, ManifestError, Place, Placed, TOOL_TABLE, is_pyproject, text_of, version};
 use crate::observe::NamedStage;
+use crate::units::toml_key;
 use crate::verdict::{Executor, Thresholds};
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,9 +20,9 @@ use toml::Spanned;
 /// So long a chain of manifests that extend each other has nobody in mind.
 const MOST_EXTENDED: usize = 8;
 /// A stage is run at the most so often.
-const MOST_RUNS: u32 = 1_000;
+const MOST_RUNS: i64 = 1_000;
 /// More workers than this are a mistake.
-const MOST_WORKERS: u32 = 100_000;
+const MOST_WORKERS: i64 = 100_000;
 /// Names that are longer break every table.
 const LONGEST_NAME: usize = 200;
 
@@ -61,12 +63,14 @@ fn folder_of(path: &Path) -> PathBuf {
 impl Manifest {
     /// Takes from `base` what is not said here. Entries of the base come first; one of the same name is replaced there.
     fn extend(&mut self, base: Manifest) {
+        self.files.extend(base.files);
         self.io = self.io.or(base.io);
         self.cpu = self.cpu.or(base.cpu);
         self.ipc = self.ipc.or(base.ipc);
         self.margin = self.margin.or(base.margin);
         self.undecided = self.undecided.or(base.undecided);
         self.policy = self.policy.or(base.policy);
+        self.defaults.extend(base.defaults);
         let mut entries = base.entries;
         for own in std::mem::take(&mut self.entries) {
             match entries.iter_mut().find(|entry| entry.name() == own.name()) {
@@ -92,8 +96,9 @@ fn check_thresholds(manifest: &Manifest, path: &Path, text: &str) -> Result<(), 
 /// Reads one file; returns what it extends beside it.
 pub(super) fn parse(path: &Path, text: &str) -> Result<(Manifest, Option<Spanned<String>>), Problems> {
     let wrong = |problems| Problems { file: path.to_owned(), text: text.to_owned(), problems };
+    version::allowed(path, text).map_err(|problem| wrong(vec![problem]))?;
     let file = if is_pyproject(path) {
-        toml::from_str::<PyProject>(text).map(|project| project.tool.poolpick)
+        toml::from_str::<PyProject<File>>(text).map(|project| project.tool.poolpick)
     } else {
         toml::from_str::<File>(text).map(Some)
     };
@@ -110,67 +115,6 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<(Manifest, Option<Spanned
     }
     reading.problems.sort_by_key(|problem| problem.span.start);
     Err(wrong(reading.problems))
-}
-
-/// What the TOML reader says, in our words where it knows what would be right.
-fn of_toml(error: &toml::de::Error) -> Problem {
-    let span = error.span().unwrap_or(0..0);
-    let message = error.message();
-    let words: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-    if let Some((unknown, known)) = words.split_first()
-        && let Some((what, kind)) = [("unknown field", "key"), ("unknown variant", "word")]
-            .into_iter()
-            .find(|(theirs, _)| message.starts_with(theirs))
-    {
-        let problem = Problem::new(format!("unknown {kind} `{unknown}`"), span);
-        debug_assert!(message.contains(what));
-        let listed = known.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
-        return problem.with_hint(match nearest(unknown, known.iter().copied()) {
-            Some(near) => format!("did you mean `{near}`? it is one of {listed}"),
-            None => format!("it is one of {listed}"),
-        });
-    }
-    let message = plain(message);
-    let mut lines = message.lines().map(str::trim).filter(|line| !line.is_empty());
-    let first = lines.next().unwrap_or("it is no TOML").to_owned();
-    let rest: Vec<&str> = lines.collect();
-    let problem = Problem::new(first, span);
-    if rest.is_empty() { problem } else { problem.with_hint(rest.join("; ")) }
-}
-
-/// Words of the TOML reader, and what they mean to whoever wrote the file.
-const PLAIN: [(&str, &str); 9] = [
-    ("sequence", "a list"),
-    ("map", "a table"),
-    ("a map", "a table"),
-    ("struct", "a table"),
-    ("u32", "a whole number"),
-    ("f64", "a number"),
-    ("integer", "the number"),
-    ("floating point", "the number"),
-    ("string", "the text"),
-];
-
-/// `invalid type: sequence, expected a map` is `a list where a table is expected`.
-fn plain(message: &str) -> String {
-    let translated = |words: &str| {
-        let known = PLAIN.iter().find(|(theirs, _)| {
-            words.strip_prefix(theirs).is_some_and(|rest| !rest.starts_with(char::is_alphanumeric))
-        });
-        match known {
-            // What is named after it is a type of ours.
-            Some(("struct", ours)) => (*ours).to_owned(),
-            Some((theirs, ours)) => words.replacen(theirs, ours, 1),
-            None => words.to_owned(),
-        }
-    };
-    let found = ["invalid type: ", "invalid value: "].into_iter().find_map(|start| message.strip_prefix(start));
-    match found.and_then(|rest| rest.rsplit_once(", expected ")) {
-        Some((found, expected)) => format!("{} where {} is expected", translated(found), translated(expected)),
-        // Of an enum.
-        None if message == "wanted string or table" => "it is one of the words of this key, in quotes".to_owned(),
-        None => message.to_owned(),
-    }
 }
 
 /// A file that is being read.
@@ -208,6 +152,8 @@ impl Reading<'_> {
         if let Some(margin) = file.gate.margin.as_ref().filter(|margin| margin.get_ref().0 >= 1.0) {
             self.wrong("a `margin` of 1 lets every executor pass", margin.span(), "it is a share such as 0.15");
         }
+        let table = &file.defaults;
+        let defaults = self.surroundings(&table.cwd, &table.env, &table.runs, table.timeout);
         let mut entries: Vec<(usize, Entry)> = Vec::new();
         for (name, table) in &file.stages {
             let stage = self.stage(name, table);
@@ -225,12 +171,14 @@ impl Reading<'_> {
         entries.sort_by_key(|(at, _)| *at);
         Manifest {
             file: self.path.to_owned(),
+            files: vec![self.path.to_owned()],
             io,
             cpu,
             ipc: file.thresholds.ipc.map(|share| share.0),
             margin: share(&file.gate.margin),
             undecided: file.gate.undecided,
             policy: file.gate.policy,
+            defaults,
             entries: entries.into_iter().map(|(_, entry)| entry).collect(),
         }
     }
@@ -266,7 +214,7 @@ impl Reading<'_> {
         });
         if let Some(workers) = &table.workers {
             let message = match (*workers.get_ref(), &table.executor) {
-                (0, _) => "a pool has at least 1 worker".to_owned(),
+                (count, _) if count < 1 => format!("`workers` is {count}, and a pool has at least 1 worker"),
                 (count, _) if count > MOST_WORKERS => format!("`workers` is {count}, and {MOST_WORKERS} at the most"),
                 (_, None) => "`workers` is of a pool, and no `executor` is given".to_owned(),
                 (count, Some(executor)) if *executor.get_ref() == ExecutorWord::Serial && count > 1 => {
@@ -284,7 +232,10 @@ impl Reading<'_> {
             command: command?,
             executor: table.executor.as_ref().map(|executor| self.placed(executor, |word| word.executor())),
             function,
-            workers: table.workers.as_ref().map(|workers| self.placed(workers, |count| *count)),
+            workers: table.workers.as_ref().and_then(|workers| {
+                let value = u32::try_from(*workers.get_ref()).ok()?;
+                Some(Placed { value, place: self.place(workers.span()) })
+            }),
             payload_in: table.payload_in.map(|size| size.0),
             payload_out: table.payload_out.map(|size| size.0),
         })
@@ -310,6 +261,13 @@ impl Reading<'_> {
             expect.push((stage.span().start, Expectation { name: stage.get_ref().clone(), executor }));
         }
         expect.sort_by_key(|(at, _)| *at);
+        let spelled = table.expect.iter().map(|(stage, word)| Said {
+            what: stage.get_ref().replace(':', "."),
+            name: stage.get_ref(),
+            span: stage.span(),
+            executor: *word.get_ref(),
+        });
+        self.said_twice(spelled.collect());
         Some(Program {
             name: name.get_ref().clone(),
             place: self.place(name.span()),
@@ -319,29 +277,7 @@ impl Reading<'_> {
     }
 
     fn command(&mut self, name: &Spanned<String>, kind: &str, run: &Run<'_>) -> Option<Command> {
-        if let Some(runs) = run.runs.as_ref().filter(|runs| !(1..=MOST_RUNS).contains(runs.get_ref())) {
-            self.wrong(
-                format!("`runs` is {}, and between 1 and {MOST_RUNS}", runs.get_ref()),
-                runs.span(),
-                "leave it out to run as often as the verdict needs",
-            );
-        }
-        for (variable, value) in run.env {
-            let text = variable.get_ref();
-            if text.is_empty() || text.contains(['=', '\0']) {
-                self.wrong(format!("`{}` is no name of a variable", text.escape_debug()), variable.span(), "");
-            } else if value.get_ref().contains('\0') {
-                self.wrong("a variable cannot hold a zero byte", value.span(), "");
-            }
-        }
-        let directory = match run.cwd {
-            Some(cwd) if cwd.get_ref().is_empty() || cwd.get_ref().contains('\0') => {
-                self.wrong("`cwd` is no path", cwd.span(), "leave it out for the manifest's directory");
-                self.folder.clone()
-            }
-            Some(cwd) => self.folder.join(cwd.get_ref()),
-            None => self.folder.clone(),
-        };
+        let own = self.surroundings(run.cwd, run.env, run.runs, run.timeout);
         let argv = match (run.command, run.shell) {
             (Some(_), Some(shell)) => {
                 self.wrong("it has `command` and `shell`", shell.span(), "keep one of them");
@@ -349,7 +285,8 @@ impl Reading<'_> {
             }
             (None, None) => {
                 let message = format!("`{}` does not say what is run", name.get_ref());
-                let hint = format!("give `[{kind}.{}]` a `command = [\"python3\", \"stage.py\"]`", name.get_ref());
+                let table = toml_key(&[kind, name.get_ref()]);
+                let hint = format!("give `[{table}]` a `command = [\"python3\", \"stage.py\"]`");
                 self.wrong(message, name.span(), &hint);
                 return None;
             }
@@ -372,16 +309,84 @@ impl Reading<'_> {
                 vec!["sh".to_owned(), "-c".to_owned(), line.get_ref().clone()]
             }
         };
-        let own =
-            |(name, value): (&Spanned<String>, &Spanned<String>)| (name.get_ref().clone(), value.get_ref().clone());
         Some(Command {
             argv,
-            directory,
-            variables: run.env.iter().map(own).collect(),
-            runs: run.runs.as_ref().map(|runs| *runs.get_ref()),
-            timeout: run.timeout.map(|time| time.0),
+            says_directory: own.directory.is_some(),
+            directory: own.directory.unwrap_or_else(|| self.folder.clone()),
+            variables: own.variables,
+            runs: own.runs,
+            timeout: own.timeout,
         })
     }
+
+    /// Where and how a command is run, or all of them.
+    fn surroundings(
+        &mut self,
+        cwd: &Option<Spanned<String>>,
+        env: &BTreeMap<Spanned<String>, Spanned<String>>,
+        runs: &Option<Spanned<i64>>,
+        timeout: Option<Time>,
+    ) -> Surroundings {
+        if let Some(runs) = runs.as_ref().filter(|runs| !(1..=MOST_RUNS).contains(runs.get_ref())) {
+            self.wrong(
+                format!("`runs` is {}, and between 1 and {MOST_RUNS}", runs.get_ref()),
+                runs.span(),
+                "leave it out to run as often as the verdict needs",
+            );
+        }
+        for (variable, value) in env {
+            let text = variable.get_ref();
+            if text.is_empty() || text.contains(['=', '\0']) {
+                self.wrong(format!("`{}` is no name of a variable", text.escape_debug()), variable.span(), "");
+            } else if value.get_ref().contains('\0') {
+                self.wrong("a variable cannot hold a zero byte", value.span(), "");
+            }
+        }
+        if let Some(cwd) = cwd.as_ref().filter(|cwd| cwd.get_ref().is_empty() || cwd.get_ref().contains('\0')) {
+            self.wrong("`cwd` is no path", cwd.span(), "leave it out for the manifest's directory");
+        }
+        let own =
+            |(name, value): (&Spanned<String>, &Spanned<String>)| (name.get_ref().clone(), value.get_ref().clone());
+        Surroundings {
+            directory: cwd.as_ref().map(|cwd| self.folder.join(cwd.get_ref())),
+            variables: env.iter().map(own).collect(),
+            runs: runs.as_ref().and_then(|runs| u32::try_from(*runs.get_ref()).ok()),
+            timeout: timeout.map(|time| time.0),
+        }
+    }
+
+    /// Refuses two names of one thing, and shows both.
+    fn said_twice(&mut self, mut said: Vec<Said<'_>>) {
+        said.sort_by_key(|one| one.span.start);
+        let mut first: BTreeMap<&str, &Said<'_>> = BTreeMap::new();
+        for one in &said {
+            let Some(before) = first.get(one.what.as_str()) else {
+                first.insert(&one.what, one);
+                continue;
+            };
+            let (line, executor) = (line_of(self.text, before.span.start), before.executor.word());
+            let message = format!(
+                "`{}` is `{}` here, and `{}` on line {line} is `{executor}`: they are one stage",
+                one.name,
+                one.executor.word(),
+                before.name,
+            );
+            let problem = Problem::new(message, one.span.clone()).with_also(before.span.clone());
+            self.problems.push(problem.with_hint("keep one of them"));
+        }
+    }
+}
+
+/// What is said of a stage.
+struct Said<'a> {
+    /// Equal for one thing.
+    what: String,
+    /// What it is called there.
+    name: &'a str,
+    /// Where.
+    span: Range<usize>,
+    /// Its executor.
+    executor: ExecutorWord,
 }
 
 /// What stages and programs have in common.
@@ -390,6 +395,6 @@ struct Run<'a> {
     shell: &'a Option<Spanned<String>>,
     cwd: &'a Option<Spanned<String>>,
     env: &'a BTreeMap<Spanned<String>, Spanned<String>>,
-    runs: &'a Option<Spanned<u32>>,
+    runs: &'a Option<Spanned<i64>>,
     timeout: Option<Time>,
 }

@@ -7,6 +7,7 @@ mod counters;
 mod files;
 mod host;
 mod ladder;
+mod leavers;
 mod pace;
 mod probe;
 mod python;
@@ -29,14 +30,12 @@ use crate::sys::poll::{Watched, wait};
 use crate::target::{News, RunningTarget, SuspendedTarget, descends_from};
 use crate::trace::{Counters, Coverage, Event, Refusal, Rung, WhyNot};
 use crate::units::{Span, Timestamp, ratio};
-use census::Fate;
 use counters::RunningCounters;
 use python::Interpreters;
 use sampler::{Sampler, Scope};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::Path;
-use std::time::Duration;
 use switches::{SETTLE_NANOS, SwitchRecords};
 
 /// After the time limit's TERM, the target has this long before KILL.
@@ -71,6 +70,9 @@ pub struct Options {
     pub timeout: Option<Span>,
     /// How Python programs are looked into.
     pub python: PythonMode,
+    /// Whether what ends the run early, the time limit or a signal to poolpick, ends the target's whole tree. Else a signal
+    /// is the target's own business, and who outlives it is left alone.
+    pub ends_tree: bool,
 }
 
 /// Takes the facts as they come.
@@ -91,6 +93,7 @@ pub struct Instruments {
     scope: Scope,
     refusals: Vec<Refusal>,
     timeout: Option<Span>,
+    ends_tree: bool,
     jiffies: Option<(u64, u64, u64)>,
     throttled: Option<Span>,
     waiting: Vec<Event>,
@@ -174,6 +177,7 @@ impl Instruments {
             scope,
             refusals,
             timeout: options.timeout,
+            ends_tree: options.ends_tree,
             jiffies: None,
             throttled: None,
             waiting,
@@ -208,7 +212,7 @@ impl Instruments {
         }
         let own_pid = std::process::id();
         let mut deadline = self.timeout.map(|limit| started + limit);
-        let mut timed_out = false;
+        let (mut told_to_end, mut timed_out) = (false, false);
         let mut interrupted = None;
         let mut lost = 0;
         let mut rung = self.rung();
@@ -270,11 +274,16 @@ impl Instruments {
             if let Some(at) = ended {
                 break at;
             }
+            let unwanted = self.ends_tree && interrupted.is_some();
+            if unwanted && !told_to_end {
+                deadline = Some(now);
+            }
             if deadline.is_some_and(|deadline| now >= deadline) {
-                let signal = if timed_out { libc::SIGKILL } else { libc::SIGTERM };
+                let signal = if told_to_end { libc::SIGKILL } else { libc::SIGTERM };
                 target.terminate(signal, &self.tree(own_pid));
                 deadline = Some(now + KILL_AFTER);
-                timed_out = true;
+                timed_out |= !unwanted;
+                told_to_end = true;
             }
         };
         let mut readings = Vec::new();
@@ -291,8 +300,11 @@ impl Instruments {
         if let Some(why) = self.interpreters.take_refused() {
             self.refusals.push(Refusal { source: "gil".to_owned(), why });
         }
+        if self.ends_tree && (timed_out || interrupted.is_some()) {
+            leavers::end(target);
+        }
         let left_behind = if probe::proc_is_ours(Path::new("/proc")) {
-            left_behind(Path::new("/proc"), own_pid, target.pid())
+            leavers::left_behind(Path::new("/proc"), own_pid, target.pid())
         } else {
             0
         };
@@ -441,27 +453,8 @@ impl Instruments {
     }
 }
 
-/// Descendants that are on their way out when the target has ended are waited for so long.
-const LEAVING: Span = Span::from_millis(20);
-/// And looked at so often.
-const LEAVING_LOOKED_AT: Duration = Duration::from_millis(1);
-
 /// Whether a living process is the target's: by the census, or where that does not know it, by its parents.
 fn is_ours(sampler: &Sampler, pid: u32) -> bool {
     let root = Path::new("/proc");
     !sampler.census().threads(pid).is_empty() || !probe::proc_is_ours(root) || descends_from(pid, std::process::id())
-}
-
-/// Living descendants of ours but the target itself, which is a zombie by now and has no children any more. Who is on its
-/// way out is given a moment: it counts for nothing until it can be reaped.
-fn left_behind(root: &Path, own_pid: u32, target: u32) -> u32 {
-    let until = clock::monotonic() + LEAVING;
-    loop {
-        let left: Vec<Fate> =
-            census::descendants(root, own_pid, Some(target)).into_iter().map(|pid| census::fate(root, pid)).collect();
-        if !left.contains(&Fate::Leaving) || clock::monotonic() >= until {
-            return left.into_iter().filter(|&fate| fate == Fate::Lives).count() as u32;
-        }
-        std::thread::sleep(LEAVING_LOOKED_AT);
-    }
 }

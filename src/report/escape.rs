@@ -73,7 +73,7 @@ pub fn markdown(text: &str) -> String {
 }
 
 /// Whether a terminal would do something with it, or nothing that can be seen.
-fn is_unsafe(character: char) -> bool {
+pub(super) fn is_unsafe(character: char) -> bool {
     let noncharacter = u32::from(character) & 0xFFFE == 0xFFFE || matches!(character, '\u{fdd0}'..='\u{fdef}');
     character.is_control()
         // Letters to nobody, and no text at all in XML.

@@ -211,8 +211,14 @@ fn embed(page: &mut String, document: Document<'_>) -> io::Result<()> {
     page.push_str("<script type=\"application/json\" id=\"poolpick-report\">");
     for character in json?.chars() {
         match character {
-            '<' | '>' | '&' | '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{fffe}' | '\u{ffff}' => {
+            '<' | '>' | '&' => {
                 let _ = write!(page, "\\u{:04x}", u32::from(character));
+            }
+            // Whoever reads the source sees what a terminal would show, too.
+            _ if escape::is_unsafe(character) => {
+                for unit in character.encode_utf16(&mut [0; 2]) {
+                    let _ = write!(page, "\\u{unit:04x}");
+                }
             }
             _ => page.push(character),
         }

@@ -36,7 +36,7 @@ pub(super) fn render(report: &Report, look: Look, out: &mut dyn Write) -> io::Re
             page.block(&breakdown::facts(stage, look, &voice));
             page.block(&breakdown::predictions(stage, look, &voice));
             page.gap();
-            for point in why::reasons(stage, &voice) {
+            for point in why::reasons(stage, &voice).into_iter().chain(why::warnings(stage, &voice)) {
                 page.point("", &point, &voice);
             }
             for point in headline::unjudged(report, &voice) {

@@ -185,16 +185,23 @@ pub fn refusal(refusal: &Refusal) -> String {
 
 /// Which machine the answer is for, where that is not the one measured.
 pub fn asked(asked: &Asked, measured_cores: f64) -> Option<String> {
-    let cores = asked.cores.map(|cores| format!("{} cores", plain(cores)));
+    let cores = asked.cores.map(cores_of);
     let memory = asked.memory_bytes.map(|bytes| format!("{} of memory", bytes_of(bytes)));
     let machine: Vec<String> = cores.into_iter().chain(memory).collect();
     (!machine.is_empty()).then(|| {
         format!(
-            "the answer is for a machine with {}, by what was measured on one that lent {} cores",
+            "the answer is for a machine with {}, by what was measured on one that lent {}",
             machine.join(" and "),
-            plain(measured_cores)
+            cores_of(measured_cores)
         )
     })
+}
+
+/// `1 core`, `2.5 cores`.
+fn cores_of(cores: f64) -> String {
+    let number = plain(cores);
+    let noun = if number == "1" { "core" } else { "cores" };
+    format!("{number} {noun}")
 }
 
 /// A number without needless zeros.
@@ -258,4 +265,16 @@ fn seconds_of(seconds: f64) -> String {
 
 fn percent(share: f64) -> String {
     format!("{:.0} %", share * 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_core_is_one() {
+        let asked = |cores| asked(&Asked { cores: Some(cores), ..Asked::default() }, 1.0).expect("it was asked for");
+        assert!(asked(1.0).contains("a machine with 1 core, by what was measured on one that lent 1 core"));
+        assert!(asked(2.5).contains("a machine with 2.5 cores,"));
+    }
 }

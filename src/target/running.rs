@@ -248,11 +248,23 @@ impl RunningTarget {
     /// Sends `signal` to the target and to those of `tree` that still descend from it, and SIGCONT so that stopped
     /// ones can act on it.
     pub fn terminate(&mut self, signal: i32, tree: &[u32]) {
+        // Looked at first: a process whose parent dies is ours all the same, but one that ends may be used again.
+        let descendants = self.descendants(tree);
+        self.signal_all(signal, std::iter::once(self.pid).chain(descendants));
+    }
+
+    /// The same for the descendants alone.
+    pub fn signal_descendants(&self, signal: i32, tree: &[u32]) {
+        self.signal_all(signal, self.descendants(tree));
+    }
+
+    fn descendants(&self, tree: &[u32]) -> Vec<u32> {
         let us = std::process::id();
-        let descendants = tree.iter().copied().filter(|pid| *pid != self.pid && lineage::descends_from(*pid, us));
-        // Collected first: a process whose parent dies is ours all the same, but one that ends may be used again.
-        let all: Vec<u32> = std::iter::once(self.pid).chain(descendants).collect();
-        for pid in all {
+        tree.iter().copied().filter(|pid| *pid != self.pid && lineage::descends_from(*pid, us)).collect()
+    }
+
+    fn signal_all(&self, signal: i32, pids: impl IntoIterator<Item = u32>) {
+        for pid in pids {
             self.send(pid, signal);
             self.send(pid, libc::SIGCONT);
         }

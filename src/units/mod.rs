@@ -8,5 +8,5 @@ mod time;
 
 pub use estimate::Estimate;
 pub use share::{Share, ratio};
-pub use text::{parse_duration, parse_share, parse_size};
+pub use text::{parse_duration, parse_share, parse_size, toml_key};
 pub use time::{Span, Timestamp};

@@ -190,7 +190,7 @@ pub fn report(bytes: &[u8]) {
         gated(&report);
         let side = || Side { file: "it".to_owned(), started_at: report.target.started_at.clone(), wall_seconds: 1.0 };
         let mut comparison = Comparison::new("0.1.0", side(), side());
-        compare(&report, &report, &[], &mut comparison);
+        compare(&report.stages, &report.stages, &[], &mut comparison);
     }
     if let Ok(check) = serde_json::from_slice::<Check>(bytes) {
         render_all((&check).into());

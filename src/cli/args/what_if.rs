@@ -9,6 +9,9 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 /// No machine has more.
 const MOST_CORES: f64 = 65_536.0;
 
+/// No executor gets through more tasks in a second.
+const MOST_RATE: f64 = 1e9;
+
 /// What the answer is for.
 #[derive(Debug, Clone, Default, Args)]
 pub struct WhatIfArgs {
@@ -16,7 +19,7 @@ pub struct WhatIfArgs {
     #[arg(long, value_name = "N", value_parser = parse_cores)]
     pub cores: Option<f64>,
     /// Answer for a machine with so much memory, as 64GiB [default: the one measured]
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
     pub memory: Option<u64>,
     /// Say how many workers keep up with so many tasks a second
     #[arg(long, value_name = "TASKS_PER_SECOND", value_parser = parse_rate)]
@@ -52,9 +55,16 @@ fn parse_cores(text: &str) -> Result<f64, String> {
     }
 }
 
+fn parse_memory(text: &str) -> Result<u64, String> {
+    match parse_size(text)? {
+        0 => Err("it is more than nothing, such as 64GiB".to_owned()),
+        bytes => Ok(bytes),
+    }
+}
+
 fn parse_rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
-        Ok(rate) if rate > 0.0 && rate.is_finite() => Ok(rate),
-        _ => Err("it is a number of tasks above 0, such as 250 or 0.5".to_owned()),
+        Ok(rate) if rate > 0.0 && rate <= MOST_RATE => Ok(rate),
+        _ => Err(format!("it is a number of tasks above 0, such as 250 or 0.5, and at most {MOST_RATE}")),
     }
 }

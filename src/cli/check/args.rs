@@ -52,7 +52,7 @@ pub struct CheckArgs {
     /// The manifest [default: poolpick.toml, .poolpick.toml or pyproject.toml, from here up to the repository's root]
     #[arg(long, visible_alias = "config", value_name = "FILE", conflicts_with_all = ["from", "command"])]
     pub manifest: Option<PathBuf>,
-    /// Judge a saved report instead of running anything (may be given several times)
+    /// Judge what `profile` or `check` wrote as JSON instead of running anything (may be given several times)
     #[arg(long, value_name = "REPORT", conflicts_with_all = ["stages", "command"])]
     pub from: Vec<PathBuf>,
     /// Judging, for a command.

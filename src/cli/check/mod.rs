@@ -2,6 +2,7 @@
 //! manifest mended if asked, the result written, and its exit status. Holds no rule: those are the gate's.
 
 mod args;
+mod kept;
 mod known;
 mod mend;
 mod plan;
@@ -12,19 +13,21 @@ pub use args::CheckArgs;
 use super::capture::Capture;
 use super::exit::{Failure, MISROUTED, NO_VERDICT, NOTHING_SELECTED};
 use super::output::{Outputs, Stream};
+use super::saved::Saved;
 use super::say;
 use super::session::Run;
 use super::summary;
 use crate::gate::{self, Ruled, Rules};
 use crate::observe::{DISABLE, Disabled, Options, PythonMode};
 use crate::report::check::{Check, Finding, Outcome};
-use crate::report::{Host, Kind, Report, SCHEMA_VERSION, Stage, Thresholds, Tool};
+use crate::report::{Host, Kind, SCHEMA_VERSION, Stage, Thresholds, Tool};
 use crate::sys::{clock, signals, tty};
 use crate::units::{Span, Timestamp};
 use anyhow::Result;
 use args::CheckArgs as Arguments;
 use plan::{Plan, Task, Work};
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -41,7 +44,10 @@ pub fn run(arguments: &Arguments, cpu_before: Span) -> Result<ExitCode> {
     let disabled = Disabled::parse(&std::env::var(DISABLE).unwrap_or_default()).map_err(Failure::from)?;
     let plan = plan::plan(arguments)?;
     let baseline = known::read(arguments)?;
-    let outputs = Outputs::open(&arguments.output, arguments.quiet, Stream::Stdout)?;
+    let manifests = plan.manifest.iter().flat_map(|manifest| &manifest.files);
+    let inputs = manifests.chain(&arguments.from).chain(&arguments.baseline).map(PathBuf::as_path);
+    let inputs: Vec<&Path> = inputs.collect();
+    let outputs = Outputs::open(&arguments.output, arguments.quiet, Stream::Stdout, &inputs)?;
     let mut checking = Checking {
         arguments,
         rules: plan.rules,
@@ -53,6 +59,7 @@ pub fn run(arguments: &Arguments, cpu_before: Span) -> Result<ExitCode> {
         host: None,
         started_at: None,
         saved_seconds: None,
+        files: Vec::new(),
     };
     let count = plan.work.len();
     for (index, work) in plan.work.iter().enumerate() {
@@ -64,10 +71,11 @@ pub fn run(arguments: &Arguments, cpu_before: Span) -> Result<ExitCode> {
                     signals::die_by(signal);
                 }
             }
-            Work::Saved(report) => checking.saved(report),
+            Work::Saved(path, saved) => checking.saved(path, saved),
         }
     }
     let mut ruled = std::mem::take(&mut checking.ruled);
+    kept::tell_apart(&mut ruled, &checking.files);
     known::apply(arguments, baseline, &mut ruled)?;
     let check = checking.check(&plan, &ruled);
     if arguments.fix {
@@ -99,6 +107,8 @@ struct Checking<'a> {
     started_at: Option<String>,
     /// Of saved reports: the time that their runs took.
     saved_seconds: Option<f64>,
+    /// Files of saved reports, each with where its results begin.
+    files: Vec<(usize, String)>,
 }
 
 impl Checking<'_> {
@@ -169,48 +179,35 @@ impl Checking<'_> {
             // One that would not end in time decides nothing.
             if enough || !patient || self.left().is_some_and(|left| left < longest) {
                 self.host = Some(report.host.clone());
-                self.keep(ruled, report, Some(&task.name));
+                self.keep(ruled, &report.stages, Some(&task.name));
                 return Ok(None);
             }
         }
     }
 
     fn options(&self, timeout: Option<Span>) -> Options {
-        Options { disabled: self.disabled, interval: None, timeout, python: PythonMode::from(self.arguments.python) }
+        let python = PythonMode::from(self.arguments.python);
+        Options { disabled: self.disabled, interval: None, timeout, python, ends_tree: true }
     }
 
-    /// Judges a saved report.
-    fn saved(&mut self, report: &Report) {
-        let subject = subject::Subject::Found {
-            name: report.target.argv.join(" "),
-            program: None,
-            place: None,
-            expect: Vec::new(),
+    /// Judges what was saved.
+    fn saved(&mut self, path: &Path, saved: &Saved) {
+        let wall = saved.wall_seconds();
+        self.saved_seconds = Some(self.saved_seconds.unwrap_or(0.0) + wall);
+        self.started_at.get_or_insert_with(|| saved.started_at().to_owned());
+        self.files.push((self.ruled.len(), path.display().to_string()));
+        let ruled = match saved {
+            Saved::Profile(report) => kept::of_report(report, &self.rules),
+            Saved::Check(check) => kept::of_check(check, &self.rules),
         };
-        let target = &report.target;
-        let ran = gate::Ran { runs: target.runs, wall_seconds: Some(target.wall_seconds) };
-        self.saved_seconds = Some(self.saved_seconds.unwrap_or(0.0) + target.wall_seconds);
-        self.started_at.get_or_insert_with(|| target.started_at.clone());
-        let failure = match (target.timed_out, target.exit_code, target.signal) {
-            (true, ..) => Some(gate::Failure::TimedOut(target.wall_seconds)),
-            (_, Some(0), _) => None,
-            (_, Some(status), _) => Some(gate::Failure::Exited(status)),
-            (_, None, signal) => signal.map(gate::Failure::Killed),
-        };
-        if let Some(failure) = failure {
-            let declared = gate::Declared { name: target.argv.join(" "), ..gate::Declared::default() };
-            self.ruled.push(gate::failed(&declared, &ran, &failure, None));
-            return;
-        }
-        let ruled = subject.ruled(report, &ran, &self.rules);
-        self.keep(ruled, report.clone(), None);
+        self.keep(ruled, saved.stages(), None);
     }
 
     /// Keeps results, and the stages that they are of under ids that are theirs alone.
-    fn keep(&mut self, mut ruled: Vec<Ruled>, report: Report, entry: Option<&str>) {
+    fn keep(&mut self, mut ruled: Vec<Ruled>, stages: &[Stage], entry: Option<&str>) {
         for one in &mut ruled {
             let Some(id) = one.result.stage_id.take() else { continue };
-            let Some(stage) = report.stages.iter().find(|stage| stage.id == id) else { continue };
+            let Some(stage) = stages.iter().find(|stage| stage.id == id) else { continue };
             let base = entry.map_or_else(|| id.clone(), |entry| format!("{entry}/{id}"));
             let taken = |id: &str| self.stages.iter().any(|stage| stage.id == id);
             let numbered = (2..).map(|number| format!("{base}#{number}"));

@@ -6,17 +6,16 @@ use crate::cli::analyse::{Questions, Recorded, analyse};
 use crate::cli::args::PythonArg;
 use crate::cli::capture::Capture;
 use crate::cli::exit::Failure;
-use crate::cli::report::saved;
+use crate::cli::saved::{self, Saved};
 use crate::cli::session::{self, Run};
 use crate::cli::{profile, say};
 use crate::gate::{Declared, Place, Rules};
 use crate::manifest::{self, Command, Entry, Manifest, NAMES, Placed, Policy, TOOL_TABLE, Undecided, nearest};
 use crate::observe::{NamedStage, Options};
 use crate::report::{Report, check};
-use crate::units::Span;
+use crate::units::{Span, toml_key};
 use crate::verdict::{Executor, Thresholds};
 use std::ffi::OsString;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What is checked.
@@ -35,8 +34,8 @@ pub struct Plan {
 pub enum Work {
     /// A command to run.
     Run(Box<Task>),
-    /// A report to judge.
-    Saved(Box<Report>),
+    /// A report to judge, and the file that it is in.
+    Saved(PathBuf, Saved),
 }
 
 /// A command and what it is judged for.
@@ -204,8 +203,8 @@ fn selected<'a>(arguments: &CheckArgs, manifest: &'a Manifest) -> Result<Vec<&'a
 
 /// The table of an entry as its file has it.
 fn table(kind: &str, entry: &Entry) -> String {
-    let own = format!("{kind}.{}", entry.name());
-    if manifest::is_pyproject(&entry.place().file) { format!("{}.{own}", TOOL_TABLE.join(".")) } else { own }
+    let before: &[&str] = if manifest::is_pyproject(&entry.place().file) { &TOOL_TABLE } else { &[] };
+    toml_key(&[before, &[kind, entry.name()]].concat())
 }
 
 fn task_of(entry: &Entry) -> Task {
@@ -287,6 +286,7 @@ fn of_command(arguments: &CheckArgs) -> Result<Plan, Failure> {
             argv,
             directory: PathBuf::from("."),
             variables: Vec::new(),
+            says_directory: true,
             runs: arguments.runs,
             timeout: arguments.timeout,
         },
@@ -315,8 +315,7 @@ fn from_reports(arguments: &CheckArgs) -> Result<Plan, Failure> {
     }
     let mut work = Vec::new();
     for path in &arguments.from {
-        let text = fs::read_to_string(path).map_err(|source| Failure::Input { path: path.clone(), source })?;
-        work.push(Work::Saved(Box::new(saved(path, &text)?)));
+        work.push(Work::Saved(path.clone(), saved::read(path)?));
     }
     let nothing = "the reports hold no stage".to_owned();
     Ok(Plan { manifest: None, rules: rules(arguments, None)?, work, nothing })

@@ -7,6 +7,7 @@ mod sweep;
 use super::exit::Failure;
 use super::output::{Outputs, Stream};
 use super::say;
+use crate::calibrate::no_python;
 use crate::observe::survey;
 use crate::race::{
     About, Commands, Driver, Ended, Loading, Measure, Missed, NoDriver, Outcome, Pace, Progress, Signals, race,
@@ -39,7 +40,12 @@ enum Raced {
 /// # Errors
 /// A `Failure`.
 pub fn run(arguments: &RaceArgs, cpu_before: Span) -> Result<ExitCode> {
-    let outputs = Outputs::open(&arguments.output, false, Stream::Stdout)?;
+    let items = arguments.items.as_ref().and_then(|items| match items {
+        Items::File(path) => Some(path.as_path()),
+        Items::Named(_) => None,
+    });
+    let inputs: Vec<&Path> = arguments.from.as_deref().into_iter().chain(items).collect();
+    let outputs = Outputs::open(&arguments.output, false, Stream::Stdout, &inputs)?;
     outputs.only(&RACE_FORMATS)?;
     let raced = match (&arguments.command, &arguments.function) {
         (Some(command), _) => race_command(arguments, command)?,
@@ -68,6 +74,14 @@ fn race_function(arguments: &RaceArgs, cpu_before: Span) -> Result<Raced, Failur
     };
     let loading = loading(arguments)?;
     let python = arguments.python.clone().unwrap_or_else(|| PathBuf::from(PYTHON));
+    if let Some(said) = arguments.python.as_deref().and_then(no_python) {
+        return Err(Failure::Misuse(format!(
+            "`{}` is no Python interpreter: asked for its version, it said `{}`; hint: `--python` takes the path of a \
+             Python 3.8 or later",
+            python.display(),
+            said.escape_debug()
+        )));
+    }
     let mut progress = Line::new(!arguments.quiet);
     let predicted = match &arguments.from {
         Some(path) => Some(predicted::from_report(path, arguments.stage.as_deref(), function)?),

@@ -4,19 +4,18 @@ use super::not_started;
 use crate::cli::analyse::{Modelled, Questions, Recorded, analyse_by};
 use crate::cli::exit::Failure;
 use crate::cli::prices::PriceBook;
-use crate::cli::report::saved;
+use crate::cli::saved;
 use crate::cli::session::{self, Plan};
 use crate::observe::NamedStage;
 use crate::observe::{DISABLE, Disabled, Options, PythonMode};
 use crate::predict::{self, at};
 use crate::race::{Expectation, Loading, write_driver};
 use crate::report::race::{Contender, Entrant, PredictedBy};
-use crate::report::{Executor, Report, Stage};
+use crate::report::{Executor, Stage};
 use crate::target::{ExitKind, StartError};
 use crate::units::Span;
 use crate::verdict::Thresholds;
 use std::ffi::OsString;
-use std::fs;
 use std::path::Path;
 
 /// A serial run is profiled for so long, seconds: the lock's readings then tell its share within a few per cent.
@@ -101,16 +100,16 @@ fn entrant(executor: Executor, workers: u32) -> Option<Entrant> {
 /// # Errors
 /// A file that is no report, or that does not hold the stage.
 pub fn from_report(path: &Path, stage: Option<&str>, function: &NamedStage) -> Result<Predicted, Failure> {
-    let text = fs::read_to_string(path).map_err(|source| Failure::Input { path: path.to_owned(), source })?;
-    let report: Report = saved(path, &text)?;
-    let wanted = stage.unwrap_or(&function.name).replace(':', ".");
-    let named = report.stages.iter().find(|one| one.name.replace(':', ".") == wanted);
-    let only = || match report.stages.iter().filter(|one| !one.predictions.is_empty()).collect::<Vec<_>>().as_slice() {
+    let report = saved::read(path)?;
+    let wanted = stage.unwrap_or(&function.name);
+    let named = report.stage(wanted);
+    let only = || match report.stages().iter().filter(|one| !one.predictions.is_empty()).collect::<Vec<_>>().as_slice()
+    {
         [one] if stage.is_none() => Some(*one),
         _ => None,
     };
     let found = named.or_else(only).ok_or_else(|| {
-        let names: Vec<String> = report.stages.iter().map(|one| format!("`{}`", one.name)).collect();
+        let names: Vec<String> = report.stages().iter().map(|one| format!("`{}`", one.name)).collect();
         Failure::Misuse(format!(
             "`{}` has no stage `{wanted}` but {}; hint: name one with `--stage`",
             path.display(),
@@ -147,7 +146,7 @@ pub fn by_profile(
     let plan = Plan {
         command: &command,
         stdout_to_stderr: true,
-        options: Options { disabled, interval: None, timeout, python: PythonMode::Agent },
+        options: Options { disabled, interval: None, timeout, python: PythonMode::Agent, ends_tree: true },
         stages: &stages,
         live: false,
         thresholds,
@@ -163,6 +162,9 @@ pub fn by_profile(
         }
         other => other?,
     };
+    if let Some(signal) = run.interrupted {
+        return Ok(Err(signal));
+    }
     let nothing = |why: &str| Ok(Ok(Predicted::nothing(PredictedBy::Profile, why.to_owned())));
     if let ExitKind::Killed(signal) = run.exit.status
         && matches!(signal, libc::SIGINT | libc::SIGTERM | libc::SIGHUP | libc::SIGQUIT)
