@@ -26,6 +26,7 @@ fn computing(each: f64, found: Executor) -> Evidence {
         is_pool: false,
         feeds_pool: false,
         is_outside: false,
+        takes_lock: None,
         shared_state: false,
         found: Some(found),
         workers: 2,
@@ -185,4 +186,54 @@ fn a_coroutine_that_only_computes_belongs_into_processes_as_a_function() {
     let stays = judged(&awaits, Some(&payload(1e-5, 12, 0.25)));
     assert!(stays.predictions.iter().all(|one| one.executor != poolpick::predict::Executor::Process), "{stays:?}");
     assert!(!codes(&stays).contains(&"payload-unknown"), "{stays:?}");
+}
+
+/// Tasks that wait for so long each, one after another or with so many others.
+fn waiting(found: Executor, at_once: f64) -> Evidence {
+    let computing = computing(50e-6, found);
+    let task = computing.task.expect("it has one");
+    Evidence {
+        workers: at_once as u32,
+        score: Some(Estimate::new(0.01, 0.012, 0.02)),
+        wait: 4.0,
+        tasks: 1000,
+        task_seconds: Some(4e-3),
+        gil: Gil::Held { share: Estimate::new(0.2, 0.5, 0.8), released_run: None },
+        task: Some(TaskDemand { gil: Estimate::new(1e-5, 2e-5, 4e-5), wait: 4e-3, seen_at_once: at_once, ..task }),
+        ..computing
+    }
+}
+
+#[test]
+fn a_lock_that_threads_may_queue_for_leaves_open_whether_they_help() {
+    let cheap = payload(1e-5, 12, 0.25);
+    let serial = waiting(Executor::Serial, 1.0);
+    assert!(matches!(judged(&serial, Some(&cheap)).outcome, Outcome::Misrouted { .. }));
+    let locking = Evidence { takes_lock: Some("global `LOCK`".to_owned()), ..serial };
+    let judgement = judged(&locking, Some(&cheap));
+    assert_eq!(judgement.outcome, Outcome::Undecided(Why::LockUnseen), "{judgement:?}");
+    assert!(codes(&judgement).contains(&"lock-unseen"));
+    // In threads already, they show it.
+    let threads = Evidence { takes_lock: Some("global `LOCK`".to_owned()), ..waiting(Executor::Thread, 8.0) };
+    let judgement = judged(&threads, Some(&cheap));
+    assert_eq!(judgement.outcome, Outcome::Fits, "{judgement:?}");
+    assert!(!codes(&judgement).contains(&"lock-unseen"));
+}
+
+#[test]
+fn processes_do_not_queue_for_a_lock_of_threads_but_may_need_to() {
+    let cheap = payload(1e-5, 12, 0.25);
+    let queueing = |found, spans| {
+        let evidence = waiting(found, 8.0);
+        let task =
+            evidence.task.map(|task| TaskDemand { lock_limit: Some(247.0), lock_spans_processes: spans, ..task });
+        Evidence { lock_wait: 28.0, wait: 32.0, task, ..evidence }
+    };
+    let threads = judged(&queueing(Executor::Thread, false), Some(&cheap));
+    assert_eq!(threads.outcome, Outcome::Undecided(Why::LockNotShared), "{threads:?}");
+    assert!(codes(&threads).contains(&"lock-not-shared") && codes(&threads).contains(&"lock-bound"));
+    // Processes that were seen to queue share that lock.
+    let processes = judged(&queueing(Executor::Process, true), Some(&cheap));
+    assert!(!codes(&processes).contains(&"lock-not-shared"), "{processes:?}");
+    assert_eq!(processes.recommendation.as_ref().map(|advice| advice.executor), Some(Executor::Serial));
 }

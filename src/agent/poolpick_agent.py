@@ -452,13 +452,15 @@ def _stage(name, module, file, line, what, executor, function=None):
     stage = state.stages.setdefault(key, made)
     if stage is made:
         stage.define()
-        if type(function) is FunctionType:
-            try:
+        try:
+            if type(function) is FunctionType:
                 stage.function = _weakref.ref(function)
                 _study(stage, function)
-            except Exception as error:
-                if _foreign(error):
-                    raise
+            if type(function) in (FunctionType, MethodType):
+                _locked(stage, function)
+        except Exception as error:
+            if _foreign(error):
+                raise
     return stage
 
 
@@ -2110,13 +2112,21 @@ def _argumented():
     return getattr(sys.modules.get("opcode"), "HAVE_ARGUMENT", 90) if sys.hexversion < 0x030D0000 else 44
 
 
+def _plain_code(function):
+    """A function's own code, also while a hook of ours stands in its place."""
+    for named in _hooks.values():
+        if named.trampoline is not None and named.trampoline is function.__code__:
+            return named.code
+    return function.__code__
+
+
 def _study(stage, function):
     """Looks for module state that a stage's function writes, in it and in functions of its module that it calls."""
     function = _undecorated(function)
     if type(function) is not FunctionType or not _opcode_names():
         return
     scope = function.__globals__
-    todo, seen, told = [(function.__code__, 0)], set(), 0
+    todo, seen, told = [(_plain_code(function), 0)], set(), 0
     while todo and len(seen) < 40 and told < 5:
         code, level = todo.pop(0)
         if id(code) in seen or len(code.co_code) > 20_000:
@@ -2135,6 +2145,42 @@ def _study(stage, function):
                 called = scope.get(name)
                 if type(called) is FunctionType and called.__globals__ is scope:
                     todo.append((called.__code__, level + 1))
+
+
+_LOCKS = {
+    ("_thread", "lock"), ("_thread", "RLock"), ("threading", "_RLock"), ("threading", "Condition"),
+    ("threading", "Semaphore"), ("threading", "BoundedSemaphore"),
+}  # fmt: skip
+
+
+def _locked(stage, function):
+    """Looks for a lock of this process that a stage's function names: a global, a variable around it, an attribute of its
+    object. Whether threads would queue for it, only a run in threads shows."""
+    function = _undecorated(function)
+    owner = getattr(function, "__self__", None)
+    function = getattr(function, "__func__", function)
+    if type(function) is not FunctionType:
+        return
+    code = _plain_code(function)
+    own = getattr(owner, "__dict__", None)
+    around = {}
+    for name, cell in zip(code.co_freevars, function.__closure__ or ()):
+        try:
+            around[name] = cell.cell_contents
+        except ValueError:
+            pass  # It has none yet.
+    for what, scope, names in (
+        ("global", function.__globals__, code.co_names),
+        ("variable", around, code.co_freevars),
+        ("attribute", own if type(own) is dict else {}, code.co_names),
+    ):
+        for name in names:
+            if name not in scope:
+                continue
+            for base in type(scope[name]).__mro__:
+                if (base.__module__, base.__name__) in _LOCKS:
+                    _note("lock-unseen", "%s `%s`" % (what, name), stage)
+                    return
 
 
 _OPENED = {

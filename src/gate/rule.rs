@@ -3,9 +3,10 @@
 
 use super::Rules;
 use crate::report::check::Policy;
+use crate::report::wording::why as in_words;
 use crate::report::{Class, Confidence, Executor, Language, Prediction, Stage, StageKind, Verdict};
 use crate::units::Estimate;
-use crate::verdict::{self, Thresholds, Weighed, class_of, weigh_throughput};
+use crate::verdict::{self, Thresholds, Weighed, Why, class_of, weigh_throughput};
 
 /// What a rule says.
 #[derive(Debug, Clone, PartialEq)]
@@ -103,6 +104,11 @@ fn by_evidence(stage: &Stage, current: Executor, margin: f64) -> Ruling {
     let doubted = advice.confidence == Confidence::Low && advice.executor != Executor::Serial;
     match weigh_throughput(now, best, 1.0 - margin).doubted(doubted, now, best) {
         Weighed::Fits => Ruling::Fits,
+        // What a lock would do elsewhere is in no interval.
+        _ if has("lock-not-shared") || has("lock-unseen") => {
+            let why = if has("lock-unseen") { Why::LockUnseen } else { Why::LockNotShared };
+            Ruling::Undecided(Open { why: in_words(why).to_owned(), remedy: Remedy::Nothing })
+        }
         // What is missing is in the intervals: where they are apart all the same, it is not needed.
         Weighed::TooClose if advice.confidence == Confidence::Low => {
             let why = why_missing(missing).unwrap_or("evidence for a part of the recommendation is missing");

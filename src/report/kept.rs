@@ -91,6 +91,8 @@ pub struct Evidence {
     pub outside_stages: bool,
     /// Whether its tasks were seen to write module state.
     pub shared_state: bool,
+    /// A lock of the program that its function names; `null` where none was found.
+    pub takes_lock: Option<String>,
     /// What is known of the interpreter lock.
     pub lock: LockKnown,
     /// Most workers at once.

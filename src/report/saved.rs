@@ -37,6 +37,7 @@ pub(super) fn evidence(judged: &Judgeable) -> Evidence {
         feeds_pool: judged.feeds_pool,
         outside_stages: judged.is_outside,
         shared_state: judged.shared_state,
+        takes_lock: judged.takes_lock.clone(),
         lock: match judged.gil {
             Lock::NotPython => LockKnown::NotPython,
             Lock::Unknown => LockKnown::Unread,
@@ -113,6 +114,7 @@ pub(super) fn evidence_of(stage: &Stage) -> Option<Judgeable> {
         feeds_pool: kept.feeds_pool,
         is_outside: kept.outside_stages,
         shared_state: kept.shared_state,
+        takes_lock: kept.takes_lock.clone(),
         found: stage.runs_as.map(|runs| runs.executor.into()),
         workers: kept.workers,
         score,

@@ -76,6 +76,9 @@ pub fn reason(reason: &Reason) -> String {
             percent(share)
         ),
         Reason::LockNotShared => "each process would have that lock to itself: faster, and right only if what the lock guards is the process's own".to_owned(),
+        Reason::LockUnseen { ref lock } => format!(
+            "its function names a lock of the program, {lock}: whether threads would queue for it, only a run in threads shows"
+        ),
         Reason::TaskTooSmall { seconds, dispatch } => format!(
             "a task takes {}, handing one to a pool {}: hand over many at once, or use no pool",
             seconds_of(seconds),
@@ -161,6 +164,9 @@ pub fn why(why: Why) -> &'static str {
         }
         Why::NoPrediction => "what the executor that it runs under would do with it is not predicted",
         Why::GilUnknown => "how much of its CPU time holds the interpreter lock (GIL) was not measured",
+        Why::LockUnseen => {
+            "whether threads would queue for a lock that its function names, only a run in threads shows"
+        }
         Why::LockNotShared => {
             "processes would be faster if each may have the lock that threads queue for to itself, which no run tells"
         }

@@ -13,6 +13,7 @@
 //! | a coroutine that does not compute for most of its time | no processes |
 //! | two executors within 3 % (5 % where intervals overlap) | the simpler one |
 //! | module state is written by tasks | confidence at most medium |
+//! | its function names a lock, and it was not seen in threads | threads only with low confidence |
 //! | threads queue for a lock of the program | processes, which would not, only with low confidence |
 
 use super::classify::is_thin;
@@ -31,7 +32,7 @@ const CLOSE: f64 = 0.03;
 /// And within this where the intervals overlap.
 const CLOSE_OVERLAPPING: f64 = 0.05;
 /// `workers` is the least number that reaches this share of the peak.
-const KNEE: f64 = 0.97;
+const KNEE: f64 = 0.98;
 /// Dispatch should stay below this share of a chunk.
 const CHUNK_DISPATCH: f64 = 0.05;
 /// At most so many times the concurrency that was seen is recommended: beyond, nobody knows what the outside bears.
@@ -206,6 +207,16 @@ pub fn decide(
     if pick.workers > seen && task.wait > task.cpu * 0.1 {
         confidence = confidence.min(Confidence::Medium);
         reasons.push(Reason::WaitAssumed { workers: pick.workers, seen });
+    }
+    if let Some(lock) = &evidence.takes_lock
+        && pick.executor == predict::Executor::Thread
+        && pick.workers > seen
+        && !task.lock_limit.is_some()
+        && evidence.found != Some(Executor::Thread)
+    {
+        // One at a time never queues, and processes have a lock each.
+        reasons.push(Reason::LockUnseen { lock: lock.clone() });
+        confidence = Confidence::Low;
     }
     let loops = curve(predict::Executor::Asyncio, &task, costs, &room, u32::MAX);
     if pick.executor == predict::Executor::Thread

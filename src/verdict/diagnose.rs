@@ -16,6 +16,8 @@ const GROWTH_BYTES: f64 = (32u64 << 20) as f64;
 const GROWTH_SECONDS: f64 = 10.0;
 /// What the agent notes of things that cannot be moved to a process.
 const MOVED: [&str; 2] = ["not-picklable", "payload-unknown"];
+/// A lock that a function names: nothing wrong by itself.
+pub const TAKES_LOCK: &str = "lock-unseen";
 
 /// A warning.
 #[derive(Debug, Clone, PartialEq)]
@@ -95,7 +97,7 @@ pub fn diagnose(stage: &Stage) -> Vec<Warning> {
             found.push(Warning::LoopStalled { count: tasks.stalls.0, longest: tasks.stalls.1.secs_f64() });
         }
         // That a coroutine's arguments stay in its process is as it should be.
-        let is_usual = |code: &str| stage.kind == Kind::Coroutine && MOVED.contains(&code);
+        let is_usual = |code: &str| code == TAKES_LOCK || stage.kind == Kind::Coroutine && MOVED.contains(&code);
         found.extend(
             tasks
                 .notes

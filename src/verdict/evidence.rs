@@ -1,6 +1,7 @@
 //! What a verdict rests on, as plain values: a stage that was just measured gives it, and so does a saved report, which
 //! carries the same numbers. Everything that judges takes this and nothing else of a stage. Must not judge.
 
+use super::diagnose::TAKES_LOCK;
 use super::{Executor, Payload};
 use crate::predict::{PAYLOAD_ERROR, PayloadDemand, TaskDemand};
 use crate::stages::{GilEvidence, Kind, Phase, Stage};
@@ -62,6 +63,8 @@ pub struct Evidence {
     pub is_outside: bool,
     /// Whether its tasks were seen to write module state.
     pub shared_state: bool,
+    /// A lock of the program that its function names.
+    pub takes_lock: Option<String>,
     /// The executor that it was found to run under.
     pub found: Option<Executor>,
     /// Most workers at once.
@@ -104,6 +107,9 @@ impl Evidence {
             feeds_pool: stage.feeds_pool,
             is_outside: stage.outside_stages,
             shared_state: tasks.is_some_and(|tasks| tasks.notes.iter().any(|note| note.code == "shared-state")),
+            takes_lock: tasks
+                .and_then(|tasks| tasks.notes.iter().find(|note| note.code == TAKES_LOCK))
+                .map(|note| note.detail.clone()),
             found: found_executor(stage),
             workers: stage.workers,
             score: stage.score,

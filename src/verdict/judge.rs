@@ -53,6 +53,8 @@ pub enum Why {
     AlreadyParallel,
     /// Processes would be faster if each may have a lock of its own, which only who wrote it knows.
     LockNotShared,
+    /// Threads would be faster unless they queue for a lock that its function names.
+    LockUnseen,
 }
 
 /// Whether the executor fits.
@@ -187,6 +189,9 @@ fn weigh(predictions: &[Prediction], recommendation: &Recommendation, current: E
     match weigh_throughput(now.speedup, best.speedup, FITTING_SHARE).doubted(doubted, now.speedup, best.speedup) {
         Weighed::Fits => Outcome::Fits,
         _ if recommendation.reasons.contains(&Reason::LockNotShared) => Outcome::Undecided(Why::LockNotShared),
+        _ if recommendation.reasons.iter().any(|reason| matches!(reason, Reason::LockUnseen { .. })) => {
+            Outcome::Undecided(Why::LockUnseen)
+        }
         Weighed::Misrouted { cost } => Outcome::Misrouted { cost },
         Weighed::TooClose if recommendation.reasons.contains(&Reason::GilUnknown) => {
             Outcome::Undecided(Why::GilUnknown)

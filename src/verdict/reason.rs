@@ -3,7 +3,7 @@
 use super::Class;
 
 /// Why something is recommended or not. `report::wording` says it in a sentence.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Reason {
     /// It waits on the outside world for most of its time; `share` of it.
     IoBound {
@@ -114,6 +114,11 @@ pub enum Reason {
     },
     /// Each process would have that lock to itself.
     LockNotShared,
+    /// Its function names a lock that threads may queue for, and no run of so many threads showed whether they do.
+    LockUnseen {
+        /// Where it stands and its name.
+        lock: String,
+    },
     /// A task is smaller than its dispatch.
     TaskTooSmall {
         /// One task, seconds.
@@ -210,6 +215,7 @@ impl Reason {
             Reason::SaturatesGil { .. } => "saturates-gil",
             Reason::LockBound { .. } => "lock-bound",
             Reason::LockNotShared => "lock-not-shared",
+            Reason::LockUnseen { .. } => "lock-unseen",
             Reason::TaskTooSmall { .. } => "task-too-small",
             Reason::NotPicklable => "not-picklable",
             Reason::PayloadUnknown => "payload-unknown",

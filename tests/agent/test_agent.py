@@ -679,6 +679,34 @@ class Diagnosis(Case):
         self.assertEqual(found, {"pipeline." + name for name in (
             "by_key", "by_sum", "by_inplace", "by_global", "by_method", "by_helper", "by_attribute")})  # fmt: skip
 
+    def test_a_lock_that_a_function_names(self):
+        run = self.measure("""
+            import threading
+            LOCK, EVENT = threading.Lock(), threading.Event()
+            class Box:
+                def __init__(self): self.guard = threading.RLock()
+                def guarded(self, x):
+                    with self.guard: return x
+                def free(self, x): return EVENT.is_set()
+            def by_global(x):
+                with LOCK: return x
+            def around():
+                slots = threading.BoundedSemaphore(2)
+                def by_variable(x):
+                    with slots: return x
+                return by_variable
+            box = Box()
+            with ThreadPoolExecutor(1) as pool:
+                for function in (by_global, around(), box.guarded, box.free, square):
+                    pool.submit(function, 1).result()
+        """)
+        found = {stage: detail for stage, code, detail in run.notes if code == "lock-unseen"}
+        self.assertEqual(found, {
+            "pipeline.by_global": "global `LOCK`",
+            "pipeline.around.<locals>.by_variable": "variable `slots`",
+            "pipeline.Box.guarded": "attribute `guard`",
+        })  # fmt: skip
+
     def test_opened_before_fork(self):
         run = self.measure("""
             import sqlite3
