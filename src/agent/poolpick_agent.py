@@ -433,7 +433,7 @@ def _join(module, qualified):
     return _short(module + "." + qualified if module else qualified)
 
 
-def _stage(name, module, file, line, what, executor, function=None):
+def _stage(name, module, file, line, what, executor, function=None, owner=None):
     state = _state
     key = (name, module, executor)
     stage = state.stages.get(key)
@@ -456,8 +456,7 @@ def _stage(name, module, file, line, what, executor, function=None):
             if type(function) is FunctionType:
                 stage.function = _weakref.ref(function)
                 _study(stage, function)
-            if type(function) in (FunctionType, MethodType):
-                _locked(stage, function)
+                _locked(stage, function, owner)
         except Exception as error:
             if _foreign(error):
                 raise
@@ -479,7 +478,8 @@ def _stage_of(function, executor):
     named = _wanted_name(module, qualified)
     if named is not None:
         name, what = named, NAMED
-    stage = _stage(name, module, file, line, what, executor, target)
+    owner = function.__self__ if kind is MethodType else None
+    stage = _stage(name, module, file, line, what, executor, target, owner)
     if stage is not None:
         try:
             reference = _weakref.ref(target)
@@ -2153,12 +2153,10 @@ _LOCKS = {
 }  # fmt: skip
 
 
-def _locked(stage, function):
+def _locked(stage, function, owner):
     """Looks for a lock of this process that a stage's function names: a global, a variable around it, an attribute of its
     object. Whether threads would queue for it, only a run in threads shows."""
     function = _undecorated(function)
-    owner = getattr(function, "__self__", None)
-    function = getattr(function, "__func__", function)
     if type(function) is not FunctionType:
         return
     code = _plain_code(function)
