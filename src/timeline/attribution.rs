@@ -13,6 +13,7 @@ use super::process::{Process, ProcessSlot, Thread};
 use super::program::{Program, ProgramId};
 use super::series::Lane;
 use super::tasks::Tasks;
+use super::thread::ThreadState;
 use super::{Records, births::MAX_PROGRAMS};
 use crate::trace::{AgentFact, Blocking, GilAccess, Ids, RunsUnder, StageDefinition, TaskEnd, TaskKind, TaskTotals};
 use crate::units::{Span, Timestamp, ratio};
@@ -119,27 +120,27 @@ impl Thread {
             wakeups: ledger.wakeups.saturating_sub(ledger.wakeups_read),
             switches: (ledger.voluntary + ledger.involuntary).saturating_sub(ledger.switches_read),
         };
-        let mut unread = std::mem::take(&mut tasked.unread);
-        unread.push(current);
+        let closed = std::mem::take(&mut tasked.unread);
         let delay = run_delay - self.delay_base - tasked.closed.run_queue - ledger.run_queue - tasked.given.0;
         let beyond = on_cpu.map(|on_cpu| {
             on_cpu - self.on_cpu_base - tasked.closed.on_cpu - ledger.on_cpu - tasked.closed.unknown - tasked.given.1
         });
-        let wakeups: u64 = unread.iter().map(|unread| unread.wakeups).sum();
-        let switches: u64 = unread.iter().map(|unread| unread.switches).sum();
+        let all = || closed.iter().chain(std::iter::once(&current));
+        // While a thread waits for a CPU that was taken from it, its counter holds a part of that wait already.
+        let queues = self.clock.state() == ThreadState::Preempted;
+        let wakeups: u64 = if queues { 0 } else { all().map(|part| part.wakeups).sum() };
+        let switches: u64 = all().map(|part| part.switches).sum();
         if wakeups > 0 {
             tasked.given.0 += delay;
         }
         let cost = beyond.filter(|_| switches > 0);
         tasked.given.1 += cost.unwrap_or_default();
-        for part in &unread {
-            let ledger = if part.stage == stage {
-                &mut self.ledger
-            } else {
-                match part.stage {
-                    Some(stage) => process.task_ledger(stage),
-                    None => &mut tasked.outside,
-                }
+        for (index, part) in all().enumerate() {
+            // What is closed was moved, its counts with it, also where the thread is in the same stage again.
+            let ledger = match part.stage {
+                _ if index == closed.len() => &mut self.ledger,
+                Some(stage) => process.task_ledger(stage),
+                None => &mut tasked.outside,
             };
             if wakeups > 0 {
                 ledger.wakeup_delay += delay.scaled(part.wakeups as f64 / wakeups as f64);
@@ -150,14 +151,16 @@ impl Thread {
                 ledger.switches_read += part.switches;
             }
         }
-        if cost.is_none() {
-            // Their cost will be read when the thread is off its CPU; their wake-ups were read now.
-            tasked.unread = unread
-                .into_iter()
-                .filter(|part| part.stage != stage && part.switches > 0)
-                .map(|part| Unread { wakeups: 0, ..part })
-                .collect();
-        }
+        // Their cost will be read when the thread is off its CPU, their delay when it does not wait for one.
+        tasked.unread = closed
+            .into_iter()
+            .map(|part| Unread {
+                wakeups: if wakeups > 0 { 0 } else { part.wakeups },
+                switches: if cost.is_some() { 0 } else { part.switches },
+                ..part
+            })
+            .filter(|part| part.wakeups + part.switches > 0)
+            .collect();
     }
 
     /// Its life, or that of its program, is over: what it did outside of tasks becomes its ledger.
