@@ -359,6 +359,45 @@ fn without_records_the_agent_s_cpu_times_split_a_reading() {
     assert!((parse.demand.own.sum() - 0.2).abs() < 0.03, "{:?}", parse.demand);
 }
 
+/// Sleeps of 10 ms beside others who want the CPU: 6 ms pass between a wake-up and the CPU, which records show as a part of
+/// the sleep and the counter alone tells apart. It is read where the next task runs already, and while the thread waits for a
+/// CPU that was taken from it, when the counter holds that wait too.
+#[test]
+fn a_wake_up_is_late_once_wherever_it_is_read() {
+    let mut events = start();
+    events.push(stage(0, "etl.fetch", RunsUnder::Thread, TaskKind::Function));
+    let reading = |millis: u64, on_cpu: u64, queued: u64| Event::Thread {
+        at: at(millis),
+        ids: ids(WORKER),
+        reading: ThreadReading {
+            on_cpu: Some(Span::from_millis(on_cpu)),
+            run_delay: Some(Span::from_millis(queued)),
+            ..ThreadReading::default()
+        },
+    };
+    for turn in 0..20 {
+        let (base, ran, late) = (10 + turn * 40, 9 + turn * 16, turn * 6 + turn * 8);
+        events.push(begin(base, WORKER, 0));
+        events.push(out(base + 1, WORKER, SwitchOut::Blocked));
+        events.push(waits(base + 5, WORKER, Blocking::Sleep));
+        events.push(switch_in(base + 17, WORKER));
+        events.push(end(base + 18, WORKER, 0, 18));
+        // Preempted in the next task for 8 ms, of which its counter shows 5 when it is read.
+        events.push(begin(base + 19, WORKER, 0));
+        events.push(reading(base + 20, ran + 4, late + 6));
+        events.push(out(base + 21, WORKER, SwitchOut::Preempted));
+        events.push(reading(base + 26, ran + 5, late + 6 + 5));
+        events.push(switch_in(base + 29, WORKER));
+        events.push(end(base + 30, WORKER, 0, 11));
+        events.push(reading(base + 31, ran + 7, late + 6 + 8));
+    }
+    events.push(totals(0, 40));
+    let (_, stages) = run(events, 820);
+    let fetch = named(&stages, "etl.fetch");
+    assert!((fetch.demand.own.sum() - 0.2).abs() < 0.003, "{:?}", fetch.demand);
+    assert!((fetch.demand.run_queue - 0.28).abs() < 0.003, "{:?}", fetch.demand);
+}
+
 #[test]
 fn hostile_facts_do_no_harm() {
     let mut events = start();
