@@ -376,26 +376,29 @@ fn a_wake_up_is_late_once_wherever_it_is_read() {
         },
     };
     for turn in 0..20 {
-        let (base, ran, late) = (10 + turn * 40, 9 + turn * 16, turn * 6 + turn * 8);
+        let (base, ran, late) = (10 + turn * 60, 9 + turn * 20, turn * 20);
         events.push(begin(base, WORKER, 0));
         events.push(out(base + 1, WORKER, SwitchOut::Blocked));
         events.push(waits(base + 5, WORKER, Blocking::Sleep));
         events.push(switch_in(base + 17, WORKER));
         events.push(end(base + 18, WORKER, 0, 18));
-        // Preempted in the next task for 8 ms, of which its counter shows 5 when it is read.
         events.push(begin(base + 19, WORKER, 0));
         events.push(reading(base + 20, ran + 4, late + 6));
+        // Preempted for 8 ms, of which its counter shows 5 when it is read.
         events.push(out(base + 21, WORKER, SwitchOut::Preempted));
         events.push(reading(base + 26, ran + 5, late + 6 + 5));
         events.push(switch_in(base + 29, WORKER));
-        events.push(end(base + 30, WORKER, 0, 11));
-        events.push(reading(base + 31, ran + 7, late + 6 + 8));
+        events.push(out(base + 31, WORKER, SwitchOut::Blocked));
+        events.push(waits(base + 35, WORKER, Blocking::Sleep));
+        events.push(switch_in(base + 47, WORKER));
+        events.push(end(base + 48, WORKER, 0, 29));
+        events.push(reading(base + 50, ran + 10, late + 6 + 8 + 6));
     }
     events.push(totals(0, 40));
-    let (_, stages) = run(events, 820);
+    let (_, stages) = run(events, 1210);
     let fetch = named(&stages, "etl.fetch");
-    assert!((fetch.demand.own.sum() - 0.2).abs() < 0.003, "{:?}", fetch.demand);
-    assert!((fetch.demand.run_queue - 0.28).abs() < 0.003, "{:?}", fetch.demand);
+    assert!((fetch.demand.own.sum() - 0.4).abs() < 0.005, "{:?}", fetch.demand);
+    assert!((fetch.demand.run_queue - 0.4).abs() < 0.005, "{:?}", fetch.demand);
 }
 
 #[test]
