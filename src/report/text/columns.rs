@@ -21,33 +21,32 @@ pub struct Column {
 /// All columns that say something, from left to right; those of rank 0 are always there.
 pub fn columns(stages: &[Stage], voice: &Voice) -> Vec<Column> {
     let wait = |stage: &Stage| stage.time.wait_seconds.as_ref().map(|waits| wait_cell(&words::waits(waits), 2, voice));
+    let of = Of { stages, voice };
     let columns = [
-        text("stage", 0, stages, voice, |stage| Some(voice.tone(Tone::Strong, &voice.name(&stage.name)))),
-        text("verdict", 4, stages, voice, |stage| {
+        of.text("stage", 0, |stage| Some(voice.tone(Tone::Strong, &voice.name(&stage.name)))),
+        of.text("verdict", 4, |stage| {
             let word = words::verdict(stage.verdict);
             (stage.verdict != Verdict::NotJudged).then(|| voice.tone(Tone::of_verdict(stage.verdict), word))
         }),
-        text("class", 0, stages, voice, |stage| Some(voice.tone(Tone::of_class(stage.class), stage.class.word()))),
-        number("score", 1, stages, voice, |stage| score(stage, voice)),
-        seconds("CPU", 3, stages, voice, |stage| stage.time.cpu_seconds),
-        text("waits for", 5, stages, voice, wait),
-        optional_seconds("run queue", 7, stages, voice, |stage| stage.time.run_queue_seconds),
-        optional_seconds("GIL wait", 9, stages, voice, |stage| stage.time.gil_wait_seconds),
-        optional_seconds("starved", 10, stages, voice, |stage| stage.time.starved_seconds),
-        number("GIL held", 11, stages, voice, |stage| {
-            stage.gil.as_ref().map(|gil| voice.glyphs.share(gil.share_of_cpu))
-        }),
-        number("switches/s vol/inv", 8, stages, voice, |stage| {
+        of.text("class", 0, |stage| Some(voice.tone(Tone::of_class(stage.class), stage.class.word()))),
+        of.number("score", 1, |stage| score(stage, voice)),
+        of.seconds("CPU", 3, |stage| stage.time.cpu_seconds),
+        of.text("waits for", 5, wait),
+        of.optional_seconds("run queue", 7, |stage| stage.time.run_queue_seconds),
+        of.optional_seconds("GIL wait", 9, |stage| stage.time.gil_wait_seconds),
+        of.optional_seconds("starved", 10, |stage| stage.time.starved_seconds),
+        of.number("GIL held", 11, |stage| stage.gil.as_ref().map(|gil| voice.glyphs.share(gil.share_of_cpu))),
+        of.number("switches/s vol/inv", 8, |stage| {
             let switches = &stage.context_switches;
             let (voluntary, involuntary) = (switches.voluntary_per_second, switches.involuntary_per_second);
             let known = voluntary.is_some() || involuntary.is_some();
             known.then(|| format!("{} / {}", voice.glyphs.rate(voluntary), voice.glyphs.rate(involuntary)))
         }),
-        text("runs as", 6, stages, voice, |stage| {
+        of.text("runs as", 6, |stage| {
             let found = stage.runs_as.map(|runs| words::short_pool(runs.executor, Some(runs.workers), voice));
             stage.declared_executor.map(|declared| words::short_pool(declared, None, voice)).or(found)
         }),
-        text("use", 2, stages, voice, |stage| {
+        of.text("use", 2, |stage| {
             let advice = stage.recommendation.as_ref();
             advice.map(|advice| words::short_pool(advice.executor, advice.workers, voice))
         }),
@@ -85,53 +84,38 @@ pub fn score(stage: &Stage, voice: &Voice) -> Option<String> {
     })
 }
 
-fn text(
-    title: &'static str,
-    rank: u8,
-    stages: &[Stage],
-    voice: &Voice,
-    cell: impl Fn(&Stage) -> Option<String>,
-) -> Option<Column> {
-    column(title, false, rank, stages.iter().map(cell).collect(), voice)
+/// What all columns are of.
+#[derive(Clone, Copy)]
+struct Of<'a> {
+    stages: &'a [Stage],
+    voice: &'a Voice,
 }
 
-fn number(
-    title: &'static str,
-    rank: u8,
-    stages: &[Stage],
-    voice: &Voice,
-    cell: impl Fn(&Stage) -> Option<String>,
-) -> Option<Column> {
-    column(title, true, rank, stages.iter().map(cell).collect(), voice)
-}
+impl Of<'_> {
+    fn text(self, title: &'static str, rank: u8, cell: impl Fn(&Stage) -> Option<String>) -> Option<Column> {
+        self.column(title, false, rank, self.stages.iter().map(cell).collect())
+    }
 
-fn seconds(
-    title: &'static str,
-    rank: u8,
-    stages: &[Stage],
-    voice: &Voice,
-    cell: impl Fn(&Stage) -> Option<f64>,
-) -> Option<Column> {
-    let values: Vec<Option<f64>> = stages.iter().map(cell).collect();
-    column(title, true, rank, voice.glyphs.seconds_column(&values), voice)
-}
+    fn number(self, title: &'static str, rank: u8, cell: impl Fn(&Stage) -> Option<String>) -> Option<Column> {
+        self.column(title, true, rank, self.stages.iter().map(cell).collect())
+    }
 
-/// A time that mostly is nothing, and then takes no column.
-fn optional_seconds(
-    title: &'static str,
-    rank: u8,
-    stages: &[Stage],
-    voice: &Voice,
-    cell: impl Fn(&Stage) -> Option<f64>,
-) -> Option<Column> {
-    let some = stages.iter().filter_map(&cell).any(|seconds| seconds > 0.0);
-    some.then(|| seconds(title, rank, stages, voice, cell)).flatten()
-}
+    fn seconds(self, title: &'static str, rank: u8, cell: impl Fn(&Stage) -> Option<f64>) -> Option<Column> {
+        let values: Vec<Option<f64>> = self.stages.iter().map(cell).collect();
+        self.column(title, true, rank, self.voice.glyphs.seconds_column(&values))
+    }
 
-/// Nothing where no stage has anything to say.
-fn column(title: &'static str, numbers: bool, rank: u8, cells: Vec<Option<String>>, voice: &Voice) -> Option<Column> {
-    let says_something = cells.iter().any(Option::is_some);
-    let none = voice.glyphs.none;
-    let cells = cells.into_iter().map(|cell| cell.unwrap_or_else(|| none.to_owned())).collect();
-    says_something.then_some(Column { title, numbers, rank, cells })
+    /// A time that mostly is nothing, and then takes no column.
+    fn optional_seconds(self, title: &'static str, rank: u8, cell: impl Fn(&Stage) -> Option<f64>) -> Option<Column> {
+        let some = self.stages.iter().filter_map(&cell).any(|seconds| seconds > 0.0);
+        some.then(|| self.seconds(title, rank, cell)).flatten()
+    }
+
+    /// Nothing where no stage has anything to say.
+    fn column(self, title: &'static str, numbers: bool, rank: u8, cells: Vec<Option<String>>) -> Option<Column> {
+        let says_something = cells.iter().any(Option::is_some);
+        let none = self.voice.glyphs.none;
+        let cells = cells.into_iter().map(|cell| cell.unwrap_or_else(|| none.to_owned())).collect();
+        says_something.then_some(Column { title, numbers, rank, cells })
+    }
 }
