@@ -107,7 +107,7 @@ fn waiting_overlaps_in_threads() {
 
 #[test]
 fn every_kind_of_function_and_items_is_raced() {
-    let options = "--workers 2 --budget 1s";
+    let options = "--workers 2 --budget 3s";
     for (function, items, more) in [
         ("steps:spin", "steps:NUMBERS", ""),
         ("steps:digest", "steps:BLOCKS", ""),

@@ -1849,7 +1849,10 @@ def _hook_events(module):
                     lane.passed += 1
                 else:
                     token = _begin(_me(), known.stage, lane, start, -1, -1, 1, SLICE)
+                    # Ours, however long this thread had no CPU meanwhile: nothing was awaited.
+                    known.created -= start
                     start = clock()
+                    known.created += start
                 if _wanted:
                     # A named coroutine that is a task is counted as one, here.
                     doer = _me()
@@ -1874,7 +1877,8 @@ def _hook_events(module):
         finally:
             self = None
             try:
-                own = clock() - start
+                ended = clock()
+                own = ended - start
                 if task is None:
                     state.late = 0
                 if token is not None:
@@ -1885,7 +1889,7 @@ def _hook_events(module):
                     known.own += own
                     known.slices += 1
                     if task.done() and known.stage.state is _state:
-                        _task_done(known, task)
+                        _task_done(known, task, ended)
                 if own > STALL_TIME and _state.usable():
                     _stalled(known, callback, own)
             except Exception as error:
@@ -1896,8 +1900,7 @@ def _hook_events(module):
     handle._run = _like(_run, plain_run)
 
 
-def _task_done(known, task):
-    now = clock()
+def _task_done(known, task, now):
     state = _state
     stage = known.stage
     state.tasks.pop(id(task), None)
