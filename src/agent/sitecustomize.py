@@ -14,23 +14,24 @@ def _start():
     entries = [entry for entry in sys.path if isinstance(entry, str) and entry.rstrip("/") == here]
     # The agent is compiled once, whatever the target's settings say about the target's own files: into this directory,
     # which is poolpick's. Compiled anew in each process it would cost thirty times what it costs so.
-    settings = sys.dont_write_bytecode, sys.pycache_prefix
-    sys.dont_write_bytecode, sys.pycache_prefix = False, None
-    try:
-        import poolpick_agent
-
-        sys.modules["_poolpick_agent"] = sys.modules.pop("poolpick_agent")
-    except Exception:
-        entries_only = True  # No agent: the sampler outside carries on alone.
-    else:
-        entries_only = False
-    sys.dont_write_bytecode, sys.pycache_prefix = settings
-    if not entries_only:
+    if sys.version_info >= (3, 8):  # An older one could not even read the agent.
+        settings = sys.dont_write_bytecode, sys.pycache_prefix
+        sys.dont_write_bytecode, sys.pycache_prefix = False, None
         try:
-            poolpick_agent.start()
+            import poolpick_agent
+
+            sys.modules["_poolpick_agent"] = sys.modules.pop("poolpick_agent")
         except Exception:
-            pass
-    del settings
+            entries_only = True  # No agent: the sampler outside carries on alone.
+        else:
+            entries_only = False
+        sys.dont_write_bytecode, sys.pycache_prefix = settings
+        if not entries_only:
+            try:
+                poolpick_agent.start()
+            except Exception:
+                pass
+        del settings
     for entry in entries:
         try:
             sys.path.remove(entry)

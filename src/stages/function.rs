@@ -184,7 +184,7 @@ fn stage_of(
     let tasks = program.tasks.clone();
     let direct = take_helpers(&mut program, &helpers, share) * factor;
     // What was read is of the calls that were recorded.
-    let (gil, held_waiting) = (gil_of(&program, sampled), held_while_waiting(&program, sampled));
+    let (gil, held_waiting) = (gil_of(&program, &programs[owner], sampled), held_while_waiting(&program, sampled));
     program.demand = program.demand.scaled(factor * tasks.as_deref().map_or(1.0, slices_beyond));
     if places.absorbed_by.contains(&Some(index)) {
         // What a child does replaces waiting for it.

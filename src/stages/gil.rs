@@ -51,8 +51,10 @@ impl GilEvidence {
 }
 
 /// What a program's readings tell. `sampled`: no switch record tells what a thread did at a reading, so the time that the
-/// lock was held is compared with the CPU time of the whole.
-pub fn gil_of(program: &Program, sampled: bool) -> GilEvidence {
+/// lock was held is compared with the CPU time of the whole, and with what its threads queued for a CPU after it was taken
+/// from them: a share as that of the involuntary switches of `process`. Who queues after a wake-up mostly woke up to see
+/// whether the lock is free, and does not have it.
+pub fn gil_of(program: &Program, process: &Program, sampled: bool) -> GilEvidence {
     if !program.image.is_python() {
         return GilEvidence::NotPython;
     }
@@ -70,7 +72,9 @@ pub fn gil_of(program: &Program, sampled: bool) -> GilEvidence {
     let counts = &program.gil;
     let spacing = ratio(program.gil_bursts.0.secs_f64(), program.gil_bursts.1 as f64);
     let (point, bursts) = if sampled {
-        let active = program.demand.on_cpu + program.demand.run_queue;
+        let (voluntary, involuntary) = (process.voluntary.unwrap_or(0) as f64, process.involuntary.unwrap_or(0) as f64);
+        let preempted = ratio(involuntary, voluntary + involuntary).unwrap_or(1.0);
+        let active = program.demand.on_cpu + program.demand.run_queue * preempted;
         let looks = if program.tasks.is_some() { counts.bursts } else { counts.held_bursts };
         (ratio(counts.held_time.secs_f64(), active), looks)
     } else {

@@ -180,7 +180,7 @@ fn stage_of(program: &Program, timeline: &Timeline, kind: Kind, sampled: bool) -
         growth: growth(program),
         bytes: program.bytes,
         phases,
-        gil: gil_of(program, sampled),
+        gil: gil_of(program, program, sampled),
         held_waiting: held_while_waiting(program, sampled),
         alone: None,
         tasks: None,

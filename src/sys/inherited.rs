@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 const CLOSED: [u8; 3] = [1, 2, 4];
 /// SIGPIPE was ignored.
 const PIPE_IGNORED: u8 = 8;
+/// SIGXFSZ was ignored.
+const FILE_SIZE_IGNORED: u8 = 16;
 /// The constructor has run.
 const CAPTURED: u8 = 128;
 
@@ -29,12 +31,14 @@ extern "C" fn capture() {
             state |= bit;
         }
     }
-    // SAFETY: a zeroed sigaction is a valid value to be overwritten.
-    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    // SAFETY: with no new action the call only writes the current one to `action`.
-    let read = unsafe { libc::sigaction(libc::SIGPIPE, std::ptr::null(), &mut action) };
-    if read == 0 && action.sa_sigaction == libc::SIG_IGN {
-        state |= PIPE_IGNORED;
+    for (signal, bit) in [(libc::SIGPIPE, PIPE_IGNORED), (libc::SIGXFSZ, FILE_SIZE_IGNORED)] {
+        // SAFETY: a zeroed sigaction is a valid value to be overwritten.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        // SAFETY: with no new action the call only writes the current one to `action`.
+        let read = unsafe { libc::sigaction(signal, std::ptr::null(), &mut action) };
+        if read == 0 && action.sa_sigaction == libc::SIG_IGN {
+            state |= bit;
+        }
     }
     STATE.store(state, Ordering::Relaxed);
 }
@@ -44,6 +48,8 @@ extern "C" fn capture() {
 pub struct Inherited {
     /// SIGPIPE was ignored.
     pub sigpipe_ignored: bool,
+    /// SIGXFSZ was ignored.
+    pub sigxfsz_ignored: bool,
     /// Which of stdin, stdout and stderr were closed.
     pub closed: [bool; 3],
 }
@@ -52,7 +58,11 @@ pub struct Inherited {
 /// its default and all three descriptors open.
 pub fn inherited() -> Inherited {
     let state = STATE.load(Ordering::Relaxed);
-    Inherited { sigpipe_ignored: state & PIPE_IGNORED != 0, closed: CLOSED.map(|bit| state & bit != 0) }
+    Inherited {
+        sigpipe_ignored: state & PIPE_IGNORED != 0,
+        sigxfsz_ignored: state & FILE_SIZE_IGNORED != 0,
+        closed: CLOSED.map(|bit| state & bit != 0),
+    }
 }
 
 #[cfg(test)]

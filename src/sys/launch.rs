@@ -258,7 +258,7 @@ impl Plan<'_> {
         let last = match self.set_descriptors() {
             Err(errno) => Report::SetupFailed { errno },
             Ok(()) => {
-                self.signals.restore_in_child(self.inherited.sigpipe_ignored);
+                self.signals.restore_in_child(self.inherited);
                 self.tell(Report::Began { at: clock::monotonic(), used: own_use() });
                 Report::ExecFailed { errno: self.exec() }
             }

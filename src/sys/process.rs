@@ -184,13 +184,13 @@ pub fn kill_group(leader: u32, signal: i32) -> io::Result<()> {
 /// signals as they were before they were watched.
 pub fn spawn_apart(command: &mut Command, signals: &SavedSignals) -> io::Result<std::process::Child> {
     let signals = signals.clone();
-    let sigpipe_ignored = inherited().sigpipe_ignored;
+    let inherited = inherited();
     command.process_group(0);
     // SAFETY: between fork and exec it only makes the async-signal-safe calls of `restore_in_child`; what it reads was
     // made before the fork.
     unsafe {
         command.pre_exec(move || {
-            signals.restore_in_child(sigpipe_ignored);
+            signals.restore_in_child(inherited);
             Ok(())
         })
     };

@@ -2,6 +2,7 @@
 //! Must not decide what a signal means, and must not relay: `target` does.
 
 use super::checked;
+use super::inherited::Inherited;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -33,13 +34,14 @@ pub struct SavedSignals {
 }
 
 impl SavedSignals {
-    /// Puts mask and dispositions back, SIGPIPE as the caller of poolpick had it. Signals that are pending act at
+    /// Puts mask and dispositions back, SIGPIPE and SIGXFSZ as the caller of poolpick had them. Signals that are pending act at
     /// once. Async-signal-safe: it is called between fork and exec.
-    pub(super) fn restore_in_child(&self, sigpipe_ignored: bool) {
+    pub(super) fn restore_in_child(&self, inherited: Inherited) {
         for &(signal, ignored) in &self.dispositions {
             set_disposition(signal, ignored);
         }
-        set_disposition(libc::SIGPIPE, sigpipe_ignored);
+        set_disposition(libc::SIGPIPE, inherited.sigpipe_ignored);
+        set_disposition(libc::SIGXFSZ, inherited.sigxfsz_ignored);
         set_mask(libc::SIG_SETMASK, &self.mask);
     }
 }
@@ -75,6 +77,8 @@ impl SignalWatch {
         let descriptor = unsafe { OwnedFd::from_raw_fd(raw) };
         let mask = set_mask(libc::SIG_BLOCK, &watched);
         set_disposition(libc::SIGCHLD, false);
+        // A limit on the size of files is the target's: poolpick is told of it by an error, and keeps its report.
+        set_disposition(libc::SIGXFSZ, true);
         Ok(SignalWatch { descriptor, saved: SavedSignals { mask, dispositions, child_action } })
     }
 

@@ -17,7 +17,7 @@ use crate::trace::Blocking;
 pub const QUIET_SHARE_OF_LIFE: f64 = 0.01;
 /// A quiet thread that blocks less often than this, per second of its life (or per second, if it lived for less), idles.
 pub const IDLE_WAKEUPS: f64 = 2.0;
-/// Other quiet threads that together used less than this share of the others' CPU are idle beside them.
+/// Quiet threads that together used less than this share of the others' CPU are idle beside them; more, and they take part.
 pub const IDLE_SHARE_OF_CPU: f64 = 0.05;
 
 /// Idle threads' waits count only where others leave at least this share of the standstill unexplained.
@@ -207,7 +207,12 @@ impl ProcessSums {
 
 /// Whether the quiet threads that do something now and then are idle beside the busy ones all the same.
 pub fn quiet_is_idle(sums: &ProcessSums) -> bool {
-    sums.busy.threads > 0 && (sums.quiet.on_cpu.0 as f64) < IDLE_SHARE_OF_CPU * sums.busy.on_cpu.0 as f64
+    sums.busy.threads > 0 && is_idle_beside(&sums.quiet, &sums.busy)
+}
+
+/// Whether threads did next to nothing beside others.
+fn is_idle_beside(threads: &Ledger, others: &Ledger) -> bool {
+    (threads.on_cpu.0 as f64) < IDLE_SHARE_OF_CPU * others.on_cpu.0 as f64
 }
 
 /// What a process demanded.
@@ -218,8 +223,9 @@ pub fn reconcile(sums: &ProcessSums, neighbours: &Neighbours) -> Demand {
     } else {
         active.fold(&sums.quiet)
     }
-    if active.threads == 0 {
-        active = std::mem::take(&mut idle);
+    if active.threads == 0 || !is_idle_beside(&idle, &active) {
+        // A thread that blocks rarely, but does its part, waits for something.
+        active.fold(&std::mem::take(&mut idle));
     }
     let mut demand = Demand::default();
     let waits = settle(&active, neighbours, &mut demand);
