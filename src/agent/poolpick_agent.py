@@ -1571,21 +1571,40 @@ def _hook_process(module):
     if plain_broken is not None:
 
         def terminate_broken(self, *arguments, **named):
+            processes = ended = ()
             try:
-                ended = [process.exitcode for process in list(self.processes.values())]
-                ended = sorted({code for code in ended if code})
-                if ended:
-                    _note("broken-pool", "a worker process " + ", ".join(_exit(code) for code in ended))
+                processes = list(self.processes.values())
+                ended = [process for process in processes if process.exitcode is not None]
             except Exception as error:
                 if _foreign(error):
                     raise
-            return plain_broken(self, *arguments, **named)
+            answer = plain_broken(self, *arguments, **named)
+            try:
+                # Its pipe may close before its status can be had; by now it can, and the others were terminated.
+                codes = {process.exitcode for process in processes if process in ended or process.exitcode != -15}
+                for code in sorted(code for code in codes if code):
+                    _worker_ended(code)
+            except Exception as error:
+                if _foreign(error):
+                    raise
+            return answer
 
         manager.terminate_broken = _like(terminate_broken, plain_broken)
 
 
-def _exit(code):
-    return "was killed by signal %d" % -code if code < 0 else "ended with status %d" % code
+def _worker_ended(code):
+    """Notes how a worker ended that its pool still needed."""
+    if code < 0:
+        _note("worker-killed", "a worker process was killed by " + _signal(-code))
+        return
+    _note("broken-pool", "a worker process ended with status %d" % code)
+
+
+def _signal(number):
+    try:
+        return "%s (signal %d)" % (sys.modules["signal"].Signals(number).name, number)
+    except (KeyError, AttributeError, ValueError):
+        return "signal %d" % number
 
 
 def _process_pool(stage, frame, pool_name):
@@ -1689,15 +1708,16 @@ def _hook_pool(module):
     plain_exited = module.Pool.__dict__["_join_exited_workers"].__func__
 
     def _join_exited_workers(pool):
+        before = list(pool)
+        answer = plain_exited(pool)
         try:
-            for process in pool:
-                code = process.exitcode
-                if code:
-                    _note("broken-pool", "a worker process " + _exit(code))
+            for process in before if answer else ():
+                if process not in pool and process.exitcode:
+                    _worker_ended(process.exitcode)
         except Exception as error:
             if _foreign(error):
                 raise
-        return plain_exited(pool)
+        return answer
 
     module.Pool._join_exited_workers = staticmethod(_like(_join_exited_workers, plain_exited))
 

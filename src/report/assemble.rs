@@ -241,7 +241,7 @@ fn stage(judged: &Judged<'_>, assembly: &Assembly<'_>) -> Stage {
         predictions: Vec::new(),
         rule: None,
         recommendation: None,
-        warnings: diagnose(stage).iter().map(judged::warning).collect(),
+        warnings: diagnose(stage, assembly.footer.host.usable_cores).iter().map(judged::warning).collect(),
         verdict: Verdict::NotJudged,
         verdict_reason: None,
         misrouting_cost: None,

@@ -143,6 +143,24 @@ pub fn warning(warning: &Warning) -> String {
             "resident memory grows by {} a second; `max_tasks_per_child` or an `initializer` bounds what workers keep",
             bytes_of(*per_second as u64)
         ),
+        Warning::NestedThreads { tasks, each, cores } => format!(
+            "each of {tasks} tasks at once keeps {each:.1} threads busy, {:.0} together for {}: limit a library's own with \
+             `OMP_NUM_THREADS=1` or `threadpoolctl`, or use fewer workers",
+            *tasks as f64 * each,
+            cores_of(*cores)
+        ),
+        Warning::TooManyThreads { runnable, cores, per_second } => format!(
+            "{runnable:.1} threads want a CPU at a time, for {}, and are preempted {} times a second: fewer do as much",
+            cores_of(*cores),
+            rate_of(*per_second)
+        ),
+        Warning::QueueGrowing { depth, workers, seconds, delays: (before, after) } => format!(
+            "its queue grew for {}, to {depth:.0} tasks for {workers} workers, and the time in it from {} to {}: bound what \
+             is handed in, or add workers",
+            seconds_of(*seconds),
+            seconds_of(*before),
+            seconds_of(*after)
+        ),
         Warning::RateUnreachable { rate, most } => format!(
             "{} tasks a second arrive, and no number of workers gets through more than {} of them here",
             rate_of(*rate),

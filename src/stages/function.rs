@@ -171,6 +171,13 @@ fn take_helpers(program: &mut Program, helpers: &Helpers, share: f64) -> f64 {
     direct
 }
 
+/// How many threads have or want a CPU while a task computes or waits for its library's threads: what `own` threads and
+/// those did, over the time of its own.
+fn threads_a_task(own: &Demand, with_helpers: &Demand) -> Option<f64> {
+    let joined = with_helpers.child - own.child;
+    ratio(with_helpers.on_cpu + with_helpers.run_queue, own.on_cpu + own.run_queue + joined)
+}
+
 fn stage_of(
     index: usize,
     owner: usize,
@@ -182,7 +189,9 @@ fn stage_of(
     let programs = &timeline.programs;
     let mut program = programs[index].clone();
     let tasks = program.tasks.clone();
+    let own = program.demand;
     let direct = take_helpers(&mut program, &helpers, share) * factor;
+    let threads_a_task = threads_a_task(&own, &program.demand).filter(|_| !sampled);
     // What was read is of the calls that were recorded.
     let (gil, held_waiting) = (gil_of(&program, &programs[owner], sampled), held_while_waiting(&program, sampled));
     program.demand = program.demand.scaled(factor * tasks.as_deref().map_or(1.0, slices_beyond));
@@ -256,6 +265,7 @@ fn stage_of(
         gil,
         held_waiting,
         alone,
+        threads_a_task,
         children_cpu,
         active: active_workers,
         tasks,

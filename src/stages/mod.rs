@@ -98,6 +98,9 @@ pub struct Stage {
     /// How long its tasks took their own threads, less what others kept these waiting for, seconds; only where they
     /// compute on several CPUs at once and so took less than what they demanded.
     pub alone: Option<f64>,
+    /// Mean number of threads that have or want a CPU for one of its tasks that does, those that a library computes with
+    /// included; only where switch records tell of these.
+    pub threads_a_task: Option<f64>,
     /// How many of its workers had something to do, on average, where tasks tell.
     pub active: Option<f64>,
     /// Whether it is what a program did outside of its stages.

@@ -183,6 +183,7 @@ fn stage_of(program: &Program, timeline: &Timeline, kind: Kind, sampled: bool) -
         gil: gil_of(program, program, sampled),
         held_waiting: held_while_waiting(program, sampled),
         alone: None,
+        threads_a_task: None,
         tasks: None,
         children_cpu: 0.0,
         active: None,

@@ -214,6 +214,7 @@ impl TimelineBuilder {
         program.enter(at);
         if let (Some(tasks), Some(queued)) = (&mut program.tasks, queued) {
             tasks.queued.note(queued, 1);
+            tasks.backlog.note(at, queued);
         }
     }
 

@@ -3,6 +3,7 @@
 //! Pure: touches no clock, file, environment, process or thread.
 
 mod attribution;
+mod backlog;
 mod births;
 mod deaths;
 mod fold;
@@ -20,6 +21,7 @@ mod series;
 mod tasks;
 mod thread;
 
+pub use backlog::Backlog;
 pub use gil::GilCounts;
 pub use image::Image;
 pub use payloads::{PayloadSums, SizeClass};

@@ -1,6 +1,7 @@
 //! The tasks of a stage inside a program: what the agent told of them, added up over processes. Sums and quantiles;
 //! where their time went stands in the ledgers. Must not judge.
 
+use super::backlog::Backlog;
 use super::ledger::Ledger;
 use super::payloads::PayloadSums;
 use crate::trace::{Direction, PayloadReading, RunsUnder, StageDefinition, TaskKind, TaskTotals};
@@ -128,6 +129,8 @@ pub struct Tasks {
     pub first: (u64, Span),
     /// Time in the queue.
     pub queued: Durations,
+    /// The queue over its life.
+    pub backlog: Backlog,
     /// Lengths of the queue, sampled: how often each power of two was seen.
     pub queue_depths: Vec<u64>,
     /// Payloads to the worker.
@@ -162,6 +165,7 @@ impl Tasks {
             wall: Durations::default(),
             first: (0, Span::ZERO),
             queued: Durations::default(),
+            backlog: Backlog::default(),
             queue_depths: Vec::new(),
             arguments: PayloadSums::default(),
             results: PayloadSums::default(),

@@ -1,6 +1,8 @@
 //! What is wrong with a stage whatever its executor: warnings with stable codes and the numbers or words behind them.
 //! Must not change a verdict.
 
+use super::backlog::growing;
+use super::crowd::crowd;
 use crate::stages::{Kind, Stage};
 use crate::units::ratio;
 
@@ -46,6 +48,35 @@ pub enum Warning {
         /// Bytes a second.
         per_second: f64,
     },
+    /// Tasks compute with threads of their own, more of them together than there are cores.
+    NestedThreads {
+        /// Tasks at once.
+        tasks: u64,
+        /// Threads that one keeps busy.
+        each: f64,
+        /// Cores.
+        cores: f64,
+    },
+    /// Many more threads want a CPU than there are.
+    TooManyThreads {
+        /// How many, on average.
+        runnable: f64,
+        /// Cores.
+        cores: f64,
+        /// Involuntary context switches a second.
+        per_second: f64,
+    },
+    /// Tasks are handed in faster than they are done.
+    QueueGrowing {
+        /// Tasks in the queue when it was longest.
+        depth: f64,
+        /// Workers.
+        workers: u32,
+        /// For how long it grew, seconds.
+        seconds: f64,
+        /// Time in the queue in the first and the last quarter of that, seconds.
+        delays: (f64, f64),
+    },
     /// More tasks arrive than any number of workers gets through.
     RateUnreachable {
         /// Tasks that arrive in a second.
@@ -75,14 +106,17 @@ impl Warning {
             Warning::Unretrieved { .. } => "unretrieved-exceptions",
             Warning::LoopStalled { .. } => "loop-stalled",
             Warning::MemoryGrowing { .. } => "memory-growing",
+            Warning::NestedThreads { .. } => "nested-threads",
+            Warning::TooManyThreads { .. } => "too-many-threads",
+            Warning::QueueGrowing { .. } => "queue-growing",
             Warning::RateUnreachable { .. } => "rate-unreachable",
             Warning::Noted { code, .. } => code,
         }
     }
 }
 
-/// The warnings of a stage.
-pub fn diagnose(stage: &Stage) -> Vec<Warning> {
+/// The warnings of a stage, measured where `cores` could be used.
+pub fn diagnose(stage: &Stage, cores: Option<f64>) -> Vec<Warning> {
     let mut found = Vec::new();
     if let Some(tasks) = &stage.tasks {
         let totals = &tasks.totals;
@@ -96,6 +130,7 @@ pub fn diagnose(stage: &Stage) -> Vec<Warning> {
         if tasks.stalls.0 > 0 {
             found.push(Warning::LoopStalled { count: tasks.stalls.0, longest: tasks.stalls.1.secs_f64() });
         }
+        found.extend(growing(tasks));
         // That a coroutine's arguments stay in its process is as it should be.
         let is_usual = |code: &str| code == TAKES_LOCK || stage.kind == Kind::Coroutine && MOVED.contains(&code);
         found.extend(
@@ -115,5 +150,6 @@ pub fn diagnose(stage: &Stage) -> Vec<Warning> {
     {
         found.push(Warning::MemoryGrowing { per_second });
     }
+    found.extend(cores.and_then(|cores| crowd(stage, cores)));
     found
 }

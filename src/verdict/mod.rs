@@ -2,7 +2,9 @@
 //! is in a table with its reason (`recommend`, `judge`), every number that decided is in the evidence.
 
 mod arrival;
+mod backlog;
 mod classify;
+mod crowd;
 mod decide;
 mod diagnose;
 mod evidence;
