@@ -177,3 +177,23 @@ fn a_gate_adds_to_the_job_summary_and_to_every_format() {
     assert!(fs::read_to_string(&summary).expect("text").contains("poolpick"));
     assert!(fs::read_to_string(folder.path().join("a.xml")).expect("text").contains("<error message="));
 }
+
+/// The limit is the target's: poolpick takes it as an error of its own file, and hands the signal's disposition on.
+#[test]
+fn a_limit_on_the_size_of_files_ends_the_target_and_not_the_wrapper() {
+    use std::os::unix::process::ExitStatusExt;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("report.json");
+    let limited = |blocks: u32, rest: &str| {
+        let script = format!("ulimit -f {blocks}; exec \"$0\" profile --quiet {rest}");
+        let poolpick = env!("CARGO_BIN_EXE_poolpick");
+        std::process::Command::new("sh").args(["-c", &script, poolpick]).output().expect("sh runs")
+    };
+    let lost = limited(1, &format!("--export json={} -- sh -c 'exit 0'", file.display()));
+    let told = String::from_utf8_lossy(&lost.stderr).into_owned();
+    assert_eq!(lost.status.code(), Some(125), "{told}");
+    assert!(told.contains("report.json") && told.contains("File too large"), "{told}");
+    let large = folder.path().join("large");
+    let ended = limited(1, &format!("-- dd if=/dev/zero of={} bs=1k count=100", large.display()));
+    assert_eq!(ended.status.signal(), Some(25), "{:?}", ended);
+}

@@ -6,11 +6,12 @@ use super::exit::{Failure, first_line};
 use super::output::{Outputs, Stream};
 use super::prices::PriceBook;
 use super::saved::{Saved, saved};
+use crate::observe::survey;
 use crate::report::check::Check;
 use crate::report::engine::in_words_of;
 use crate::report::{Again, CannotRescore, Report, SCHEMA_VERSION, rescore};
 use crate::timeline::{Records, Timeline, TimelineBuilder};
-use crate::trace::{Counters, Coverage, Footer, Host, Reader, Rung, TraceError};
+use crate::trace::{Counters, Coverage, Footer, Reader, Rung, TraceError};
 use crate::verdict::{Executor, Thresholds};
 use anyhow::Result;
 use std::fs::File;
@@ -147,7 +148,12 @@ fn replayed(path: &Path, file: impl Read, questions: &Questions, partial: bool) 
     }
     let footer = reader.footer().cloned();
     let timeline = builder.finish(footer.as_ref().map_or(reached, |footer| footer.end));
-    let footer = footer.unwrap_or_else(|| unfinished(&timeline));
+    let footer = footer.unwrap_or_else(|| {
+        notes.push(
+            "a trace that is not whole does not tell of its machine: this one's cores and memory are taken".to_owned(),
+        );
+        unfinished(&timeline)
+    });
     let recorded = Recorded { header: &header, timeline: &timeline, footer: &footer };
     let mut book = PriceBook::kept(reader.prices().cloned());
     analyse_by(&mut book, &[recorded], questions, notes, &mut |_, _| {})
@@ -168,7 +174,7 @@ fn unfinished(timeline: &Timeline) -> Footer {
         orphans: None,
         fork_rss_bytes: 0,
         counters: Counters::default(),
-        host: Host::default(),
+        host: survey(),
         coverage: Coverage { scheduler, refusals: Vec::new(), lost_records: 0 },
     }
 }

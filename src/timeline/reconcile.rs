@@ -7,7 +7,7 @@
 //!   virtual machine): what schedstat's CPU time holds beyond the records moves from the gap before to the CPU.
 //! - A lock or join is a wait of its own only while the whole process is blocked and nothing else explains it.
 //! - Threads that hardly ever ran beside others that did are idle: their waits count only while the whole process is
-//!   blocked and no other thread's wait explains that.
+//!   blocked and no other thread's wait explains that. Where most threads are so and do their part, they are not idle.
 //! - Pipes, locks between processes and listening sockets are starvation; a child is replaced by what it does.
 
 use super::ledger::{BlockedTime, KINDS, Ledger, UNATTRIBUTED};
@@ -223,8 +223,8 @@ pub fn reconcile(sums: &ProcessSums, neighbours: &Neighbours) -> Demand {
     } else {
         active.fold(&sums.quiet)
     }
-    if active.threads == 0 || !is_idle_beside(&idle, &active) {
-        // A thread that blocks rarely, but does its part, waits for something.
+    if active.threads == 0 || (idle.threads > active.threads && !is_idle_beside(&idle, &active)) {
+        // Where most threads block rarely, and do their part all the same, that is what the program is like.
         active.fold(&std::mem::take(&mut idle));
     }
     let mut demand = Demand::default();
@@ -417,6 +417,18 @@ mod tests {
         quiet.fold(&ledger(0, Blocking::Lock, 30 * SECOND, 0));
         let sums = ProcessSums { busy: ledger(SECOND, Blocking::Sleep, 0, 0), idle: quiet, ..ProcessSums::default() };
         assert!((score(&reconcile(&sums, &Neighbours::default())) - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn many_threads_that_block_rarely_and_do_their_part_are_not_idle() {
+        let mut idle = Ledger::default();
+        for _ in 0..200 {
+            idle.fold(&ledger(SECOND / 5000, Blocking::Network, 0, 3 * SECOND));
+        }
+        let starter = ledger(SECOND / 50, Blocking::SharedLock, 0, 3 * SECOND);
+        let sums = ProcessSums { busy: starter, idle, alone: 3 * SECOND, ..ProcessSums::default() };
+        let demand = reconcile(&sums, &Neighbours::default());
+        assert!((demand.own.network - 600.0).abs() < 1.0 && score(&demand) < 0.001, "{demand:?}");
     }
 
     #[test]

@@ -182,7 +182,9 @@ pub fn recommend(
     // Whether threads would do as well hangs on the GIL share, whether processes pay on what they would have to move.
     let known = share.is_some_and(|share| share >= GIL_BINDS);
     let confidence = if known { confidence.min(Confidence::Medium) } else { Confidence::Low };
-    reasons.push(Reason::PayloadUnknown);
+    if payload.is_none_or(|payload| payload.seconds.is_none()) {
+        reasons.push(Reason::PayloadUnknown);
+    }
     Some(plain(Executor::Process, workers, None, confidence, reasons))
 }
 
