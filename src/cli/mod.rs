@@ -35,6 +35,7 @@ use std::process::ExitCode;
 /// Runs poolpick with the process's arguments.
 pub fn main() -> ExitCode {
     let cpu_before = crate::sys::clock::process_cpu();
+    crate::sys::signals::take_file_size_limit_as_error();
     // It passes on a program's status, which is not to be mistaken for poolpick's.
     let starts = std::env::args_os().nth(1).is_some_and(|command| command == "profile");
     let failed = if starts { exit::FAILED } else { exit::USAGE };

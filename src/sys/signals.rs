@@ -46,6 +46,12 @@ impl SavedSignals {
     }
 }
 
+/// A limit on the size of files is the target's: from now on this process is told of it by an error, and keeps its report.
+/// Children get the disposition that it was started with.
+pub fn take_file_size_limit_as_error() {
+    set_disposition(libc::SIGXFSZ, true);
+}
+
 /// Watches a set of signals: they are blocked, and a descriptor tells of them. Dropping it puts everything back;
 /// signals that were not read until then are lost, so that they do not kill poolpick before its report.
 pub struct SignalWatch {
@@ -77,8 +83,6 @@ impl SignalWatch {
         let descriptor = unsafe { OwnedFd::from_raw_fd(raw) };
         let mask = set_mask(libc::SIG_BLOCK, &watched);
         set_disposition(libc::SIGCHLD, false);
-        // A limit on the size of files is the target's: poolpick is told of it by an error, and keeps its report.
-        set_disposition(libc::SIGXFSZ, true);
         Ok(SignalWatch { descriptor, saved: SavedSignals { mask, dispositions, child_action } })
     }
 
