@@ -211,7 +211,7 @@ pub fn decide(
     if let Some(lock) = &evidence.takes_lock
         && pick.executor == predict::Executor::Thread
         && pick.workers > seen
-        && !task.lock_limit.is_some()
+        && task.lock_limit.is_none()
         && evidence.found != Some(Executor::Thread)
     {
         // One at a time never queues, and processes have a lock each.
