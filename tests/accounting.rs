@@ -182,11 +182,11 @@ fn totals_alone_agree_with_the_kernel() {
     });
 }
 
-/// CPU seconds in the note about programs that make no stage: `(2 processes, 63.7 ms of CPU)`.
+/// CPU seconds in the notes about what makes no stage: `(2 processes, 63.7 ms of CPU)`.
 fn folded_cpu(report: &Report) -> f64 {
     let notes = report.notes();
-    let line = notes.lines().find(|note| note.starts_with("no stages"));
-    line.map_or(0.0, |line| seconds(line.rsplit(", ").next().unwrap()))
+    let told = |note: &&str| note.starts_with("no stages") || note.starts_with("outside the stages");
+    notes.lines().filter(told).map(|line| seconds(line.rsplit(", ").next().unwrap())).sum()
 }
 
 /// CPU seconds in the note about what no reading saw: `70.4 ms of CPU was used by …`.

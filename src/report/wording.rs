@@ -233,8 +233,19 @@ fn plain(number: f64) -> String {
     if number.fract() == 0.0 { format!("{number:.0}") } else { format!("{number:.1}") }
 }
 
-/// What was folded away, in one sentence; `None` if nothing was.
-pub fn folded(folded: &[Folded]) -> Option<String> {
+/// What was folded away: a sentence on what programs did besides their stages, and one on those that did hardly anything.
+pub fn folded(folded: &[Folded]) -> Vec<String> {
+    let told = |why: &str, has_stages: bool| {
+        let alike: Vec<&Folded> = folded.iter().filter(|program| program.has_stages == has_stages).collect();
+        named(&alike).map(|named| format!("{why}: {named}"))
+    };
+    let besides = told("outside the stages", true);
+    let small = told("no stages, because they only launched others or did next to nothing", false);
+    besides.into_iter().chain(small).collect()
+}
+
+/// `a, b and 3 more (7 processes, 12 ms of CPU)`; `None` of nothing.
+fn named(folded: &[&Folded]) -> Option<String> {
     const NAMED: usize = 4;
     let cpu: f64 = folded.iter().map(|program| program.cpu_seconds).sum();
     let processes: u64 = folded.iter().map(|program| program.processes).sum();
@@ -252,10 +263,7 @@ pub fn folded(folded: &[Folded]) -> Option<String> {
         (names, more) => format!("{} and {more} more", names.join(", ")),
     };
     let processes = if processes == 1 { "1 process".to_owned() } else { format!("{processes} processes") };
-    Some(format!(
-        "no stages, because they only launched others or did next to nothing: {names} ({processes}, {} of CPU)",
-        seconds_of(cpu)
-    ))
+    Some(format!("{names} ({processes}, {} of CPU)", seconds_of(cpu)))
 }
 
 /// CPU that nothing but the kernel's total tells of.

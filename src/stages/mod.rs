@@ -116,8 +116,10 @@ pub struct Folded {
     pub name: String,
     /// Its processes.
     pub processes: u64,
-    /// On-CPU seconds.
+    /// On-CPU seconds, without those of tasks.
     pub cpu_seconds: f64,
+    /// Whether it has stages inside, and this is what it did besides.
+    pub has_stages: bool,
 }
 
 /// The stages of a run and what was left out.

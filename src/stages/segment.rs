@@ -45,6 +45,9 @@ pub fn segment(timeline: &Timeline, totals: &Totals) -> Stages {
     if blind {
         places.has_stages.fill(false);
     }
+    let sampled = timeline.records != Records::Whole;
+    let (inside, shrink) =
+        if blind { (Vec::new(), vec![1.0; timeline.programs.len()]) } else { task_stages(timeline, &places, sampled) };
     let away = folded(timeline, &places);
     let mut kept: Vec<&Program> = Vec::new();
     let mut left_out: Vec<Folded> = Vec::new();
@@ -58,7 +61,8 @@ pub fn segment(timeline: &Timeline, totals: &Totals) -> Stages {
             left_out.push(Folded {
                 name: program.image.name(),
                 processes: program.processes - program.replaced,
-                cpu_seconds: program.demand.on_cpu,
+                cpu_seconds: program.demand.on_cpu * shrink[index],
+                has_stages: places.has_stages[places.owner[index]],
             });
         }
     }
@@ -67,9 +71,6 @@ pub fn segment(timeline: &Timeline, totals: &Totals) -> Stages {
     kept.sort_by(|one, other| {
         own_demand(other).total_cmp(&own_demand(one)).then_with(|| one.image.name().cmp(&other.image.name()))
     });
-    let sampled = timeline.records != Records::Whole;
-    let (inside, shrink) =
-        if blind { (Vec::new(), vec![1.0; timeline.programs.len()]) } else { task_stages(timeline, &places, sampled) };
     let kind = if kept.len() == 1 && inside.is_empty() { Kind::Command } else { Kind::Process };
     let mut stages: Vec<Stage> = kept.iter().map(|program| stage_of(program, timeline, kind, sampled)).collect();
     for (stage, program) in stages.iter_mut().zip(&kept) {
