@@ -61,14 +61,16 @@ def in_processes(function, items, workers, chunksize=1, waiting=None, limit=None
 
     At most `workers + waiting` chunks are under way. `function` and items must be picklable. When a worker dies (out of
     memory, a crash) a pool of half as many workers takes over, and what was under way is run again, one at a time, until
-    the item that kills its worker is found: tasks must bear being run twice. When five die in a row and nothing ends in
-    between, no more items are taken, and BrokenExecutor is raised after the last outcome. `limit`: seconds after which a
-    task is given up and its worker killed, its outcome a TimeoutError. `initializer`: runs once in each worker, for what
-    is dear to build (models, connections). Where workers grow, pass `max_tasks_per_child` to the executor (Python 3.11).
+    the item that kills its worker is found: alone, twice. Tasks must bear being run again. When ten workers die in a row
+    and nothing ends in between, no more items are taken, and BrokenExecutor is raised after the last outcome. `limit`:
+    seconds after which a task is given up and its worker killed, its outcome a TimeoutError. `initializer`: runs once in
+    each worker, for what is dear to build (models, connections). Where workers grow, pass `max_tasks_per_child` to the
+    executor (Python 3.11).
     """
     source, more, broken_source = iter(items), True, None
     again, suspects = collections.deque(), collections.deque()  # chunks to run once more; these, each alone
     running = {}  # future: (chunk, when it is given up, whether it runs alone)
+    died_alone = None  # the chunk that ran alone when its worker died last: once may be chance
     in_vain = 0  # workers that died since a chunk last ended
 
     def new_pool():
@@ -80,6 +82,11 @@ def in_processes(function, items, workers, chunksize=1, waiting=None, limit=None
 
     def died(error):
         return isinstance(error, concurrent.futures.BrokenExecutor)
+
+    def is_lost(pool):  # before Python 3.12 a worker that dies beside a cancelled future takes the pool's own thread along
+        names = ("_executor_manager_thread", "_queue_management_thread")
+        threads = [getattr(pool, name, None) for name in names]
+        return any(thread is not None and not thread.is_alive() for thread in threads)
 
     pool = new_pool()
     with interruptible():
@@ -124,17 +131,23 @@ def in_processes(function, items, workers, chunksize=1, waiting=None, limit=None
                 overdue = [future for future in overdue if not future.done()]
                 if overdue:
                     kill(pool)
-                if overdue or any(future.done() and died(future.exception()) for future in running):
+                lost = bool(running) and is_lost(pool)
+                if overdue or lost or any(future.done() and died(future.exception()) for future in running):
                     broken = True
-                    concurrent.futures.wait(running, 10)  # a broken pool ends all of its futures
+                    concurrent.futures.wait(running, 0 if lost else 10)  # a broken pool ends all of its futures
                 for future in [future for future in running if future.done() or broken]:
                     chunk, _, lonely = running.pop(future)
                     error = future.exception() if future.done() else concurrent.futures.BrokenExecutor("no answer")
-                    guilty = future in overdue or not died(error) or lonely and not overdue
+                    guilty = future in overdue or not died(error)
+                    if lonely and not guilty and not overdue:
+                        guilty = len(chunk) > 1 or chunk is died_alone
+                        died_alone = chunk
                     if error is None:
                         in_vain = 0
                         for item, packed in zip(chunk, future.result()):
                             yield outcome_of(item, packed)
+                    elif not guilty and lonely:
+                        suspects.appendleft(chunk)  # alone once more, before any other
                     elif not guilty:
                         (again if overdue else suspects).append(chunk)
                     elif len(chunk) > 1:  # which of them was it?
@@ -147,7 +160,7 @@ def in_processes(function, items, workers, chunksize=1, waiting=None, limit=None
                     pool.shutdown()
                     if not overdue:
                         workers, in_vain = max(1, workers // 2), in_vain + 1
-                    if in_vain > 4 and more:  # they die of something else than an item: take no more of them
+                    if in_vain > 9 and more:  # they die of something else than an item: take no more of them
                         more, broken_source = False, concurrent.futures.BrokenExecutor("workers die one after another")
                     pool = new_pool()
         except KeyboardInterrupt:
@@ -155,9 +168,12 @@ def in_processes(function, items, workers, chunksize=1, waiting=None, limit=None
             running.clear()
             raise
         finally:
+            left = list((pool._processes or {}).values())
             for future in running:
                 future.cancel()
             pool.shutdown()
+            for process in left:  # none, unless the pool was lost
+                process.kill()
         if broken_source is not None:
             raise broken_source
         if stop.is_set():
