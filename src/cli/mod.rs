@@ -18,6 +18,7 @@ mod prices;
 mod profile;
 mod race;
 mod report;
+mod report_file;
 mod same_file;
 mod saved;
 mod session;

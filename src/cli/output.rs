@@ -1,31 +1,31 @@
-//! Where reports go: checked before the target runs, written to a temporary beside the file and renamed.
+//! Where reports go: every place is checked before the target runs, and written to when it has ended.
 
 use super::args::{Colour, OutputArgs};
 use super::exit::Failure;
 use super::otlp::{self, Endpoint};
+use super::report_file::{MODE, ReportFile, rescue};
 use super::same_file::{FileIdentity, refuse_inputs};
+use super::say;
 use crate::report::race::Race;
 use crate::report::{Document, Format, Look, Origin, render_of, render_race};
 use crate::sys::inherited::inherited;
 use crate::timeline::Image;
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use tempfile::NamedTempFile;
-
-/// Mode of written reports: dashboards read them as another user.
-const MODE: u32 = 0o644;
 
 /// A place that a report will be written to, known to be writable.
 #[derive(Debug)]
 enum Place {
     Stdout,
     Stderr,
-    /// A temporary beside the file that it will be.
-    File(NamedTempFile, PathBuf),
-    /// A pipe or device, which cannot be renamed to.
+    /// A file, replaced as a whole.
+    File(ReportFile),
+    /// A device or socket, which cannot be renamed to.
     Special(File, PathBuf),
+    /// A named pipe: opened when there is something to say, because that waits for a reader.
+    Pipe(PathBuf),
     /// A receiver of metrics.
     Receiver(Endpoint),
 }
@@ -33,7 +33,7 @@ enum Place {
 impl Place {
     /// Whether it is this file.
     fn is(&self, path: &Path) -> bool {
-        matches!(self, Place::File(_, own) if FileIdentity::of(own) == FileIdentity::of(path))
+        matches!(self, Place::File(own) if FileIdentity::of(own.path()) == FileIdentity::of(path))
     }
 }
 
@@ -73,8 +73,8 @@ impl Outputs {
                 }
                 _ => place(&export.path)?,
             };
-            if let Place::File(_, target) = &next
-                && places.iter().any(|(_, place)| place.is(target))
+            if let Place::File(file) = &next
+                && places.iter().any(|(_, place)| place.is(file.path()))
             {
                 return Err(twice(&export.path));
             }
@@ -158,7 +158,10 @@ impl Outputs {
                     let look = look(self.colour, io::stderr().is_terminal(), true);
                     to_stream(rendered(format, look), &mut io::stderr().lock(), "stderr")
                 }
-                Place::File(temporary, path) => to_file(rendered(format, Look::PLAIN), temporary, path),
+                Place::File(file) => to_file(rendered(format, Look::PLAIN), &file),
+                Place::Pipe(path) => rendered(format, Look::PLAIN)
+                    .and_then(|bytes| OpenOptions::new().write(true).open(&path)?.write_all(&bytes))
+                    .map_err(|source| Failure::Written { path, source }),
                 Place::Special(mut file, path) => rendered(format, Look::PLAIN)
                     .and_then(|bytes| file.write_all(&bytes))
                     .map_err(|source| Failure::Written { path, source }),
@@ -206,7 +209,12 @@ fn place(path: &Path) -> Result<Place, Failure> {
             return Err(failure(io::Error::from_raw_os_error(libc::EISDIR)));
         }
         let kind = metadata.file_type();
-        if kind.is_fifo() || kind.is_char_device() || kind.is_socket() || kind.is_block_device() {
+        if kind.is_fifo() {
+            // Whether it may be written to is told without waiting for a reader.
+            let open = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path);
+            return open.map(|_| Place::Pipe(path.to_owned())).map_err(failure);
+        }
+        if kind.is_char_device() || kind.is_socket() || kind.is_block_device() {
             let file = OpenOptions::new().write(true).open(path).map_err(failure)?;
             return Ok(Place::Special(file, path.to_owned()));
         }
@@ -215,28 +223,11 @@ fn place(path: &Path) -> Result<Place, Failure> {
             return Err(failure(io::Error::from_raw_os_error(libc::EACCES)));
         }
     }
-    // A link is followed, so that what it points to is replaced and not the link.
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let directory = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let temporary =
-        tempfile::Builder::new().prefix(".poolpick-").tempfile_in(directory).map_err(|error| failure(plain(error)))?;
-    Ok(Place::File(temporary, target))
+    ReportFile::open(path).map(Place::File).map_err(failure)
 }
 
 fn twice(path: &Path) -> Failure {
     Failure::Misuse(format!("`{}` is given for two outputs; hint: give each its own file", path.display()))
-}
-
-/// The system's own words, without the name of the temporary that poolpick tried.
-fn plain(error: io::Error) -> io::Error {
-    match error.kind() {
-        io::ErrorKind::NotFound => io::Error::from_raw_os_error(libc::ENOENT),
-        io::ErrorKind::PermissionDenied => io::Error::from_raw_os_error(libc::EACCES),
-        io::ErrorKind::NotADirectory => io::Error::from_raw_os_error(libc::ENOTDIR),
-        io::ErrorKind::ReadOnlyFilesystem => io::Error::from_raw_os_error(libc::EROFS),
-        io::ErrorKind::StorageFull => io::Error::from_raw_os_error(libc::ENOSPC),
-        _ => error,
-    }
 }
 
 /// Replaces a file as a whole, keeping its mode; a link is followed.
@@ -247,25 +238,24 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let mode = fs::metadata(path).map_or(MODE, |metadata| metadata.permissions().mode());
     let failure = |source| Failure::Written { path: path.to_owned(), source };
     match place(path)? {
-        Place::File(mut temporary, target) => {
-            temporary.write_all(bytes).map_err(failure)?;
-            temporary.as_file().set_permissions(Permissions::from_mode(mode)).map_err(failure)?;
-            temporary.persist(target).map_err(|error| failure(error.error))?;
-            Ok(())
+        Place::File(file) => file.replace(bytes, mode).map_err(failure),
+        Place::Pipe(_) => {
+            OpenOptions::new().write(true).open(path).and_then(|mut pipe| pipe.write_all(bytes)).map_err(failure)
         }
         Place::Special(mut file, _) => file.write_all(bytes).map_err(failure),
         Place::Stdout | Place::Stderr | Place::Receiver(_) => io::stdout().lock().write_all(bytes).map_err(failure),
     }
 }
 
-fn to_file(bytes: io::Result<Vec<u8>>, mut temporary: NamedTempFile, path: PathBuf) -> Result<(), Failure> {
-    let written = |source| Failure::Written { path: path.clone(), source };
-    temporary.write_all(&bytes.map_err(written)?).map_err(written)?;
-    // A collector must not find an empty file under this name after a power cut.
-    temporary.as_file().sync_all().map_err(written)?;
-    temporary.as_file().set_permissions(Permissions::from_mode(MODE)).map_err(written)?;
-    temporary.persist(&path).map_err(|error| Failure::Written { path: path.clone(), source: error.error })?;
-    Ok(())
+fn to_file(bytes: io::Result<Vec<u8>>, file: &ReportFile) -> Result<(), Failure> {
+    let failure = |source| Failure::Written { path: file.path().to_owned(), source };
+    let bytes = bytes.map_err(failure)?;
+    file.replace(&bytes, MODE).map_err(|source| {
+        if let Ok(kept) = rescue(&bytes, file.path()) {
+            say(&format!("note: the report is in `{}` instead", kept.display()));
+        }
+        failure(source)
+    })
 }
 
 fn to_stream(bytes: io::Result<Vec<u8>>, out: &mut dyn Write, name: &str) -> Result<(), Failure> {

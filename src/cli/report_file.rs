@@ -1,0 +1,120 @@
+//! A file that a report replaces as a whole: checked before the target runs, written beside it and renamed afterwards. Its
+//! folder is kept open, so that it is found again wherever the target moves it. Must not render.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use tempfile::Builder;
+
+/// Mode of written reports: dashboards read them as another user.
+pub const MODE: u32 = 0o644;
+/// What the names of unfinished files begin with.
+const PREFIX: &str = ".poolpick-";
+
+/// A place in a folder that can be written to.
+#[derive(Debug)]
+pub struct ReportFile {
+    folder: File,
+    name: OsString,
+    path: PathBuf,
+}
+
+impl ReportFile {
+    /// Of a path; a link is followed, so that what it points to is replaced and not the link. Leaves nothing behind: who
+    /// is killed before the report is written leaves the folder as it was.
+    ///
+    /// # Errors
+    /// Where nothing can be written there.
+    pub fn open(path: &Path) -> io::Result<ReportFile> {
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let name = path.file_name().ok_or_else(|| io::Error::from_raw_os_error(libc::EISDIR))?.to_owned();
+        let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY).open(folder)?;
+        let file = ReportFile { folder, name, path };
+        // Nameless, or without a name at once: it only shows that a file can be made here.
+        tempfile::tempfile_in(file.here()).map_err(plain)?;
+        Ok(file)
+    }
+
+    /// Where it will be, as it was called.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The folder by its descriptor, whatever it is called by now.
+    fn here(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.folder.as_raw_fd()))
+    }
+
+    /// Replaces the file by these bytes, with this mode.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn replace(&self, bytes: &[u8], mode: u32) -> io::Result<()> {
+        let mut beside = Builder::new().prefix(PREFIX).tempfile_in(self.here()).map_err(plain)?;
+        beside.write_all(bytes)?;
+        // A collector must not find an empty file under this name after a power cut.
+        beside.as_file().sync_all()?;
+        beside.as_file().set_permissions(Permissions::from_mode(mode))?;
+        beside.persist(self.here().join(&self.name)).map_err(|error| plain(error.error))?;
+        Ok(())
+    }
+}
+
+/// Keeps what could not be written where it should in the folder for temporary files; tells where.
+///
+/// # Errors
+/// Where that cannot be written either.
+pub fn rescue(bytes: &[u8], meant_for: &Path) -> io::Result<PathBuf> {
+    let name = meant_for.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut file = Builder::new().prefix("poolpick-").suffix(&format!("-{name}")).tempfile()?;
+    file.write_all(bytes)?;
+    Ok(file.keep().map_err(|error| error.error)?.1)
+}
+
+/// The system's own words, without the name of the temporary that poolpick tried.
+fn plain(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::NotFound => io::Error::from_raw_os_error(libc::ENOENT),
+        io::ErrorKind::PermissionDenied => io::Error::from_raw_os_error(libc::EACCES),
+        io::ErrorKind::NotADirectory => io::Error::from_raw_os_error(libc::ENOTDIR),
+        io::ErrorKind::ReadOnlyFilesystem => io::Error::from_raw_os_error(libc::EROFS),
+        io::ErrorKind::StorageFull => io::Error::from_raw_os_error(libc::ENOSPC),
+        _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_moves_takes_its_report_along_and_nothing_else_is_left() {
+        let root = tempfile::tempdir().expect("a folder");
+        let (before, after) = (root.path().join("before"), root.path().join("after"));
+        fs::create_dir(&before).expect("own folder");
+        let file = ReportFile::open(&before.join("report.json")).expect("it can be written");
+        assert_eq!(fs::read_dir(&before).expect("own folder").count(), 0);
+        fs::rename(&before, &after).expect("own folder");
+        file.replace(b"{}", MODE).expect("it is found again");
+        assert_eq!(fs::read(after.join("report.json")).expect("it is there"), b"{}");
+        assert_eq!(fs::read_dir(&after).expect("own folder").count(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_kept_elsewhere() {
+        let root = tempfile::tempdir().expect("a folder");
+        let gone = root.path().join("gone");
+        fs::create_dir(&gone).expect("own folder");
+        let file = ReportFile::open(&gone.join("report.json")).expect("it can be written");
+        fs::remove_dir(&gone).expect("own folder");
+        assert!(file.replace(b"{}", MODE).is_err());
+        let kept = rescue(b"{}", file.path()).expect("there is a folder for temporary files");
+        assert_eq!(fs::read(&kept).expect("it is there"), b"{}");
+        assert!(kept.to_string_lossy().ends_with("report.json"), "{}", kept.display());
+        fs::remove_file(kept).expect("own file");
+    }
+}
