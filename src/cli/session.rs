@@ -113,7 +113,7 @@ impl Sink for Recorder<'_> {
             }
         }
         let timeline = &self.timeline;
-        self.live.tick(now, || timeline.so_far());
+        self.live.tick(now, || timeline.so_far(now));
     }
 }
 

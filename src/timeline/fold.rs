@@ -85,8 +85,9 @@ impl TimelineBuilder {
         (self.by_pid.len(), self.by_tid.len())
     }
 
-    /// Demand of everything so far, for a live display: on-CPU seconds, and the own wait of closed intervals.
-    pub fn so_far(&self) -> (f64, f64) {
+    /// Demand of everything so far, for a live display: on-CPU seconds, and own wait: that of closed intervals, and the
+    /// time since which all threads of a process that waits for no child have been blocked.
+    pub fn so_far(&self, now: Timestamp) -> (f64, f64) {
         let (mut on_cpu, mut own) = (0.0, 0.0);
         for program in &self.programs {
             for bin in program.series.bins() {
@@ -94,6 +95,8 @@ impl TimelineBuilder {
                 own += bin.seconds(Lane::OwnWait) + bin.seconds(Lane::Unattributed);
             }
         }
+        let living = self.by_pid.values().map(|&slot| &self.processes[slot]);
+        own += living.filter(|one| one.children == 0).map(|one| one.still_for(now).secs_f64()).sum::<f64>();
         (on_cpu, own)
     }
 

@@ -335,6 +335,11 @@ impl Process {
         self.still + self.still_since.map_or(Span::ZERO, |since| at.since(since))
     }
 
+    /// For how long no thread has had or wanted a CPU, up to `now`.
+    pub fn still_for(&self, now: Timestamp) -> Span {
+        self.still_since.map_or(Span::ZERO, |since| now.since(since))
+    }
+
     /// Adds stillness that readings, not records, tell of.
     pub fn add_stillness(&mut self, span: Span) {
         self.still += span;
