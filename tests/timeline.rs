@@ -97,6 +97,48 @@ fn a_pool_of_forked_workers_is_one_stage_beside_its_parent() {
     assert!(near(pool.demand.on_cpu, seconds(1600)), "{:?}", pool.demand);
 }
 
+/// Two programs of one name side by side under a parent, as it is told of a pool.
+fn two_side_by_side(parent: &[&str]) -> bool {
+    let mut events = exec(0, ROOT, parent);
+    for pid in [101, 102] {
+        events.push(fork(10, (pid, pid), ROOT));
+        events.push(switch_in(11, (pid, pid)));
+        events.extend(exec(12, pid, &["/usr/bin/cat"]));
+        events.push(exit(900, (pid, pid)));
+    }
+    let timeline = run(events, 1000);
+    let stages = segment(&timeline, &Totals { rung: Rung::Perf, rusage: None, whole: true });
+    let cat = stages.stages.iter().find(|stage| stage.name == "cat").expect("it computes");
+    assert_eq!(cat.workers, 2);
+    cat.is_pool
+}
+
+#[test]
+fn what_a_shell_starts_side_by_side_is_no_pool() {
+    assert!(!two_side_by_side(&["/bin/sh", "-c", "cat big | cat | cat >/dev/null"]));
+    assert!(two_side_by_side(&["/usr/bin/xargs", "-P", "2", "cat"]));
+}
+
+#[test]
+fn a_live_display_counts_the_wait_that_still_lasts() {
+    let mut builder = poolpick::timeline::TimelineBuilder::new(at(0), ROOT);
+    for event in exec(0, ROOT, &["/usr/bin/sleep", "10"]) {
+        builder.push(&event);
+    }
+    builder.push(&switch_in(1, (ROOT, ROOT)));
+    builder.push(&out(3, (ROOT, ROOT), SwitchOut::Blocked));
+    let (on_cpu, own) = builder.so_far(at(2003));
+    assert!(near(on_cpu, seconds(2)) && near(own, 2.0), "{on_cpu} {own}");
+    // Who waits for a child does nothing of its own: the child does.
+    builder.push(&switch_in(2003, (ROOT, ROOT)));
+    builder.push(&fork(2004, (101, 101), ROOT));
+    builder.push(&switch_in(2004, (101, 101)));
+    builder.push(&out(2005, (ROOT, ROOT), SwitchOut::Blocked));
+    let (_, before) = builder.so_far(at(2005));
+    let (_, after) = builder.so_far(at(4005));
+    assert!(near(before, after), "{before} {after}");
+}
+
 #[test]
 fn a_chain_of_execs_is_the_last_program() {
     let mut events = exec(0, ROOT, &["/usr/bin/env", "nice"]);

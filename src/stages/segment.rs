@@ -19,6 +19,8 @@ const ROUNDS_JOINED: f64 = 3.0;
 const FEWEST_JOINED: usize = 4;
 /// Processes of one program that live at once on average, from which on it is a pool.
 const POOL_CONCURRENCY: f64 = 1.2;
+/// Without records, a program's processes must have been read so often each for their overlap to be known.
+const POOL_READINGS: u64 = 3;
 /// Waits are told apart where at most this share of all thread time is blocked on nothing that was ever seen.
 pub const TOLD_SHARE: f64 = 0.05;
 /// Where fewer voluntary switches a second come from a whole tree, no thread of it waits for anything beside another.
@@ -89,7 +91,7 @@ pub fn segment(timeline: &Timeline, totals: &Totals) -> Stages {
     for (stage, program) in stages.iter_mut().zip(&kept) {
         stage.feeds_pool = kept.iter().any(|other| {
             (other.image.forked || other.image.is_spawned_worker())
-                && is_pool(other)
+                && is_pool(other, timeline, sampled)
                 && descends(other, program, timeline)
                 && own_demand(other) > own_demand(program)
         });
@@ -159,7 +161,7 @@ fn stage_of(program: &Program, timeline: &Timeline, kind: Kind, sampled: bool) -
         kind,
         exe: program.exe.clone(),
         is_python: program.image.is_python(),
-        is_pool: is_pool(program),
+        is_pool: is_pool(program, timeline, sampled),
         feeds_pool: false,
         demand,
         waits_told: demand.assumed_own <= TOLD_SHARE * demand.thread_seconds(),
@@ -193,8 +195,18 @@ fn stage_of(program: &Program, timeline: &Timeline, kind: Kind, sampled: bool) -
     }
 }
 
-/// Whether several of its processes lived at once for much of the time: the middle one of a double fork is no pool.
-fn is_pool(program: &Program) -> bool {
+/// Whether it is the workers of a pool: several of its processes lived at once for much of the time (the middle one of a
+/// double fork is no pool). What a shell starts side by side is a pipeline or a list of jobs, not a pool; and without
+/// records nobody knows whether programs that ended between two readings overlapped.
+fn is_pool(program: &Program, timeline: &Timeline, sampled: bool) -> bool {
+    let is_worker = program.image.forked || program.image.is_spawned_worker();
+    let parent = program.parent.and_then(|parent| timeline.programs.get(parent.0));
+    if !is_worker && parent.is_none_or(|parent| parent.image.is_shell()) {
+        return false;
+    }
+    if !is_worker && sampled && program.readings < POOL_READINGS * program.processes {
+        return false;
+    }
     program.peak_processes > 1
         && ratio(program.process_life.secs_f64(), program.present.secs_f64())
             .is_some_and(|mean| mean > POOL_CONCURRENCY)
