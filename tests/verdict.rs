@@ -117,6 +117,31 @@ fn a_program_that_fills_the_cores_is_run_one_at_a_time() {
 }
 
 #[test]
+fn workers_of_a_program_with_threads_of_its_own_are_copies_of_it() {
+    // Threads that each compute for 1 ms and wait for 9, for two seconds: two cores serve 20 of them.
+    for (threads, executor, workers) in [
+        (1u32, Executor::Thread, 20),
+        (4, Executor::Thread, 5),
+        (15, Executor::Thread, 2),
+        (20, Executor::Serial, 1),
+        (50, Executor::Serial, 1),
+    ] {
+        let each = f64::from(threads);
+        let wall = Span::from_secs_f64(2.0);
+        let crowd = Stage {
+            active_threads: threads.min(2),
+            threads: threads.into(),
+            wall,
+            ..stage(false, 0.2 * each, 1.8 * each)
+        };
+        let found = judge(&crowd, None, None, &TWO_CORES).recommendation.expect("enough evidence");
+        assert_eq!((found.executor, found.workers), (executor, Some(workers)), "{threads} threads");
+        let is_told = found.reasons.iter().any(|reason| reason.code() == "own-threads");
+        assert_eq!(is_told, threads > 1, "{threads} threads");
+    }
+}
+
+#[test]
 fn memory_and_thin_evidence_hold_it_back() {
     let mut large = stage(false, 0.1, 1.9);
     large.memory.peak_one_bytes = Some(3 << 30);

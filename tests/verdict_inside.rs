@@ -38,6 +38,7 @@ fn computing(each: f64, found: Executor) -> Evidence {
         task_seconds: Some(each),
         sampled_calls: None,
         cores_used: 1.0,
+        at_once: 1.0,
         worker_bytes: Some(20 << 20),
         gil: Gil::Unknown,
         phases: Vec::new(),

@@ -111,8 +111,16 @@ pub struct Evidence {
     pub sampled_calls: Option<u64>,
     /// CPUs that it uses at once by itself.
     pub cores_used: f64,
+    /// Threads of one of its processes that compute or wait on the outside world at once; 1 in older reports.
+    #[serde(default = "one")]
+    pub at_once: f64,
     /// Stretches of different scores, whatever their classes.
     pub stretches: Vec<Stretch>,
+}
+
+/// What reports of before tell of threads at once.
+fn one() -> f64 {
+    1.0
 }
 
 /// What is known of the interpreter lock.

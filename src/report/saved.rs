@@ -52,6 +52,7 @@ pub(super) fn evidence(judged: &Judgeable) -> Evidence {
         task_seconds: judged.task_seconds,
         sampled_calls: judged.sampled_calls,
         cores_used: judged.cores_used,
+        at_once: judged.at_once,
         stretches: judged
             .phases
             .iter()
@@ -125,6 +126,7 @@ pub(super) fn evidence_of(stage: &Stage) -> Option<Judgeable> {
         task_seconds: kept.task_seconds,
         sampled_calls: kept.sampled_calls,
         cores_used: kept.cores_used,
+        at_once: kept.at_once.max(1.0),
         worker_bytes: stage.memory.per_worker_bytes,
         gil,
         phases: kept

@@ -23,6 +23,9 @@ pub fn reason(reason: &Reason) -> String {
         Reason::AlreadyParallel { used, cores } => {
             format!("it keeps {used:.1} of {cores:.1} cores busy by itself: a second copy would share them")
         }
+        Reason::OwnThreads { at_once } => format!(
+            "about {at_once:.0} of its own threads work or wait at once: a worker here is a copy of the whole program"
+        ),
         Reason::OwnProcess => {
             "it is a program in a process of its own: a thread that waits for it is enough, and nothing is pickled".to_owned()
         }

@@ -49,7 +49,7 @@ fn throughput(evidence: &Evidence, payload: Option<&Payload>, terms: &Terms, exe
     match executor {
         Executor::Serial => vec![(1, one)],
         Executor::Thread | Executor::Process if !evidence.is_python || evidence.wait > evidence.cpu => {
-            let room = if evidence.is_pool { room.cores } else { room.cores / evidence.cores_used.max(1.0) };
+            let room = evidence.room(room.cores);
             let bound = |count| thread_of_children_bound(f64::from(count), room, evidence.cpu, evidence.wait);
             worker_counts().map_while(|count| Some((count, bound(count)? * one))).collect()
         }

@@ -85,6 +85,8 @@ pub struct Evidence {
     pub sampled_calls: Option<u64>,
     /// CPUs that it uses at once by itself.
     pub cores_used: f64,
+    /// Threads of one of its processes that compute or wait on the outside world at once, on average; at least 1.
+    pub at_once: f64,
     /// The most memory that one of its processes had, bytes.
     pub worker_bytes: Option<u64>,
     /// The interpreter lock.
@@ -120,6 +122,7 @@ impl Evidence {
             task_seconds: stage.task_seconds(),
             sampled_calls: tasks.filter(|tasks| tasks.totals.estimated).map(|tasks| tasks.totals.count),
             cores_used: cores_used(stage),
+            at_once: at_once(stage),
             worker_bytes: stage.memory.peak_one_bytes,
             gil: match &stage.gil {
                 GilEvidence::NotPython => Gil::NotPython,
@@ -132,6 +135,11 @@ impl Evidence {
             phases: stage.phases.clone(),
             task: demand_of(stage),
         }
+    }
+
+    /// How many copies of it the cores hold that compute all the time; copies that wait leave room for more.
+    pub fn room(&self, cores: f64) -> f64 {
+        if self.is_pool { cores } else { cores / self.cores_used.max(self.at_once).max(1.0) }
     }
 
     /// What one task demands with this payload.
@@ -204,6 +212,13 @@ fn demand_of(stage: &Stage) -> Option<TaskDemand> {
         lock_spans_processes: found_executor(stage) == Some(Executor::Process),
         seen_at_once: stage.workers_active().unwrap_or(1.0).min(f64::from(MOST_SEEN)),
     })
+}
+
+/// Threads of one of its processes that do something or wait for it at once.
+fn at_once(stage: &Stage) -> f64 {
+    let lives = stage.process_seconds().map(|seconds| seconds * stage.processes as f64);
+    let busy = stage.demand.on_cpu + stage.demand.run_queue + stage.demand.own.sum();
+    lives.filter(|_| stage.tasks.is_none()).and_then(|lives| ratio(busy, lives)).unwrap_or(1.0).max(1.0)
 }
 
 /// CPUs that the stage uses at once by itself, all its processes together.

@@ -263,9 +263,8 @@ fn serial_cost(evidence: &Evidence, recommendation: &Recommendation, capacity: &
     let (Some(score), Some(workers)) = (evidence.score, recommendation.workers) else {
         return Outcome::Undecided(Why::TooClose);
     };
-    let used = evidence.cores_used.max(1.0);
-    let bound =
-        |score: f64| thread_of_children_bound(f64::from(workers), capacity.cores / used, score.max(1e-6), 1.0 - score);
+    let room = evidence.room(capacity.cores);
+    let bound = |score: f64| thread_of_children_bound(f64::from(workers), room, score.max(1e-6), 1.0 - score);
     match (bound(score.point), bound(score.high)) {
         (Some(point), Some(low)) if low * FITTING_SHARE > 1.0 => Outcome::Misrouted { cost: point.max(1.0) },
         (Some(point), _) if point * FITTING_SHARE <= 1.0 => Outcome::Fits,

@@ -32,6 +32,11 @@ pub enum Reason {
         /// CPUs that there are.
         cores: f64,
     },
+    /// It has threads of its own at work: workers are copies of the whole program.
+    OwnThreads {
+        /// Threads that compute or wait on the outside world at once.
+        at_once: f64,
+    },
     /// It is a program of its own: a thread that waits for it is enough.
     OwnProcess,
     /// One core: nothing can run beside it.
@@ -200,6 +205,7 @@ impl Reason {
             Reason::Interleaved { .. } => "interleaved",
             Reason::MixedPhases { .. } => "mixed-phases",
             Reason::AlreadyParallel { .. } => "already-parallel",
+            Reason::OwnThreads { .. } => "own-threads",
             Reason::OwnProcess => "own-process",
             Reason::SingleCore { .. } => "single-core",
             Reason::MemoryLimited { .. } => "memory-limited",

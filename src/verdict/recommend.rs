@@ -5,6 +5,7 @@
 //! | --- | --- | --- | --- |
 //! | any | unknown | | none |
 //! | any | any but I/O-bound | yes | serial: one at a time |
+//! | any | its own threads wait for as much at once as the cores can serve | | serial |
 //! | other | any | no | threads, N* = C·(D+Z)/D |
 //! | Python | I/O-bound | no | threads, N* |
 //! | Python, lock held for under 30 % | hybrid, CPU-bound | no | threads, N* |
@@ -25,6 +26,9 @@ const MEMORY_SHARE: f64 = 0.8;
 const MOST_WORKERS: u32 = 64;
 /// From here on an event loop is worth a thought.
 const MANY_CONNECTIONS: f64 = 200.0;
+
+/// A program with so many threads at work at once is a pool by itself: workers are copies of it.
+const OWN_THREADS: f64 = 1.5;
 
 /// A lock held for this share of the CPU time binds.
 pub const GIL_BINDS: f64 = 0.7;
@@ -87,12 +91,18 @@ pub fn recommend(
         return Some(plain(Executor::Serial, 1, None, Confidence::High, reasons));
     }
     let (demand, wait) = (evidence.cpu, evidence.wait);
-    // Each copy of a program that uses several cores at once takes that many.
-    let room = if evidence.is_pool { cores } else { cores / used.max(1.0) };
+    // Each copy of a program takes the cores that it uses at once, and waits for as many things at once as it has threads.
+    let room = evidence.room(cores);
     let wanted = saturation_point(room, demand, wait)?;
     let mut workers = (wanted.ceil() as u32).clamp(1, MOST_WORKERS);
     if class == Class::CpuBound {
         workers = workers.min((cores.round() as u32).max(1));
+    }
+    if evidence.at_once >= OWN_THREADS && !evidence.is_pool {
+        reasons.push(Reason::OwnThreads { at_once: evidence.at_once });
+        if wanted <= 1.0 {
+            return Some(plain(Executor::Serial, 1, None, Confidence::Medium, reasons));
+        }
     }
     let mut confidence = Confidence::High;
     if let (Some(bytes), Some(limit)) = (evidence.worker_bytes.filter(|&bytes| bytes > 0), capacity.memory_bytes) {

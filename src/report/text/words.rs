@@ -68,6 +68,11 @@ pub fn runs(found: Option<RunsAs>, declared: Option<Executor>) -> Option<String>
     }
 }
 
+fn is_own_process(recommendation: &Recommendation) -> bool {
+    let code = crate::verdict::Reason::OwnProcess.code();
+    recommendation.reasons.iter().any(|reason| reason.code == code)
+}
+
 /// `use a thread pool with 16 workers`.
 pub fn advice(recommendation: &Recommendation, voice: &Voice) -> String {
     match recommendation.executor {
@@ -77,6 +82,12 @@ pub fn advice(recommendation: &Recommendation, voice: &Voice) -> String {
             format!("split it: {}", parts.join(", then "))
         }
         Executor::Split => "split it into its phases".to_owned(),
+        // A worker that waits for a program is a copy of the program, whatever threads that has.
+        Executor::Thread if is_own_process(recommendation) => match recommendation.workers {
+            Some(1) => "run one copy at a time".to_owned(),
+            Some(workers) => format!("run {workers} copies at once, from a thread pool"),
+            None => "run several copies at once, from a thread pool".to_owned(),
+        },
         executor => format!("use {}", pool(executor, recommendation.workers)),
     }
 }
