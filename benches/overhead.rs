@@ -6,7 +6,8 @@
 //! median's 95 % interval: where the goal lies within that, the machine was too busy to tell.
 //!
 //! `POOLPICK_BENCH_ROUNDS=20` measures more often (7 else), `POOLPICK_BENCH_ONLY=start,shell` only some loads:
-//! busy-python, busy-native, pipe, shell, start, cold-start, idle. A cold start comes after a pause: the first perf event
+//! busy-python, busy-native, pipe, shell, start, cold-start, idle; `POOLPICK_BENCH_PATIENCE=300` goes on for so many
+//! seconds with each pair (40 else), which a busy program's one per cent needs on a noisy machine. A cold start comes after a pause: the first perf event
 //! after a second without any makes the kernel patch itself and wait for all CPUs, which `perf stat` pays as well.
 
 use std::env;
@@ -17,8 +18,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const POOLPICK: &str = env!("CARGO_BIN_EXE_poolpick");
-/// Longer than this, a tool gets no further round of a load.
-const PATIENCE: Duration = Duration::from_secs(40);
+/// Longer than so many seconds, a tool gets no further round of a load.
+const PATIENCE: u64 = 40;
 
 fn main() -> ExitCode {
     if !env::args().any(|argument| argument == "--bench") {
@@ -26,6 +27,8 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let rounds = env::var("POOLPICK_BENCH_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(7);
+    let patience = env::var("POOLPICK_BENCH_PATIENCE").ok().and_then(|seconds| seconds.parse().ok());
+    let patience = Duration::from_secs(patience.unwrap_or(PATIENCE));
     let only = env::var("POOLPICK_BENCH_ONLY").ok();
     let chosen = |name: &str| only.as_ref().is_none_or(|only| only.split(',').any(|word| word.trim() == name));
     let python = python();
@@ -35,7 +38,7 @@ fn main() -> ExitCode {
     let mut rows = Vec::new();
     for load in loads(python.as_deref()).iter().filter(|load| chosen(load.name)) {
         for tool in tools.iter().filter(|tool| tool.fits(load)) {
-            match compare(load, tool, rounds * load.repeats) {
+            match compare(load, tool, rounds * load.repeats, patience) {
                 Some(row) => {
                     eprintln!("{}", row.line());
                     rows.push(row);
@@ -148,6 +151,14 @@ else:
     os._exit(0)
 ";
 
+const WAKING_THREADS: &str = "
+import threading, time
+def wake():
+    while True: time.sleep(0.1)
+for i in range(1000): threading.Thread(target=wake, daemon=True).start()
+time.sleep(12)
+";
+
 const IDLE_THREADS: &str = "
 import threading, time
 def idle():
@@ -253,7 +264,7 @@ struct Row {
     pairs: Vec<(f64, f64)>,
 }
 
-fn compare(load: &Load, tool: &Tool, rounds: usize) -> Option<Row> {
+fn compare(load: &Load, tool: &Tool, rounds: usize, patience: Duration) -> Option<Row> {
     let mut pairs = Vec::with_capacity(rounds);
     let bare = || wall(&BARE, &load.argv, load.pause);
     let with = || wall(tool, &load.argv, load.pause);
@@ -267,7 +278,7 @@ fn compare(load: &Load, tool: &Tool, rounds: usize) -> Option<Row> {
             (bare()?, with)
         };
         pairs.push((pair.0.as_secs_f64(), pair.1.as_secs_f64()));
-        if began.elapsed() > PATIENCE {
+        if began.elapsed() > patience {
             break;
         }
     }
@@ -345,6 +356,7 @@ fn own_cost(python: Option<&str>) {
         let busy = format!("n = 0\nfor i in range({}): n += i", 8 * steps_of_a_second(python));
         loads.push(("busy-python", words(&[python, "-c", &busy])));
         loads.push(("1000 idle threads", words(&[python, "-c", IDLE_THREADS])));
+        loads.push(("1000 waking 10 a s", words(&[python, "-c", WAKING_THREADS])));
     }
     println!(
         "\npoolpick itself                        CPU ms  share settled  share all  peak RSS MiB  goals 1 %, 16 MiB"

@@ -9,10 +9,11 @@ mod samples;
 
 use opentelemetry_proto::tonic::common::v1::any_value;
 use opentelemetry_proto::tonic::metrics::v1::{MetricsData, metric, number_data_point};
+use opentelemetry_proto::tonic::trace::v1::TracesData;
 use poolpick::report::check::{Check, Level, StageOutcome};
 use poolpick::report::findings::findings;
 use poolpick::report::metrics::{TABLE, underscored};
-use poolpick::report::{Document, Format, Look, Origin, Report, escape, render_of, schema};
+use poolpick::report::{Document, Format, Look, Origin, Report, SampledTask, escape, render_of, schema};
 use proptest::prelude::*;
 use readers::metrics::{Dialect, Family};
 use readers::{github, metrics, xml};
@@ -146,8 +147,12 @@ fn series(families: &BTreeMap<String, Family>) -> Series {
 
 /// What OpenTelemetry's own types make of it, under the names that the standard translation gives.
 fn otlp(text: &str) -> Series {
-    assert_eq!(text.matches('\n').count(), 1, "one line");
-    let data: MetricsData = serde_json::from_str(text).expect("OTLP");
+    let mut lines = text.split_terminator('\n');
+    let data: MetricsData = serde_json::from_str(lines.next().expect("metrics")).expect("OTLP");
+    if let Some(traces) = lines.next() {
+        spans(traces);
+    }
+    assert_eq!(lines.next(), None);
     let [resource] = data.resource_metrics.as_slice() else { panic!("one resource") };
     let attributes = &resource.resource.as_ref().expect("a resource").attributes;
     assert!(attributes.iter().any(|attribute| attribute.key == "service.name"));
@@ -180,6 +185,66 @@ fn otlp(text: &str) -> Series {
         }
     }
     found
+}
+
+/// What OpenTelemetry's own types make of the sampled tasks: how many there are.
+fn spans(text: &str) -> usize {
+    let data: TracesData = serde_json::from_str(text).expect("OTLP");
+    let [resource] = data.resource_spans.as_slice() else { panic!("one resource") };
+    let spans: Vec<_> = resource.scope_spans.iter().flat_map(|scope| &scope.spans).collect();
+    let by_id: BTreeMap<&[u8], _> = spans.iter().map(|span| (span.span_id.as_slice(), *span)).collect();
+    assert_eq!(by_id.len(), spans.len(), "no id twice");
+    let mut tasks = 0;
+    for span in &spans {
+        assert_eq!((span.trace_id.len(), span.span_id.len()), (16, 8));
+        assert_eq!(span.trace_id, spans[0].trace_id);
+        assert!(span.start_time_unix_nano <= span.end_time_unix_nano && span.start_time_unix_nano > 0);
+        no_controls(&span.name);
+        let Some(parent) = by_id.get(span.parent_span_id.as_slice()) else {
+            assert!(span.parent_span_id.is_empty(), "a parent that is not there");
+            continue;
+        };
+        if matches!(span.name.as_str(), "queued" | "executing") && !parent.parent_span_id.is_empty() {
+            assert!(parent.start_time_unix_nano <= span.start_time_unix_nano);
+            assert!(parent.end_time_unix_nano >= span.end_time_unix_nano);
+        } else {
+            assert!(span.attributes.iter().any(|attribute| attribute.key == "poolpick.stage.name"));
+            assert!(span.status.as_ref().is_some_and(|status| status.code > 0), "done or failed");
+            tasks += 1;
+        }
+    }
+    tasks
+}
+
+#[test]
+fn sampled_tasks_are_spans_from_the_queue_to_the_end() {
+    let (_, mut report) = samples::all().remove(3);
+    assert!(!rendered(Document::Profile(&report), "etl", Format::Otlp).contains("resourceSpans"));
+    let stage = report.stages.iter_mut().find(|stage| stage.tasks.is_some()).expect("one has tasks");
+    let task = SampledTask {
+        start_seconds: 0.5,
+        queue_seconds: Some(0.25),
+        wall_seconds: 0.125,
+        failed: true,
+        process_id: 41,
+        thread_id: Some(42),
+    };
+    let other = SampledTask { queue_seconds: None, failed: false, thread_id: None, ..task };
+    stage.tasks.as_mut().expect("it has").sampled = vec![task, other];
+    let text = rendered(Document::Profile(&report), "etl", Format::Otlp);
+    let line = text.lines().nth(1).expect("a second line");
+    assert_eq!(spans(line), 2);
+    let spans = json(line)["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().expect("spans").clone();
+    // The run, a task with queue and work, a task with work alone.
+    let names: Vec<&str> = spans.iter().map(|span| span["name"].as_str().expect("a name")).collect();
+    assert_eq!((names[0], names[2], names[3], names[5]), ("etl", "queued", "executing", "executing"));
+    let nanos = |span: &Value, key: &str| span[key].as_str().expect("text").parse::<u64>().expect("a number");
+    let start = nanos(&spans[0], "startTimeUnixNano");
+    assert_eq!(nanos(&spans[1], "startTimeUnixNano") - start, 250_000_000);
+    assert_eq!(nanos(&spans[3], "startTimeUnixNano") - start, 500_000_000);
+    assert_eq!(nanos(&spans[1], "endTimeUnixNano") - start, 625_000_000);
+    assert_eq!((&spans[1]["status"]["code"], &spans[4]["status"]["code"]), (&Value::from(2), &Value::from(1)));
+    assert_eq!(text, rendered(Document::Profile(&report), "etl", Format::Otlp));
 }
 
 fn junit(document: Document<'_>, pipeline: &str) {

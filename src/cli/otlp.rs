@@ -12,6 +12,8 @@ type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Where metrics go below a general endpoint.
 const METRICS_PATH: &str = "v1/metrics";
+/// And spans.
+const TRACES_PATH: &str = "v1/traces";
 /// More of an answer than this is not read.
 const LONGEST_ANSWER: u64 = 16 << 10;
 
@@ -19,6 +21,8 @@ const LONGEST_ANSWER: u64 = 16 << 10;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     url: String,
+    /// Where sampled tasks go, where that is known too.
+    traces: Option<String>,
     headers: Vec<(String, String)>,
     timeout: Duration,
 }
@@ -77,7 +81,11 @@ impl Endpoint {
                 return Err(format!("`OTEL_EXPORTER_OTLP_TIMEOUT` is `{text}`; it is a number of milliseconds"));
             }
         };
-        Ok(Endpoint { url, headers: pairs(own("HEADERS")), timeout })
+        let below = |base: String| format!("{}/{TRACES_PATH}", base.trim_end_matches('/'));
+        let traces = variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+            .or_else(|| variable("OTEL_EXPORTER_OTLP_ENDPOINT").map(below))
+            .filter(|url| url.starts_with("http://"));
+        Ok(Endpoint { url, traces, headers: pairs(own("HEADERS")), timeout })
     }
 
     /// The address as it may be shown: without what stands before the host's name.
@@ -85,11 +93,20 @@ impl Endpoint {
         shown(&self.url)
     }
 
-    /// Sends one body.
+    /// Sends what `--export otlp=FILE` would write: metrics on the first line, spans on the second, if there is one.
     ///
     /// # Errors
     /// Says why it did not arrive or was not taken.
-    pub fn send(&self, body: &[u8]) -> Result<(), String> {
+    pub fn send(&self, lines: &[u8]) -> Result<(), String> {
+        let mut lines = lines.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+        lines.next().map_or(Ok(()), |metrics| self.post(&self.url, metrics))?;
+        match (lines.next(), &self.traces) {
+            (Some(spans), Some(url)) => self.post(url, spans).map_err(|reason| format!("spans: {reason}")),
+            _ => Ok(()),
+        }
+    }
+
+    fn post(&self, url: &str, body: &[u8]) -> Result<(), String> {
         let agent: ureq::Agent = ureq::Agent::config_builder()
             .timeout_global(Some(self.timeout))
             .http_status_as_error(false)
@@ -97,7 +114,7 @@ impl Endpoint {
             .user_agent(concat!("poolpick/", env!("CARGO_PKG_VERSION")))
             .build()
             .into();
-        let mut request = agent.post(&self.url).header("content-type", "application/json");
+        let mut request = agent.post(url).header("content-type", "application/json");
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
@@ -115,7 +132,7 @@ impl Endpoint {
 fn refused(answer: &str) -> Option<String> {
     let answer: serde_json::Value = serde_json::from_str(answer).ok()?;
     let partial = answer.get("partialSuccess")?;
-    let rejected = partial.get("rejectedDataPoints")?;
+    let rejected = partial.get("rejectedDataPoints").or_else(|| partial.get("rejectedSpans"))?;
     // 64-bit integers are strings, but not everybody keeps to that.
     let rejected = rejected.as_u64().or_else(|| rejected.as_str()?.parse().ok()).filter(|&count| count > 0)?;
     let why = partial.get("errorMessage").and_then(|why| why.as_str()).unwrap_or("it did not say why");
@@ -182,6 +199,10 @@ mod tests {
         let own = [general[0], general[1], ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://m/in")];
         let endpoint = Endpoint::named(&with(&own)).expect("usable");
         assert_eq!((endpoint.url.as_str(), endpoint.timeout), ("http://m/in", PATIENCE));
+        assert_eq!(endpoint.traces.as_deref(), Some("http://c:4318/v1/traces"));
+        let own = [own[2], ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://t/in")];
+        assert_eq!(Endpoint::named(&with(&own)).expect("usable").traces.as_deref(), Some("http://t/in"));
+        assert_eq!(Endpoint::named(&with(&own[..1])).expect("usable").traces, None);
     }
 
     #[test]

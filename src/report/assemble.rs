@@ -267,6 +267,17 @@ fn gil(stage: &Measured) -> Option<Gil> {
     }
 }
 
+fn sampled(task: &crate::timeline::SampledTask) -> SampledTask {
+    SampledTask {
+        start_seconds: task.began.secs_f64(),
+        queue_seconds: task.queued.map(Span::secs_f64),
+        wall_seconds: task.wall.secs_f64(),
+        failed: task.failed,
+        process_id: task.ids.pid,
+        thread_id: Some(task.ids.tid).filter(|&tid| tid != 0),
+    }
+}
+
 fn tasks(tasks: &SeenTasks) -> Option<Tasks> {
     let quantiles = |times: &Durations| {
         Some(Quantiles {
@@ -286,5 +297,6 @@ fn tasks(tasks: &SeenTasks) -> Option<Tasks> {
         queue_depth: tasks
             .queue_depth(0.95)
             .map(|p95| Depth { p95: p95 as f64, max: tasks.totals.queue_most.max(p95) }),
+        sampled: tasks.sample.tasks().iter().map(sampled).collect(),
     })
 }

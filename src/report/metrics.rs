@@ -124,11 +124,11 @@ pub fn underscored(name: &str) -> String {
 }
 
 /// Which pipeline a sample is of.
-const PIPELINE: &str = "poolpick.pipeline.name";
+pub const PIPELINE: &str = "poolpick.pipeline.name";
 /// Which stage a sample is of.
-const STAGE: &str = "poolpick.stage.name";
+pub const STAGE: &str = "poolpick.stage.name";
 /// An executor.
-const POOL: &str = "poolpick.pool";
+pub const POOL: &str = "poolpick.pool";
 
 const fn run(
     name: &'static str,

@@ -34,6 +34,7 @@ mod rescore;
 mod sarif;
 mod saved;
 pub mod schema;
+mod spans;
 mod table;
 mod text;
 mod types;

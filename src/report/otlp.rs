@@ -1,22 +1,29 @@
-//! Metrics as OTLP/JSON: one `MetricsData` on one line, which a collector's file receiver reads and its HTTP receiver
-//! takes as a body. Must not send anything.
+//! OTLP/JSON: the metrics as one `MetricsData` on a line, and where tasks were sampled these as one `TracesData` on a second.
+//! A collector's file receiver reads either, and its HTTP receivers take each as a body. Must not send anything.
 
 use super::metrics::subject::Subject;
 use super::metrics::{Attribute, TABLE, Value};
-use super::{Document, Origin};
+use super::{Document, Origin, spans};
 use serde_json::{Value as Json, json};
 use std::io::{self, Write};
 
 /// What the service is called where nobody named it.
 const SERVICE: &str = "poolpick";
 
-/// Writes one line.
+/// Writes the lines.
 ///
 /// # Errors
 /// Only those of `out`.
 pub(super) fn render(document: Document<'_>, origin: &Origin, out: &mut dyn Write) -> io::Result<()> {
     serde_json::to_writer(&mut *out, &metrics_data(document, origin)).map_err(io::Error::from)?;
-    out.write_all(b"\n")
+    out.write_all(b"\n")?;
+    if let Document::Profile(report) = document
+        && let Some(traces) = spans::traces_data(report, origin)
+    {
+        serde_json::to_writer(&mut *out, &traces).map_err(io::Error::from)?;
+        out.write_all(b"\n")?;
+    }
+    Ok(())
 }
 
 fn metrics_data(document: Document<'_>, origin: &Origin) -> Json {
@@ -44,7 +51,7 @@ fn metrics_data(document: Document<'_>, origin: &Origin) -> Json {
 }
 
 /// The service's name, then what the user says of where this runs.
-fn resource(origin: &Origin) -> Vec<Json> {
+pub(super) fn resource(origin: &Origin) -> Vec<Json> {
     let mut attributes = vec![("service.name", origin.service.as_deref().unwrap_or(SERVICE))];
     for (name, text) in &origin.attributes {
         if attributes.iter().all(|(known, _)| known != name) {
@@ -54,7 +61,7 @@ fn resource(origin: &Origin) -> Vec<Json> {
     attributes.into_iter().map(|(name, text)| attribute(name, text)).collect()
 }
 
-fn attribute(name: &str, text: &str) -> Json {
+pub(super) fn attribute(name: &str, text: &str) -> Json {
     json!({"key": name, "value": {"stringValue": text}})
 }
 
@@ -70,6 +77,6 @@ fn point(attributes: &[Attribute], value: Value, at: &str) -> Json {
 }
 
 /// To the microsecond: a float of today's date carries no more.
-fn nanoseconds(seconds: f64) -> u64 {
+pub(super) fn nanoseconds(seconds: f64) -> u64 {
     ((seconds.max(0.0) * 1e6).round() as u64).saturating_mul(1000)
 }

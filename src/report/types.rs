@@ -315,6 +315,26 @@ pub struct Tasks {
     pub queue_seconds: Option<Quantiles>,
     /// Length of the queue.
     pub queue_depth: Option<Depth>,
+    /// Some of them one by one, spread over the run (the last of several); empty in reports of before 0.2.
+    #[serde(default)]
+    pub sampled: Vec<SampledTask>,
+}
+
+/// One task.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SampledTask {
+    /// When it began to run, since the start of the target, stopped time included.
+    pub start_seconds: f64,
+    /// How long it had been in the queue then; `null` where that was not measured.
+    pub queue_seconds: Option<f64>,
+    /// From its beginning to its end.
+    pub wall_seconds: f64,
+    /// Whether an exception left it.
+    pub failed: bool,
+    /// The process that ran it.
+    pub process_id: u32,
+    /// The native thread that ran it; `null` where several may have.
+    pub thread_id: Option<u32>,
 }
 
 /// A distribution of times.

@@ -11,6 +11,7 @@ use super::image::Image;
 use super::ledger::Ledger;
 use super::process::{Process, ProcessSlot, Thread};
 use super::program::{Program, ProgramId};
+use super::sample::SampledTask;
 use super::series::Lane;
 use super::tasks::Tasks;
 use super::thread::ThreadState;
@@ -23,6 +24,8 @@ use rustc_hash::FxHashMap;
 const DEEPEST: usize = 64;
 /// Most stretches of a thread that wait for its counters to catch up.
 const MOST_PIECES: usize = 4096;
+/// A beginning that is told by its own record and one that is told by the end are the same within this.
+const SAME_BEGIN: Span = Span::from_millis(1);
 
 /// What a thread that runs tasks keeps besides its ledger, which is that of the current task, or of none.
 #[derive(Debug, Clone, Default)]
@@ -33,6 +36,8 @@ pub struct Tasked {
     pub outside: Ledger,
     /// Whether it runs an event loop: its waits are those of the coroutines.
     pub is_loop: bool,
+    /// The task that began last, when, and how long it had been in the queue.
+    last_begun: Option<(ProgramId, Timestamp, Span)>,
     /// Sums of the stretches that are closed.
     closed: Closed,
     /// What of the counters was given to stretches: wake-up delay and switch cost.
@@ -210,6 +215,7 @@ impl TimelineBuilder {
             tasked.stack.push(program);
         }
         tasked.is_loop |= slice;
+        tasked.last_begun = queued.map(|queued| (program, at, queued));
         let program = &mut self.programs[program.0];
         program.enter(at);
         if let (Some(tasks), Some(queued)) = (&mut program.tasks, queued) {
@@ -221,9 +227,15 @@ impl TimelineBuilder {
     pub(super) fn end_task(&mut self, ids: Ids, stage: u16, end: &TaskEnd, at: Timestamp) {
         let Some((slot, program)) = self.stage_of(ids, stage) else { return };
         let process = self.threads[slot as usize].process;
+        let last_begun = self.threads[slot as usize].tasked.as_ref().and_then(|tasked| tasked.last_begun);
         if let Some(tasks) = &mut self.programs[program.0].tasks
             && !end.slice
         {
+            let began = Timestamp(at.0.saturating_sub(end.wall.0));
+            let queued = last_begun.filter(|&(begun, when, _)| begun == program && when <= began + SAME_BEGIN);
+            let queued = queued.filter(|&(_, when, _)| began <= when + SAME_BEGIN).map(|(_, _, queued)| queued);
+            let began = began.since(self.start);
+            tasks.sample.note(SampledTask { began, queued, wall: end.wall, failed: end.failed, ids });
             if self.processes[process].warm.insert(stage) {
                 tasks.first = (tasks.first.0 + u64::from(end.tasks), tasks.first.1 + end.wall);
             }
@@ -389,7 +401,7 @@ impl TimelineBuilder {
             | AgentFact::Note { stage: Some(number), .. } => (stage(*number), fact),
         };
         if let Some(id) = number {
-            self.add_fact(id, fact, at);
+            self.add_fact(id, pid, fact, at);
         }
     }
 
@@ -431,7 +443,7 @@ impl TimelineBuilder {
             | AgentFact::Stall { stage, .. }
             | AgentFact::Note { stage: Some(stage), .. } => {
                 if let Some(&id) = ended.stages.get(stage) {
-                    self.add_fact(id, fact, at);
+                    self.add_fact(id, pid, fact, at);
                 }
             }
             AgentFact::Note { stage: None, code, detail } => self.programs[program.0].note(code, detail),
@@ -447,13 +459,17 @@ impl TimelineBuilder {
         }
     }
 
-    fn add_fact(&mut self, id: ProgramId, fact: &AgentFact, at: Timestamp) {
+    fn add_fact(&mut self, id: ProgramId, pid: u32, fact: &AgentFact, at: Timestamp) {
         let program = &mut self.programs[id.0];
         let Some(tasks) = &mut program.tasks else { return };
         match fact {
-            AgentFact::Coroutine { wall, own, ready, slices, .. } => {
+            AgentFact::Coroutine { wall, own, ready, slices, failed, .. } => {
                 tasks.wall.note(*wall, 1);
                 tasks.recorded += 1;
+                let began = Timestamp(at.0.saturating_sub(wall.0));
+                let ids = Ids { pid, tid: 0 };
+                let since = began.since(self.start);
+                tasks.sample.note(SampledTask { began: since, queued: None, wall: *wall, failed: *failed, ids });
                 let sums = &mut tasks.coroutines;
                 sums.count += 1;
                 sums.wall += *wall;
@@ -461,7 +477,6 @@ impl TimelineBuilder {
                 sums.ready += *ready;
                 sums.slices += u64::from(*slices);
                 let awaited = *wall - *own - *ready;
-                let began = Timestamp(at.0.saturating_sub(wall.0));
                 program.series.add(Lane::OwnWait, began, at, awaited);
                 program.first = program.first.min(began);
                 program.last = program.last.max(at);

@@ -4,6 +4,7 @@
 use super::backlog::Backlog;
 use super::ledger::Ledger;
 use super::payloads::PayloadSums;
+use super::sample::TaskSample;
 use crate::trace::{Direction, PayloadReading, RunsUnder, StageDefinition, TaskKind, TaskTotals};
 use crate::units::{Span, ratio};
 use hdrhistogram::Histogram;
@@ -131,6 +132,8 @@ pub struct Tasks {
     pub queued: Durations,
     /// The queue over its life.
     pub backlog: Backlog,
+    /// Some of them one by one; of the last run, where there are several.
+    pub sample: TaskSample,
     /// Lengths of the queue, sampled: how often each power of two was seen.
     pub queue_depths: Vec<u64>,
     /// Payloads to the worker.
@@ -166,6 +169,7 @@ impl Tasks {
             first: (0, Span::ZERO),
             queued: Durations::default(),
             backlog: Backlog::default(),
+            sample: TaskSample::default(),
             queue_depths: Vec::new(),
             arguments: PayloadSums::default(),
             results: PayloadSums::default(),
@@ -265,6 +269,7 @@ impl Tasks {
         self.wall.fold(&other.wall);
         self.first = (self.first.0 + other.first.0, self.first.1 + other.first.1);
         self.queued.fold(&other.queued);
+        self.sample = other.sample.clone();
         if self.queue_depths.len() < other.queue_depths.len() {
             self.queue_depths.resize(other.queue_depths.len(), 0);
         }

@@ -260,6 +260,7 @@ fn misrouted() -> Report {
             wall_seconds: Some(Quantiles { mean: 0.011, p50: 0.0102, p95: 0.019, p99: 0.031 }),
             queue_seconds: Some(Quantiles { mean: 3.1, p50: 3.05, p95: 5.9, p99: 6.2 }),
             queue_depth: Some(Depth { p95: 1_100.0, max: 1_198 }),
+            sampled: Vec::new(),
         }),
         gil: Some(Gil { share_of_cpu: 0.91, interval: [0.88, 0.94], released_run_seconds: Some(81e-6), samples: 940 }),
         ipc: Some(Ipc {

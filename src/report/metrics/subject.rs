@@ -52,6 +52,13 @@ pub struct StageSubject<'a> {
     pub(super) found: Option<Executor>,
 }
 
+impl StageSubject<'_> {
+    /// Its name, which no other stage has.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
 impl<'a> Subject<'a> {
     /// Of a document, under the pipeline's name.
     pub fn new(document: Document<'a>, pipeline: Option<&str>) -> Subject<'a> {
