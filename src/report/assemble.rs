@@ -3,7 +3,7 @@
 use super::kept::*;
 use super::types::{self, *};
 use super::{judged, saved, wording};
-use crate::stages::{Durations, Folded, GilEvidence, Kind as StageOf, SeenTasks, Stage as Measured};
+use crate::stages::{Durations, Folded, GilEvidence, Kind as StageOf, SeenTask, SeenTasks, Stage as Measured};
 use crate::trace::{Footer, Header, Rung};
 use crate::units::{Span, ratio};
 use crate::verdict::{self, Judgement, Payload, Terms, diagnose};
@@ -267,7 +267,7 @@ fn gil(stage: &Measured) -> Option<Gil> {
     }
 }
 
-fn sampled(task: &crate::timeline::SampledTask) -> SampledTask {
+fn sampled(task: &SeenTask) -> SampledTask {
     SampledTask {
         start_seconds: task.began.secs_f64(),
         queue_seconds: task.queued.map(Span::secs_f64),

@@ -9,7 +9,7 @@ mod phases;
 mod score;
 mod segment;
 
-pub use crate::timeline::{Durations, PayloadSums, Tasks as SeenTasks};
+pub use crate::timeline::{Durations, PayloadSums, SampledTask as SeenTask, Tasks as SeenTasks};
 pub use average::average;
 pub use gil::{GilEvidence, GilShare};
 pub use payload::{PickleBounds, PickledPayload};
