@@ -138,6 +138,29 @@ fn coroutines_are_raced_on_a_loop() {
 }
 
 #[test]
+fn a_dask_cluster_is_raced_beside_the_local_executors() {
+    let Some(python) = support::python_with("distributed") else { return };
+    let _turn = alone();
+    let options = "--no-profile --workers 2 --executors thread,dask --budget 15s --format json";
+    let mut command = poolpick(&["race", "steps:nap", "--items", "steps:NUMBERS", "--python", &python]);
+    let race = checked(&command.args(options.split(' ')).output().expect("poolpick can be started"));
+    for executor in ["dask-thread", "dask-process"] {
+        let cell = measured(&race, executor, 2);
+        assert_eq!(cell["errors"], 0, "{race:#}");
+        assert!(cell["start_seconds"].as_f64().is_some_and(|seconds| seconds > 0.0), "{race:#}");
+        assert!(cell["predicted_speedup"].is_null(), "{race:#}");
+    }
+    measured(&race, "thread", 2);
+    // A cluster that is not there costs its cells alone.
+    let options =
+        "--no-profile --workers 1 --executors thread,dask --budget 12s --format json --scheduler tcp://127.0.0.1:9";
+    let mut command = poolpick(&["race", "steps:nap", "--items", "steps:NUMBERS", "--python", &python]);
+    let race = checked(&command.args(options.split(' ')).output().expect("poolpick can be started"));
+    assert!(failure(&race, "dask").contains("the cluster cannot be reached"), "{race:#}");
+    measured(&race, "thread", 1);
+}
+
+#[test]
 fn what_cannot_be_measured_has_a_reason_and_the_rest_goes_on() {
     let options = "--workers 2 --executors thread,process";
     for (function, executor, words, other) in [

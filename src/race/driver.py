@@ -35,6 +35,8 @@ CHUNK_SECONDS = 200e-6
 MOST_LATENCIES = 4096
 # Every worker must have answered before the clock starts; the import of a large package takes a while.
 START_SECONDS = 60.0
+# A cluster must answer within this.
+CONNECT_SECONDS = 5.0
 # A task of the start keeps its worker busy for so long, so that the others get one too.
 START_PAUSE = 0.002
 clock = time.perf_counter
@@ -161,6 +163,7 @@ class Race:
         except ValueError as error:
             raise CannotLoad("processes cannot be started so: %s" % error)
         self.start_method = self.context.get_start_method()
+        self.scheduler = request.get("scheduler")
         self.cycle = itertools.cycle(self.items)
 
     def about(self):
@@ -184,6 +187,11 @@ class Race:
             import loky  # noqa: F401
         except Exception as error:
             why["loky"] = "loky is not installed" if isinstance(error, ImportError) else said(error)
+        try:
+            import distributed  # noqa: F401
+        except Exception as error:
+            said_so = "Dask's `distributed` is not installed" if isinstance(error, ImportError) else said(error)
+            why.update(dict.fromkeys(("dask-thread", "dask-process", "dask"), said_so))
         return why
 
     def pool(self, executor, workers):
@@ -197,6 +205,8 @@ class Race:
             import loky
 
             return loky.ProcessPoolExecutor(workers)
+        if executor.startswith("dask"):
+            return DaskPool(executor, workers, self.scheduler)
         raise CannotRun("`%s` is no executor" % executor)
 
     def measure(self, executor, workers, seconds, task_seconds):
@@ -282,6 +292,8 @@ class Race:
     def pooled(self, executor, window):
         if executor in ("process", "interpreter"):
             self.check_picklable()
+        # The clocks of other machines are not this one's.
+        is_elsewhere = executor == "dask"
         task = timed_coroutine if self.coroutine else timed
         function, cycle, done = self.function, self.cycle, queue.SimpleQueue()
         began = clock()
@@ -309,7 +321,7 @@ class Race:
                 error = future.exception()
                 if isinstance(error, futures.BrokenExecutor):
                     raise error
-                window.finished(now, None if error else future.result()[0], error)
+                window.finished(now, None if error or is_elsewhere else future.result()[0], error)
                 if not window.one_round and not window.over:
                     submit()
         except futures.BrokenExecutor as error:
@@ -330,9 +342,41 @@ class Race:
             raise CannotRun("the items cannot be pickled: %s" % said(error))
 
 
+class DaskPool:
+    """A Dask cluster as an executor: one of our own on this machine, or one that is there."""
+
+    def __init__(self, executor, workers, scheduler):
+        import distributed
+
+        self.cluster = None
+        if executor != "dask":
+            processes, threads = (workers, 1) if executor == "dask-process" else (1, workers)
+            self.cluster = distributed.LocalCluster(
+                n_workers=processes, threads_per_worker=threads, processes=True, memory_limit=None, dashboard_address=None,
+                silence_logs=50,
+            )
+        try:
+            self.client = distributed.Client(self.cluster or scheduler, set_as_default=False, timeout=CONNECT_SECONDS)
+        except Exception as error:
+            if self.cluster:
+                self.cluster.close()
+            raise CannotRun("the cluster cannot be reached: %s" % said(error))
+        # Two calls with the same arguments are two tasks.
+        self.executor = self.client.get_executor(pure=False)
+
+    def submit(self, *call):
+        return self.executor.submit(*call)
+
+    def shutdown(self, wait):
+        self.executor.shutdown(wait=False)
+        self.client.close()
+        if self.cluster:
+            self.cluster.close()
+
+
 def start_workers(pool, executor, function, workers):
     """Returns when every worker is there and has imported the function."""
-    if executor in ("thread", "interpreter"):
+    if executor in ("thread", "interpreter", "dask-thread", "dask"):
         # Threads are there at once; one interpreter cannot be told from another by its process.
         futures.wait([pool.submit(answer, function) for _ in range(4 * workers)])
         return

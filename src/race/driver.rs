@@ -41,12 +41,14 @@ pub struct Loading {
     pub star: bool,
     /// How processes are started; `None` leaves it to the interpreter.
     pub start_method: Option<String>,
+    /// Address of the Dask cluster that is raced; `None` makes one.
+    pub scheduler: Option<String>,
 }
 
 impl Loading {
     /// Of this function and these items.
     pub fn new(function: String, items: String, jsonl: bool, star: bool, start_method: Option<String>) -> Loading {
-        Loading { op: "load", function, items, jsonl, star, start_method }
+        Loading { op: "load", function, items, jsonl, star, start_method, scheduler: None }
     }
 
     /// As the driver reads it.

@@ -104,19 +104,28 @@ pub enum Contender {
     Process,
     /// A pool of processes of the package `loky`.
     Loky,
+    /// A Dask cluster on this machine: one worker process with so many threads.
+    DaskThread,
+    /// A Dask cluster on this machine: so many worker processes with a thread each.
+    DaskProcess,
+    /// A Dask cluster that is there already, with so many tasks under way at once.
+    Dask,
     /// The command, which does it by itself.
     Command,
 }
 
 impl Contender {
     /// Each with its name.
-    pub const ALL: [(Contender, &'static str); 7] = [
+    pub const ALL: [(Contender, &'static str); 10] = [
         (Contender::Serial, "serial"),
         (Contender::Thread, "thread"),
         (Contender::Asyncio, "asyncio"),
         (Contender::Interpreter, "interpreter"),
         (Contender::Process, "process"),
         (Contender::Loky, "loky"),
+        (Contender::DaskThread, "dask-thread"),
+        (Contender::DaskProcess, "dask-process"),
+        (Contender::Dask, "dask"),
         (Contender::Command, "command"),
     ];
 

@@ -95,6 +95,9 @@ fn entrant(entrant: Entrant) -> String {
         Contender::Interpreter => of("sub-interpreter", "sub-interpreters"),
         Contender::Asyncio => format!("asyncio with {}", of("task at once", "tasks at once")),
         Contender::Loky => format!("loky with {}", of("process", "processes")),
+        Contender::DaskThread => format!("Dask with {}", of("thread", "threads")),
+        Contender::DaskProcess => format!("Dask with {}", of("process", "processes")),
+        Contender::Dask => format!("the Dask cluster with {}", of("task at once", "tasks at once")),
         Contender::Command => of("worker", "workers"),
     }
 }
@@ -109,11 +112,11 @@ fn headline(race: &Race, voice: &Voice) -> String {
     let Some(winner) = &race.winner else { return format!("{name}: nothing was measured") };
     let who = entrant(Entrant { executor: winner.executor, workers: winner.workers });
     let best = voice.tone(Tone::Good, &who);
-    let is = if winner.workers == 1 || matches!(winner.executor, Contender::Asyncio | Contender::Loky) {
-        "is"
-    } else {
-        "are"
-    };
+    let is_one = matches!(
+        winner.executor,
+        Contender::Asyncio | Contender::Loky | Contender::DaskThread | Contender::DaskProcess | Contender::Dask
+    );
+    let is = if winner.workers == 1 || is_one { "is" } else { "are" };
     let base = entrant(race.baseline);
     if (race.baseline.executor, race.baseline.workers) == (winner.executor, winner.workers) {
         return format!("{name}: {best} {is} fastest{}", ties(&winner.ties, voice));

@@ -91,6 +91,20 @@ pub fn python() -> Option<&'static str> {
     found.as_deref()
 }
 
+/// An interpreter that has a package: that of the virtual environment that `.ci/run` makes, or the one on PATH. Says so
+/// if there is none.
+pub fn python_with(package: &str) -> Option<String> {
+    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv/bin/python3").display().to_string();
+    let import = format!("import {package}");
+    let has =
+        |python: &String| Command::new(python).args(["-c", &import]).output().is_ok_and(|ran| ran.status.success());
+    let found = [Some(ours), python().map(str::to_owned)].into_iter().flatten().find(has);
+    if found.is_none() {
+        skip(&format!("no Python has the package `{package}`"));
+    }
+    found
+}
+
 /// A file below `fixtures`.
 pub fn fixture(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name).display().to_string()

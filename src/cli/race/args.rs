@@ -70,7 +70,7 @@ pub struct RaceArgs {
     #[arg(long, requires = "function")]
     pub star: bool,
     /// Race a command for the shell instead, with an `n` in braces where the number of workers goes
-    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["function", "items", "star", "executors", "python", "start_method", "from", "no_profile"])]
+    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["function", "items", "star", "executors", "scheduler", "python", "start_method", "from", "no_profile"])]
     pub command: Option<String>,
     /// The work that every run of the command does, in whatever unit
     #[arg(long, value_name = "AMOUNT", default_value = "1", value_parser = parse_amount, conflicts_with_all = ["function", "printed"])]
@@ -78,9 +78,12 @@ pub struct RaceArgs {
     /// The throughput of a run of the command is the last number that it prints on stdout
     #[arg(long, requires = "command", conflicts_with = "function")]
     pub printed: bool,
-    /// Executors to race [default: all that there are; serial is always raced]
+    /// Executors to race [default: all that there are but Dask; serial is always raced]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = contender_parser())]
     pub executors: Vec<Contender>,
+    /// The Dask cluster that `--executors dask` races [default: one of its own on this machine]
+    #[arg(long, value_name = "ADDRESS", requires = "executors")]
+    pub scheduler: Option<String>,
     /// Numbers of workers to race [default: 1, 2, 4 … twice the cores, at least 8, and what was predicted to be best]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=MOST_WORKERS))]
     pub workers: Vec<u32>,

@@ -178,7 +178,14 @@ fn loading(arguments: &RaceArgs) -> Result<Loading, Failure> {
         },
     };
     let function = format!("{}:{}", function.module, function.function);
-    Ok(Loading::new(function, items, jsonl, arguments.star, arguments.start_method.clone()))
+    if arguments.scheduler.is_some() && !arguments.executors.contains(&Contender::Dask) {
+        return Err(Failure::Misuse(
+            "`--scheduler` names a cluster that is not raced; hint: add `dask` to `--executors`".to_owned(),
+        ));
+    }
+    let mut loading = Loading::new(function, items, jsonl, arguments.star, arguments.start_method.clone());
+    loading.scheduler.clone_from(&arguments.scheduler);
+    Ok(loading)
 }
 
 fn watch() -> Result<Signals, Failure> {

@@ -72,7 +72,12 @@ impl Predicted {
                 Contender::Thread => predict::Executor::Thread,
                 Contender::Asyncio => predict::Executor::Asyncio,
                 Contender::Process => predict::Executor::Process,
-                Contender::Interpreter | Contender::Loky | Contender::Command => return None,
+                Contender::Interpreter
+                | Contender::Loky
+                | Contender::DaskThread
+                | Contender::DaskProcess
+                | Contender::Dask
+                | Contender::Command => return None,
             };
             at(executor, &task, &costs, &room, cell.workers).map(|one| one.speedup.point)
         };

@@ -29,6 +29,16 @@ pub(super) fn workers(given: &[u32], cores: f64) -> Vec<u32> {
     counts
 }
 
+/// `dask` is the cluster that was named, else processes against threads on one of our own.
+fn asked(executors: &[Contender], scheduler: bool) -> Vec<Contender> {
+    let own = [Contender::DaskThread, Contender::DaskProcess];
+    let expand = |&executor: &Contender| match executor {
+        Contender::Dask if !scheduler => own.to_vec(),
+        other => vec![other],
+    };
+    executors.iter().flat_map(expand).collect()
+}
+
 /// All cells, the baseline first.
 ///
 /// # Errors
@@ -39,7 +49,8 @@ pub(super) fn cells(
     predicted: Option<&Predicted>,
     cores: f64,
 ) -> Result<Vec<Entrant>, Failure> {
-    for executor in &arguments.executors {
+    let asked = asked(&arguments.executors, arguments.scheduler.is_some());
+    for executor in &asked {
         if let Some(why) = about.unavailable.get(executor.name()) {
             let hint = "hint: leave it out of `--executors`";
             return Err(Failure::Misuse(format!("`{}` cannot be raced: {why}; {hint}", executor.name())));
@@ -47,7 +58,9 @@ pub(super) fn cells(
     }
     let wanted = |executor: &Contender| match executor {
         Contender::Serial | Contender::Command => false,
-        _ if !arguments.executors.is_empty() => arguments.executors.contains(executor),
+        _ if !asked.is_empty() => asked.contains(executor),
+        // A cluster takes seconds to start: only who asks for it waits for it.
+        Contender::DaskThread | Contender::DaskProcess | Contender::Dask => false,
         _ => !about.unavailable.contains_key(executor.name()),
     };
     let executors: Vec<Contender> = Contender::ALL.iter().map(|(one, _)| *one).filter(wanted).collect();
@@ -79,5 +92,13 @@ mod tests {
         assert_eq!(workers(&[], 16.0), [1, 2, 4, 8, 16, 32]);
         assert_eq!(workers(&[], 1e9), [1, 2, 4, 8, 16, 32, 64]);
         assert_eq!(workers(&[4, 1, 4], 2.0), [1, 4]);
+    }
+
+    #[test]
+    fn dask_is_the_cluster_that_was_named_or_one_of_our_own() {
+        let (thread, process) = (Contender::DaskThread, Contender::DaskProcess);
+        assert_eq!(asked(&[Contender::Thread, Contender::Dask], false), [Contender::Thread, thread, process]);
+        assert_eq!(asked(&[Contender::Dask], true), [Contender::Dask]);
+        assert_eq!(asked(&[process], false), [process]);
     }
 }
