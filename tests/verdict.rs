@@ -1,6 +1,6 @@
 //! The decision as a table: each row a stage by its evidence, what is recommended, and the verdict on an executor.
 
-use poolpick::stages::{GilEvidence, Kind, Phase, Stage};
+use poolpick::stages::{GilEvidence, GilShare, Kind, Phase, Stage};
 use poolpick::timeline::{Demand, OwnWait, ProgramBytes, ProgramMemory};
 use poolpick::units::{Estimate, Span};
 use poolpick::verdict::{
@@ -24,6 +24,7 @@ fn stage(is_python: bool, on_cpu: f64, wait: f64) -> Stage {
         waits_told: true,
         score: Some(Estimate::new(score - 0.02, score, score + 0.02).clamped(0.0, 1.0)),
         wall: Span::from_secs_f64(on_cpu + wait),
+        lives: Span::from_secs_f64(on_cpu + wait),
         processes: 1,
         threads: 1,
         workers: 1,
@@ -112,8 +113,25 @@ fn a_program_that_fills_the_cores_is_run_one_at_a_time() {
     let judged = judge(&parallel, None, None, &TWO_CORES);
     let found = judged.recommendation.expect("enough evidence");
     assert_eq!((found.executor, found.workers), (Executor::Serial, Some(1)));
-    assert_eq!(found.reasons[0].code(), "already-parallel");
+    assert_eq!((found.reasons[0].code(), found.confidence), ("already-parallel", Confidence::High));
     assert_eq!(outcome(&parallel, Some(Executor::Thread)), Outcome::Undecided(Why::AlreadyParallel));
+}
+
+#[test]
+fn threads_that_only_wanted_the_cores_are_not_surely_parallel() {
+    // Two threads that take turns, on a machine that makes whoever wakes wait for a CPU: they had one core's worth.
+    let queued = Demand { on_cpu: 1.0, run_queue: 1.0, ..Demand::default() };
+    let turns =
+        Stage { active_threads: 2, threads: 2, parallelism: Some(1.8), demand: queued, ..stage(false, 1.0, 0.0) };
+    let found = judge(&turns, Some(Executor::Serial), None, &TWO_CORES);
+    assert_eq!(found.outcome, Outcome::Undecided(Why::AlreadyParallel));
+    assert_eq!(found.recommendation.expect("enough evidence").confidence, Confidence::Low);
+    // Python that holds its lock nearly all the time uses one core, however many threads want it.
+    let share = Estimate::new(0.93, 0.97, 1.0);
+    let held = GilEvidence::Measured(GilShare { share, released_run: None, samples: 200 });
+    let python = Stage { is_python: true, gil: held, ..turns };
+    let found = judge(&python, None, None, &TWO_CORES).recommendation.expect("enough evidence");
+    assert_eq!((found.executor, found.workers), (Executor::Process, Some(2)), "{found:?}");
 }
 
 #[test]
@@ -127,11 +145,12 @@ fn workers_of_a_program_with_threads_of_its_own_are_copies_of_it() {
         (50, Executor::Serial, 1),
     ] {
         let each = f64::from(threads);
-        let wall = Span::from_secs_f64(2.0);
+        let (wall, lives) = (Span::from_secs_f64(2.0), Span::from_secs_f64(2.0));
         let crowd = Stage {
             active_threads: threads.min(2),
             threads: threads.into(),
             wall,
+            lives,
             ..stage(false, 0.2 * each, 1.8 * each)
         };
         let found = judge(&crowd, None, None, &TWO_CORES).recommendation.expect("enough evidence");

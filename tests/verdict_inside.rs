@@ -39,6 +39,7 @@ fn computing(each: f64, found: Executor) -> Evidence {
         sampled_calls: None,
         cores_used: 1.0,
         at_once: 1.0,
+        cores_held: None,
         worker_bytes: Some(20 << 20),
         gil: Gil::Unknown,
         phases: Vec::new(),

@@ -12,8 +12,10 @@ use crate::sys::inherited::inherited;
 use crate::timeline::Image;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// A place that a report will be written to, known to be writable.
 #[derive(Debug)]
@@ -24,7 +26,7 @@ enum Place {
     File(ReportFile),
     /// A device or socket, which cannot be renamed to.
     Special(File, PathBuf),
-    /// A named pipe: opened when there is something to say, because that waits for a reader.
+    /// A named pipe that nobody reads yet: opened when there is something to say.
     Pipe(PathBuf),
     /// A receiver of metrics.
     Receiver(Endpoint),
@@ -36,6 +38,10 @@ impl Place {
         matches!(self, Place::File(own) if FileIdentity::of(own.path()) == FileIdentity::of(path))
     }
 }
+
+/// A named pipe that nobody reads when the run has ended gets a reader within this, or the report goes elsewhere.
+const READER_PATIENCE: Duration = Duration::from_secs(10);
+const READER_POLL: Duration = Duration::from_millis(20);
 
 /// The path of an export that stands for the receiver that the environment names.
 const ENVIRONMENT: &str = "env";
@@ -159,9 +165,7 @@ impl Outputs {
                     to_stream(rendered(format, look), &mut io::stderr().lock(), "stderr")
                 }
                 Place::File(file) => to_file(rendered(format, Look::PLAIN), &file),
-                Place::Pipe(path) => rendered(format, Look::PLAIN)
-                    .and_then(|bytes| OpenOptions::new().write(true).open(&path)?.write_all(&bytes))
-                    .map_err(|source| Failure::Written { path, source }),
+                Place::Pipe(path) => to_pipe(rendered(format, Look::PLAIN), &path),
                 Place::Special(mut file, path) => rendered(format, Look::PLAIN)
                     .and_then(|bytes| file.write_all(&bytes))
                     .map_err(|source| Failure::Written { path, source }),
@@ -210,9 +214,11 @@ fn place(path: &Path) -> Result<Place, Failure> {
         }
         let kind = metadata.file_type();
         if kind.is_fifo() {
-            // Whether it may be written to is told without waiting for a reader.
-            let open = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path);
-            return open.map(|_| Place::Pipe(path.to_owned())).map_err(failure);
+            return match pipe(path) {
+                Ok(pipe) => Ok(Place::Special(pipe, path.to_owned())),
+                Err(error) if error.raw_os_error() == Some(libc::ENXIO) => Ok(Place::Pipe(path.to_owned())),
+                Err(error) => Err(failure(error)),
+            };
         }
         if kind.is_char_device() || kind.is_socket() || kind.is_block_device() {
             let file = OpenOptions::new().write(true).open(path).map_err(failure)?;
@@ -239,10 +245,8 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let failure = |source| Failure::Written { path: path.to_owned(), source };
     match place(path)? {
         Place::File(file) => file.replace(bytes, mode).map_err(failure),
-        Place::Pipe(_) => {
-            OpenOptions::new().write(true).open(path).and_then(|mut pipe| pipe.write_all(bytes)).map_err(failure)
-        }
         Place::Special(mut file, _) => file.write_all(bytes).map_err(failure),
+        Place::Pipe(_) => to_pipe(Ok(bytes.to_vec()), path),
         Place::Stdout | Place::Stderr | Place::Receiver(_) => io::stdout().lock().write_all(bytes).map_err(failure),
     }
 }
@@ -251,11 +255,41 @@ fn to_file(bytes: io::Result<Vec<u8>>, file: &ReportFile) -> Result<(), Failure>
     let failure = |source| Failure::Written { path: file.path().to_owned(), source };
     let bytes = bytes.map_err(failure)?;
     file.replace(&bytes, MODE).map_err(|source| {
-        if let Ok(kept) = rescue(&bytes, file.path()) {
-            say(&format!("note: the report is in `{}` instead", kept.display()));
-        }
+        kept_elsewhere(&bytes, file.path());
         failure(source)
     })
+}
+
+/// Opens a named pipe that somebody reads, without waiting for who does not; ENXIO where nobody does. What is written
+/// later waits for its reader.
+fn pipe(path: &Path) -> io::Result<File> {
+    let pipe = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    // By its other name the same pipe is opened anew, in the usual mode; it has a reader, so that waits for nobody.
+    OpenOptions::new().write(true).open(format!("/proc/self/fd/{}", pipe.as_raw_fd()))
+}
+
+fn to_pipe(bytes: io::Result<Vec<u8>>, path: &Path) -> Result<(), Failure> {
+    let failure = |source| Failure::Written { path: path.to_owned(), source };
+    let bytes = bytes.map_err(failure)?;
+    let patience = Instant::now() + READER_PATIENCE;
+    let written = loop {
+        match pipe(path) {
+            Err(error) if error.raw_os_error() == Some(libc::ENXIO) && Instant::now() < patience => {
+                std::thread::sleep(READER_POLL);
+            }
+            opened => break opened.and_then(|mut pipe| pipe.write_all(&bytes)),
+        }
+    };
+    written.map_err(|source| {
+        kept_elsewhere(&bytes, path);
+        failure(source)
+    })
+}
+
+fn kept_elsewhere(bytes: &[u8], path: &Path) {
+    if let Ok(kept) = rescue(bytes, path) {
+        say(&format!("note: the report is in `{}` instead", kept.display()));
+    }
 }
 
 fn to_stream(bytes: io::Result<Vec<u8>>, out: &mut dyn Write, name: &str) -> Result<(), Failure> {

@@ -55,7 +55,7 @@ impl ReportFile {
     /// The system's.
     pub fn replace(&self, bytes: &[u8], mode: u32) -> io::Result<()> {
         let mut beside = Builder::new().prefix(PREFIX).tempfile_in(self.here()).map_err(plain)?;
-        beside.write_all(bytes)?;
+        beside.write_all(bytes).map_err(plain)?;
         // A collector must not find an empty file under this name after a power cut.
         beside.as_file().sync_all()?;
         beside.as_file().set_permissions(Permissions::from_mode(mode))?;
@@ -77,6 +77,13 @@ pub fn rescue(bytes: &[u8], meant_for: &Path) -> io::Result<PathBuf> {
 
 /// The system's own words, without the name of the temporary that poolpick tried.
 fn plain(error: io::Error) -> io::Error {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(one) = cause {
+        if let Some(code) = one.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+            return io::Error::from_raw_os_error(code);
+        }
+        cause = one.source();
+    }
     match error.kind() {
         io::ErrorKind::NotFound => io::Error::from_raw_os_error(libc::ENOENT),
         io::ErrorKind::PermissionDenied => io::Error::from_raw_os_error(libc::EACCES),

@@ -235,7 +235,12 @@ impl Instruments {
             }
             self.pause(&mut watched, now + pause, sink)?;
             hung_up.extend(watched.iter().skip(1).filter(|ring| ring.hung_up).map(|ring| ring.fd));
-            let news = if watched[0].readable { target.news()? } else { Vec::new() };
+            let news = if watched[0].readable {
+                target.news()?
+            } else {
+                target.nothing_new();
+                Vec::new()
+            };
             let mut ended = None;
             for news in news {
                 match news {

@@ -39,7 +39,8 @@ pub fn classify(
     let Syscall::Blocked { syscall_number, argument_registers: arguments, .. } = syscall else { return None };
     let first = arguments[0];
     Some(match syscall_number {
-        // Blocked outside a system call: a page fault that waits for storage.
+        // Blocked outside a system call: stopped by a signal, or in a page fault that waits for storage.
+        -1 if is_stopped(process) => Blocking::Idle,
         -1 => Blocking::Disk,
         libc::SYS_futex if is_gil(first) => Blocking::Gil,
         libc::SYS_futex | libc::SYS_futex_waitv => futex(syscall_number, &arguments),
@@ -114,8 +115,15 @@ pub fn classify(
         | libc::SYS_msgrcv
         | libc::SYS_msgsnd
         | libc::SYS_flock => Blocking::SharedLock,
+        // Calls that never wait are where a signal stops who computes.
+        _ if is_stopped(process) => Blocking::Idle,
         _ => Blocking::Other,
     })
+}
+
+/// Whether a signal or a debugger has stopped the process: it then wants nothing, and waits for nothing of its own.
+fn is_stopped(process: &Process) -> bool {
+    process.stat().is_ok_and(|stat| matches!(stat.state, 'T' | 't'))
 }
 
 /// A futex without the private flag lies in memory that may be shared: `multiprocessing`'s locks and queues, and the

@@ -62,6 +62,14 @@ pub struct Assembly<'a> {
     pub notes: Vec<String>,
 }
 
+/// Records that exceed the kernel's total by more than this, and this share of it, tell of children that nobody waited for.
+const FORGOTTEN_SECONDS: f64 = 0.05;
+const FORGOTTEN_SHARE: f64 = 0.1;
+
+fn is_beyond(seen: f64, total: f64) -> bool {
+    seen > total + FORGOTTEN_SECONDS + FORGOTTEN_SHARE * total
+}
+
 /// Builds the report.
 pub fn assemble(assembly: &Assembly<'_>) -> Report {
     let Assembly { header, footer, .. } = assembly;
@@ -111,6 +119,8 @@ fn sources(assembly: &Assembly<'_>) -> Sources {
     notes.extend(assembly.notes.iter().cloned());
     let total = footer.rusage.map(|rusage| rusage.cpu().secs_f64());
     let waited = total.map(|total| total + footer.orphans.map_or(0.0, |orphans| orphans.cpu().secs_f64()));
+    // What nobody waited for is in no total to account against.
+    let waited = waited.filter(|&total| !is_beyond(assembly.seen_cpu_seconds, total));
     let whole = coverage.scheduler == Rung::Perf && !assembly.records_ended_early && footer.left_behind == 0;
     Sources {
         scheduler: match coverage.scheduler {
@@ -137,6 +147,10 @@ fn totals(assembly: &Assembly<'_>) -> Totals {
         // Whatever the records saw beyond what `wait4` counted: daemons, living and dead.
         (Rung::Perf, Some(total)) if footer.left_behind > 0 || orphans.is_some() => {
             Some((assembly.seen_cpu_seconds - total).max(orphans.unwrap_or(0.0)))
+        }
+        // Whose parent ignores SIGCHLD is never waited for, and the kernel forgets what it used.
+        (Rung::Perf, Some(total)) if is_beyond(assembly.seen_cpu_seconds, total) => {
+            Some(assembly.seen_cpu_seconds - total)
         }
         _ => orphans.or((footer.left_behind == 0).then_some(0.0)),
     };

@@ -114,6 +114,9 @@ pub struct Evidence {
     /// Threads of one of its processes that compute or wait on the outside world at once; 1 in older reports.
     #[serde(default = "one")]
     pub at_once: f64,
+    /// CPUs that it had, on average over its life; `null` in older reports.
+    #[serde(default)]
+    pub cores_held: Option<f64>,
     /// Stretches of different scores, whatever their classes.
     pub stretches: Vec<Stretch>,
 }

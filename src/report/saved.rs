@@ -53,6 +53,7 @@ pub(super) fn evidence(judged: &Judgeable) -> Evidence {
         sampled_calls: judged.sampled_calls,
         cores_used: judged.cores_used,
         at_once: judged.at_once,
+        cores_held: judged.cores_held,
         stretches: judged
             .phases
             .iter()
@@ -127,6 +128,7 @@ pub(super) fn evidence_of(stage: &Stage) -> Option<Judgeable> {
         sampled_calls: kept.sampled_calls,
         cores_used: kept.cores_used,
         at_once: kept.at_once.max(1.0),
+        cores_held: kept.cores_held,
         worker_bytes: stage.memory.per_worker_bytes,
         gil,
         phases: kept

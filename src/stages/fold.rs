@@ -52,9 +52,18 @@ pub fn folded(timeline: &Timeline, places: &Places) -> Vec<bool> {
             let subshell = small && program.image.is_shell() && program.image.forked;
             let helper = has_parent_stage(program) && program.image.is_helper();
             let replaced = small && program.replaced > 0 && program.replaced == program.processes;
+            let sleeper = has_parent_stage(program) && program.image.is_sleep();
             let absorbed = places.absorbed_by[index].is_some() || places.is_worker_rest(index, timeline);
             let feeder = places.has_stages[index] && own < FEEDER_SHARE * below[index];
-            program.processes == 0 || launched || shell || subshell || replaced || helper || absorbed || feeder
+            program.processes == 0
+                || sleeper
+                || launched
+                || shell
+                || subshell
+                || replaced
+                || helper
+                || absorbed
+                || feeder
         })
         .collect();
     let total: f64 = programs.iter().map(own_demand).sum();

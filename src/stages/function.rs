@@ -7,6 +7,7 @@ use super::score::{pairs_of, score_of};
 use super::{Kind, Stage};
 use crate::timeline::{Demand, Helpers, Program, ProgramId, Tasks, Timeline};
 use crate::trace::{RunsUnder, TaskKind};
+use crate::units::Span;
 use crate::units::ratio;
 
 /// Fewer tasks recorded than counted by this factor: the rest is taken to be like them.
@@ -249,6 +250,7 @@ fn stage_of(
         waits_told: program.demand.assumed_own <= super::segment::TOLD_SHARE * program.demand.thread_seconds(),
         score,
         wall: active,
+        lives: Span::ZERO,
         processes: program.processes.max(1),
         threads: u64::from(peak),
         workers: tasks.as_ref().and_then(|tasks| tasks.workers).filter(|_| kind != Kind::Coroutine).unwrap_or(peak),

@@ -63,6 +63,8 @@ pub struct Stage {
     pub score: Option<Estimate>,
     /// Time in which at least one of its processes lived.
     pub wall: Span,
+    /// Lives of its processes, added up.
+    pub lives: Span,
     /// Processes that ran it.
     pub processes: u64,
     /// Threads of all of them.
@@ -152,8 +154,7 @@ impl Stage {
 
     /// Mean life of one of its processes, seconds.
     pub fn process_seconds(&self) -> Option<f64> {
-        crate::units::ratio(self.demand.thread_seconds(), self.threads as f64)
-            .map(|mean| mean.min(self.wall.secs_f64()))
+        crate::units::ratio(self.lives.secs_f64(), self.processes as f64).map(|mean| mean.min(self.wall.secs_f64()))
     }
 
     /// How many of its workers had something to do, on average.

@@ -19,6 +19,8 @@ const ROUNDS_JOINED: f64 = 3.0;
 const FEWEST_JOINED: usize = 4;
 /// Processes of one program that live at once on average, from which on it is a pool.
 const POOL_CONCURRENCY: f64 = 1.2;
+/// Where nothing saw this share of all CPU time, what was seen does not stand for it.
+const MISSED_MUCH: f64 = 0.2;
 /// Without records, a program's processes must have been read so often each for their overlap to be known.
 const POOL_READINGS: u64 = 3;
 /// Waits are told apart where at most this share of all thread time is blocked on nothing that was ever seen.
@@ -115,9 +117,22 @@ pub fn segment(timeline: &Timeline, totals: &Totals) -> Stages {
         complete(only, timeline, totals.rung, total);
         unseen = Some(0.0);
     }
+    if let Some(share) = unseen.zip(total).and_then(|(unseen, total)| ratio(unseen, total)).filter(|_| sampled) {
+        stages.iter_mut().filter(|stage| stage.tasks.is_none()).for_each(|stage| doubt(stage, share));
+    }
     let weight = |stage: &Stage| stage.demand.on_cpu + stage.demand.own.sum();
     stages.sort_by(|one, other| weight(other).total_cmp(&weight(one)).then_with(|| one.id.cmp(&other.id)));
     Stages { stages, folded: left_out, unseen_cpu_seconds: unseen }
+}
+
+/// Where readings missed much of the CPU time, what they saw of a stage may be unlike the rest of it.
+fn doubt(stage: &mut Stage, unseen: f64) {
+    if unseen < MISSED_MUCH {
+        return;
+    }
+    stage.score = stage
+        .score
+        .map(|score| Estimate::new(score.low * (1.0 - unseen), score.point, score.high + (1.0 - score.high) * unseen));
 }
 
 /// Adds the stages inside programs; where two share a name, the executor tells them apart.
@@ -167,6 +182,7 @@ fn stage_of(program: &Program, timeline: &Timeline, kind: Kind, sampled: bool) -
         waits_told: demand.assumed_own <= TOLD_SHARE * demand.thread_seconds(),
         score: score_of(&demand, &strata(&pieces, &phases), program.threads, sampled),
         wall,
+        lives: program.process_life,
         processes: program.processes,
         threads: program.threads,
         workers: program.peak_processes.max(1),

@@ -165,6 +165,11 @@ impl RunningTarget {
         Ok(news)
     }
 
+    /// poolpick is awake and there is no news: whatever stops it from here on began no earlier.
+    pub fn nothing_new(&mut self) {
+        self.last_look = clock::monotonic();
+    }
+
     fn look(&mut self, news: &mut Vec<News>) -> io::Result<()> {
         for received in self.watch.read()? {
             self.heed(received, news);

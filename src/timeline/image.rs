@@ -60,6 +60,11 @@ impl Image {
         matches!(self.script.as_deref(), Some(FORK_SERVER | RESOURCE_TRACKER)) && !self.forked
     }
 
+    /// Whether it does nothing but wait, for who started it: `sleep`.
+    pub fn is_sleep(&self) -> bool {
+        self.program == "sleep"
+    }
+
     /// Whether it is a shell.
     pub fn is_shell(&self) -> bool {
         is_shell(&self.program)

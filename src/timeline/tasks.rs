@@ -269,7 +269,6 @@ impl Tasks {
         self.wall.fold(&other.wall);
         self.first = (self.first.0 + other.first.0, self.first.1 + other.first.1);
         self.queued.fold(&other.queued);
-        self.sample = other.sample.clone();
         if self.queue_depths.len() < other.queue_depths.len() {
             self.queue_depths.resize(other.queue_depths.len(), 0);
         }

@@ -85,6 +85,8 @@ pub struct Evidence {
     pub sampled_calls: Option<u64>,
     /// CPUs that it uses at once by itself.
     pub cores_used: f64,
+    /// CPUs that it had, on average over its life, wanted ones left out; `None` where that is not known.
+    pub cores_held: Option<f64>,
     /// Threads of one of its processes that compute or wait on the outside world at once, on average; at least 1.
     pub at_once: f64,
     /// The most memory that one of its processes had, bytes.
@@ -122,6 +124,7 @@ impl Evidence {
             task_seconds: stage.task_seconds(),
             sampled_calls: tasks.filter(|tasks| tasks.totals.estimated).map(|tasks| tasks.totals.count),
             cores_used: cores_used(stage),
+            cores_held: ratio(stage.demand.on_cpu, stage.wall.secs_f64()),
             at_once: at_once(stage),
             worker_bytes: stage.memory.peak_one_bytes,
             gil: match &stage.gil {
@@ -216,9 +219,8 @@ fn demand_of(stage: &Stage) -> Option<TaskDemand> {
 
 /// Threads of one of its processes that do something or wait for it at once.
 fn at_once(stage: &Stage) -> f64 {
-    let lives = stage.process_seconds().map(|seconds| seconds * stage.processes as f64);
     let busy = stage.demand.on_cpu + stage.demand.run_queue + stage.demand.own.sum();
-    lives.filter(|_| stage.tasks.is_none()).and_then(|lives| ratio(busy, lives)).unwrap_or(1.0).max(1.0)
+    ratio(busy, stage.lives.secs_f64()).filter(|_| stage.tasks.is_none()).unwrap_or(1.0).max(1.0)
 }
 
 /// CPUs that the stage uses at once by itself, all its processes together.
@@ -226,10 +228,15 @@ fn cores_used(stage: &Stage) -> f64 {
     let wall = stage.wall.secs_f64();
     let wanted = ratio(stage.demand.on_cpu + stage.demand.run_queue, wall).unwrap_or(0.0);
     let had = ratio(stage.demand.on_cpu, wall).unwrap_or(0.0);
+    // Who holds the interpreter lock for a part of its CPU time has company for the rest alone.
+    let most = match &stage.gil {
+        GilEvidence::Measured(measured) => 1.0 / measured.share.low.clamp(f64::MIN_POSITIVE, 1.0),
+        GilEvidence::NotPython | GilEvidence::Unknown(_) | GilEvidence::Absent => f64::INFINITY,
+    };
     if stage.is_pool {
         wanted.max(1.0)
     } else if stage.active_threads > 1 && wanted > SUBSTANTIAL {
-        stage.parallelism.unwrap_or(1.0).max(had)
+        stage.parallelism.unwrap_or(1.0).min(most).max(had)
     } else {
         had.max(1.0)
     }

@@ -28,7 +28,7 @@ const MOST_WORKERS: u32 = 64;
 const MANY_CONNECTIONS: f64 = 200.0;
 
 /// A program with so many threads at work at once is a pool by itself: workers are copies of it.
-const OWN_THREADS: f64 = 1.5;
+const OWN_THREADS: f64 = 2.0;
 
 /// A lock held for this share of the CPU time binds.
 pub const GIL_BINDS: f64 = 0.7;
@@ -84,7 +84,10 @@ pub fn recommend(
     let given = cores.min(capacity.measured_on);
     if class != Class::IoBound && !evidence.is_pool && cores >= 2.0 && given > 1.5 && used >= PARALLEL_SHARE * given {
         reasons.insert(0, Reason::AlreadyParallel { used, cores: given });
-        return Some(plain(Executor::Serial, 1, None, Confidence::High, reasons));
+        // Threads that take turns want the cores too, where each that wakes has to wait for one.
+        let had = evidence.cores_held.is_none_or(|held| held >= PARALLEL_SHARE * given);
+        let confidence = if had { Confidence::High } else { Confidence::Low };
+        return Some(plain(Executor::Serial, 1, None, confidence, reasons));
     }
     if class == Class::CpuBound && cores < 1.5 {
         reasons.push(Reason::SingleCore { cores });
