@@ -7,6 +7,7 @@ use super::files::Files;
 use super::pace::Pace;
 use super::python::Interpreters;
 use super::readings::{self, Called};
+use super::timed;
 use super::waits::{Sockets, classify, may_change};
 use crate::sys::clock;
 use crate::trace::{Blocking, Event, Ids, ProcessReading, ThreadReading, WhyNot};
@@ -430,6 +431,9 @@ impl Sampler {
         let on = classify(self.census.handle(ids.pid)?, call, &mut self.sockets, |address| {
             python.is_gil_futex(ids.pid, address)
         })?;
+        // The only thread of the only process: nobody else is there who could end its wait.
+        let solitary = self.census.pids().count() == 1 && self.census.threads(ids.pid).len() == 1;
+        let on = if solitary { timed::told_from(self.census.handle(ids.pid)?, call, on) } else { on };
         if let Some(slices) = slices {
             if self.known.len() >= MOST_WAITS {
                 self.known.clear();
