@@ -364,6 +364,65 @@ fn without_records_the_agent_s_cpu_times_split_a_reading() {
     assert!((parse.demand.own.sum() - 0.2).abs() < 0.03, "{:?}", parse.demand);
 }
 
+/// Without records a task is looked at now and then. It sleeps for 5 ms of its 40, waits for the interpreter lock for 30 and
+/// computes for 5: whoever is looked at in its sleep has just begun, and is by that not a short task that only sleeps.
+#[test]
+fn without_records_a_task_s_waits_are_told_by_where_looks_fall() {
+    let (_, stages) = run(looked_at(97, 60, |phase| (phase < 5).then_some(Blocking::Sleep)), 6000);
+    let demand = named(&stages, "etl.mixed").demand;
+    let score = demand.on_cpu / (demand.on_cpu + demand.own.sum());
+    assert!((score - 0.5).abs() < 0.1, "{score} {demand:?}");
+    assert!((demand.gil_wait / demand.own.sum() - 6.0).abs() < 2.0, "{demand:?}");
+}
+
+/// Ten looks that all saw it wait for the lock do not say that it never sleeps.
+#[test]
+fn few_looks_leave_the_score_open() {
+    let (_, stages) = run(looked_at(200, 10, |_| None), 2100);
+    let score = named(&stages, "etl.mixed").score.expect("it ran");
+    assert!(score.point > 0.9 && score.low < 0.5, "{score:?}");
+}
+
+/// Tasks of 40 ms without pause, looked at `count` times, `every` so many milliseconds. `wait`: what they wait for in the
+/// first 35 ms of theirs besides the interpreter lock.
+fn looked_at(every: u64, count: u64, wait: impl Fn(u64) -> Option<Blocking>) -> Vec<Event> {
+    let argv = vec!["/usr/bin/python3".to_owned(), "etl.py".to_owned()];
+    let mut events = vec![
+        Event::SwitchesEnd { at: at(0) },
+        Event::Program { at: at(0), pid: ROOT, parent: 0, exe: Some(argv[0].clone()), argv },
+        stage(0, "etl.mixed", RunsUnder::Thread, TaskKind::Function),
+    ];
+    let look = |millis: u64, on: Option<Blocking>, on_cpu: u64| {
+        let reading = ThreadReading {
+            on_cpu: Some(Span::from_millis(on_cpu)),
+            run_delay: Some(Span::ZERO),
+            active: Some(on.is_none()),
+            ..ThreadReading::default()
+        };
+        let seen = on.map(|on| waits(millis, WORKER, on));
+        seen.into_iter().chain([Event::Thread { at: at(millis), ids: ids(WORKER), reading }])
+    };
+    events.extend(look(1, Some(Blocking::Gil), 0));
+    let tasks = every * count / 40;
+    for task in 0..tasks {
+        let base = 1 + task * 40;
+        let wall = Span::from_millis(40);
+        let cpu = Some(Span::from_millis(5));
+        let end = TaskEnd { wall, cpu, tasks: 1, failed: false, slice: false, unbegun: false };
+        events.push(begin(base, WORKER, 0));
+        events.push(Event::TaskEnd { at: at(base + 40), ids: ids(WORKER), stage: 0, end });
+    }
+    for turn in 1..count {
+        // Between the milliseconds of beginnings and ends.
+        let millis = 1 + turn * every;
+        let (done, phase) = ((millis - 1) / 40, (millis - 1) % 40);
+        let on = wait(phase).or((phase < 35).then_some(Blocking::Gil));
+        events.extend(look(millis, on, done * 5 + phase.saturating_sub(35)));
+    }
+    events.push(totals(0, tasks));
+    events
+}
+
 /// Sleeps of 10 ms beside others who want the CPU: 6 ms pass between a wake-up and the CPU, which records show as a part of
 /// the sleep and the counter alone tells apart. It is read where the next task runs already, and while the thread waits for a
 /// CPU that was taken from it, when the counter holds that wait too.

@@ -239,6 +239,62 @@ fn readings_carry_on_where_records_end() {
     assert!((demand.own.disk - 0.30).abs() < 1e-3, "{demand:?}");
 }
 
+/// Without records, turns of 25 ms on a CPU, 5 ms asleep and 20 ms before a pipe, looked at every 17 ms. A look that falls
+/// in the sleep follows a run, so that little was waited since the look before: that is no reason to count it less.
+#[test]
+fn looks_count_by_the_time_between_them() {
+    let me = ids(ROOT, ROOT);
+    let mut events = exec(0, ROOT, &["/bin/stage"]);
+    events.push(Event::SwitchesEnd { at: at(0) });
+    for look in 1..600u64 {
+        let millis = look * 17;
+        let (turn, phase) = (millis / 50, millis % 50);
+        let on = match phase {
+            0..25 => None,
+            25..30 => Some(Blocking::Sleep),
+            _ => Some(Blocking::Pipe),
+        };
+        let reading = ThreadReading {
+            on_cpu: Some(Span::from_millis(turn * 25 + phase.min(25))),
+            run_delay: Some(Span::ZERO),
+            active: Some(on.is_none()),
+            ..ThreadReading::default()
+        };
+        events.extend(on.map(|on| Event::Waiting { at: at(millis), ids: me, on }));
+        events.push(Event::Thread { at: at(millis), ids: me, reading });
+        events.push(Event::Process { at: at(millis), pid: ROOT, parent: None, reading: Default::default() });
+    }
+    let timeline = build(&events, at(0), ROOT, at(10_200));
+    let demand = timeline.programs.iter().find(|program| program.processes > 0).expect("one program").demand;
+    assert!((demand.own.sleep - 1.02).abs() < 0.05 && (demand.starved - 4.08).abs() < 0.1, "{demand:?}");
+}
+
+/// More threads than a round reads: half of 40 are read once in their second, the others are only known to be there.
+#[test]
+fn threads_that_are_hardly_read_wait_all_the_same() {
+    let mut events = exec(0, ROOT, &["/bin/stage"]);
+    events.push(Event::SwitchesEnd { at: at(0) });
+    let read = |tid: u32, on_cpu: u64, started: Option<Timestamp>| {
+        let on_cpu = Some(Span::from_millis(on_cpu));
+        let (run_delay, active) = (Some(Span::ZERO), Some(false));
+        let reading = ThreadReading { on_cpu, run_delay, active, started, ..ThreadReading::default() };
+        let waiting = Event::Waiting { at: at(300), ids: ids(ROOT, tid), on: Blocking::Sleep };
+        [waiting, Event::Thread { at: at(300), ids: ids(ROOT, tid), reading }]
+    };
+    for tid in 1..=40 {
+        let thread = ids(ROOT, ROOT + tid);
+        events.push(Event::Thread { at: at(10), ids: thread, reading: ThreadReading::default() });
+    }
+    events.extend(read(ROOT, 20, None));
+    for tid in 1..=20 {
+        events.extend(read(ROOT + tid, 1, Some(at(0))));
+    }
+    events.push(Event::Process { at: at(310), pid: ROOT, parent: None, reading: Default::default() });
+    let timeline = build(&events, at(0), ROOT, at(1000));
+    let demand = timeline.programs.iter().find(|program| program.processes > 0).expect("one program").demand;
+    assert!((demand.own.sleep - 40.0).abs() < 2.0, "{demand:?}");
+}
+
 #[test]
 fn a_million_short_threads_leave_nothing_behind() {
     let mut builder = poolpick::timeline::TimelineBuilder::new(at(0), ROOT);

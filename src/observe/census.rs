@@ -180,12 +180,16 @@ impl Census {
                 found.gone.push(Ids { pid, tid: pid });
                 continue;
             }
-            let Some(tids) = tasks(&self.root, pid) else { continue };
+            let Some(mut tids) = tasks(&self.root, pid) else { continue };
+            tids.sort_unstable();
             let before = self.members.get(&pid).map_or(&[][..], |member| &member.forkers);
             let mut forkers = Vec::new();
             // Of very many threads, those that never forked take turns. The children of one that ended are another's now.
-            let turns =
-                if before.iter().all(|forker| tids.contains(forker)) { tids.len().div_ceil(MOST_ASKED) } else { 1 };
+            let turns = if before.iter().all(|forker| tids.binary_search(forker).is_ok()) {
+                tids.len().div_ceil(MOST_ASKED)
+            } else {
+                1
+            };
             for (index, &tid) in tids.iter().enumerate() {
                 if !(index + self.turn).is_multiple_of(turns) && !before.contains(&tid) {
                     continue;
@@ -200,9 +204,12 @@ impl Census {
             let comm = String::from_utf8_lossy(comm).trim_end().to_owned();
             if let Some(member) = self.members.get_mut(&pid) {
                 member.seen = true;
-                for gone in member.threads.iter().filter(|tid| !tids.contains(tid)) {
+                for gone in member.threads.iter().filter(|tid| tids.binary_search(tid).is_err()) {
                     found.gone.push(Ids { pid, tid: *gone });
                 }
+                member.threads.sort_unstable();
+                let born = tids.iter().filter(|tid| member.threads.binary_search(tid).is_err());
+                found.born.extend(born.map(|&tid| Ids { pid, tid }));
                 member.threads = tids;
                 member.forkers = forkers;
                 let changed = member.comm.as_deref().is_some_and(|before| before != comm);
@@ -233,6 +240,8 @@ pub struct Walk {
     pub changed: Vec<(u32, u32, String)>,
     /// Threads that are there no more.
     pub gone: Vec<Ids>,
+    /// Threads that were not there before, but for the first of a process.
+    pub born: Vec<Ids>,
 }
 
 /// What has become of a process.

@@ -15,6 +15,7 @@ mod readings;
 mod records;
 mod sampler;
 mod switches;
+mod timed;
 mod waits;
 
 pub use agent::{Agent, AgentPresence, NamedStage};

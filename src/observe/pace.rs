@@ -9,6 +9,7 @@ const BUDGET: f64 = 0.006;
 /// Share of one core that sampling may cost together with all else that poolpick does meanwhile.
 const BUDGET_OF_ALL: f64 = 0.009;
 /// Share that is left to sampling, however much the rest costs: a run is not to go unseen because its switches are many.
+/// Without records nothing else tells what threads do, and the whole budget is left to it.
 const LEAST: f64 = 0.002;
 /// Once the beginning is over, own CPU time is read in every so many rounds: that is a system call.
 const MEASURED: u32 = 8;
@@ -23,6 +24,8 @@ const CALMEST: u32 = 2;
 #[derive(Debug)]
 pub struct Pace {
     interval: Span,
+    /// Share that is left to sampling at the least.
+    least: f64,
     /// The user asked for that interval.
     fixed: bool,
     next: Timestamp,
@@ -52,6 +55,7 @@ impl Pace {
     pub fn new(interval: Option<Span>) -> Pace {
         Pace {
             interval: interval.unwrap_or(INTERVAL),
+            least: LEAST,
             fixed: interval.is_some(),
             next: Timestamp(0),
             rounds: 0,
@@ -62,6 +66,11 @@ impl Pace {
             cost: Span::ZERO,
             rest: 0.0,
         }
+    }
+
+    /// There are no records: rounds tell everything.
+    pub fn stand_alone(&mut self) {
+        self.least = BUDGET;
     }
 
     /// When the next round is due.
@@ -102,7 +111,7 @@ impl Pace {
             rounds if rounds < EAGER_ROUNDS => Span(self.interval.0 / 2),
             _ => Span(self.interval.0 << self.calm.min(CALMEST)),
         };
-        let budget = (BUDGET_OF_ALL - self.rest).clamp(LEAST, BUDGET);
+        let budget = (BUDGET_OF_ALL - self.rest).clamp(self.least, BUDGET);
         wanted.max(Span::from_secs_f64(self.cost.secs_f64() / budget))
     }
 }
@@ -123,6 +132,9 @@ mod tests {
         assert_eq!(pause(0.003, 600, 0), 100.0);
         assert_eq!(pause(0.005, 600, 0), 150.0);
         assert_eq!(pause(0.5, 600, 0), 300.0, "never less than the least");
+        let mut alone = Pace { rest: 0.5, cost: Span(600_000), rounds: EAGER_ROUNDS, ..Pace::new(None) };
+        alone.stand_alone();
+        assert_eq!(alone.pause(), Span::from_millis(100), "all of it where nothing else tells");
     }
 
     #[test]

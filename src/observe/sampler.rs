@@ -7,6 +7,7 @@ use super::files::Files;
 use super::pace::Pace;
 use super::python::Interpreters;
 use super::readings::{self, Called};
+use super::timed;
 use super::waits::{Sockets, classify, may_change};
 use crate::sys::clock;
 use crate::trace::{Blocking, Event, Ids, ProcessReading, ThreadReading, WhyNot};
@@ -97,6 +98,10 @@ pub struct Scope {
 impl Sampler {
     /// A sampler of the tree under `target`, reading below `root` (`/proc`).
     pub fn new(root: &Path, target: u32, scope: Scope) -> Sampler {
+        let mut pace = Pace::new(scope.interval);
+        if !scope.records {
+            pace.stand_alone();
+        }
         Sampler {
             root: root.to_owned(),
             census: Census::new(root, target),
@@ -106,7 +111,7 @@ impl Sampler {
             visible: scope.visible,
             waits_refused: None,
             waits_told: false,
-            pace: Pace::new(scope.interval),
+            pace,
             random: fastrand::Rng::new(),
             files: Files::new(root),
             sockets: Sockets::default(),
@@ -132,6 +137,7 @@ impl Sampler {
     /// Switch records ended: from now on everything comes from here.
     pub fn take_over(&mut self) {
         self.records = false;
+        self.pace.stand_alone();
     }
 
     /// A process whose switch records ended although it runs on.
@@ -235,6 +241,11 @@ impl Sampler {
         for (pid, parent) in found.new {
             self.tell_program(pid, parent, at, emit);
         }
+        // Where not all of them are read in this round, it is told that they are there.
+        let most: usize = self.census.pids().map(|pid| self.census.threads(pid).len()).sum();
+        for ids in found.born.into_iter().filter(|_| most > THREADS_A_ROUND_ALONE) {
+            emit(Event::Thread { at, ids, reading: ThreadReading::default() });
+        }
     }
 
     fn tell_program(&mut self, pid: u32, parent: u32, at: Timestamp, emit: &mut dyn FnMut(Event)) {
@@ -251,7 +262,14 @@ impl Sampler {
             all.extend(threads.filter(|ids| !self.zombies.contains(ids)));
         }
         let most = if self.records { THREADS_A_ROUND } else { THREADS_A_ROUND_ALONE };
-        if all.len() > most {
+        if !self.records && all.len() > most {
+            // A thread is not there until it is read: those that never were come first, in the order of their births.
+            let mut unread: Vec<Ids> = all.iter().filter(|ids| !self.births.contains_key(ids)).copied().collect();
+            unread.sort_by_key(|ids| (ids.tid, ids.pid));
+            unread.truncate(most);
+            self.truncate_at_random(&mut all, most - unread.len());
+            all.extend(unread);
+        } else if all.len() > most {
             // Half of them at random, half of those that are at work.
             let mut recent = self.census.take_recent();
             self.random.shuffle(&mut recent);
@@ -413,6 +431,9 @@ impl Sampler {
         let on = classify(self.census.handle(ids.pid)?, call, &mut self.sockets, |address| {
             python.is_gil_futex(ids.pid, address)
         })?;
+        // The only thread of the only process: nobody else is there who could end its wait.
+        let solitary = self.census.pids().count() == 1 && self.census.threads(ids.pid).len() == 1;
+        let on = if solitary { timed::told_from(self.census.handle(ids.pid)?, call, on) } else { on };
         if let Some(slices) = slices {
             if self.known.len() >= MOST_WAITS {
                 self.known.clear();

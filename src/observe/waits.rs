@@ -225,47 +225,70 @@ fn epoll(process: &Process, fd: u64, timeout: u64, sockets: &mut Sockets) -> Blo
     kinds.into_iter().max_by_key(|kind| *kind == Blocking::Pipe).unwrap_or(Blocking::Idle)
 }
 
-/// `poll` and `ppoll`: the array of descriptors is read from the target's memory.
+/// `poll` and `ppoll`.
 fn poll(process: &Process, array: u64, count: u64, sockets: &mut Sockets) -> Blocking {
     if count == 0 {
         return Blocking::Sleep;
     }
+    let Some(descriptors) = polled(process, array, count) else { return Blocking::Other };
+    most_outward(process, descriptors, sockets)
+}
+
+/// The descriptors of a `poll`: the array is read from the target's memory.
+fn polled(process: &Process, array: u64, count: u64) -> Option<Vec<u64>> {
     // struct pollfd: a descriptor of four bytes and two masks of two.
     let mut bytes = [0u8; 8 * MOST_DESCRIPTORS];
     let wanted = (count as usize).min(MOST_DESCRIPTORS) * 8;
     if !read_memory(process, array, &mut bytes[..wanted]) {
-        return Blocking::Other;
+        return None;
     }
     let descriptors = bytes[..wanted]
         .chunks_exact(8)
         .filter_map(|entry| Some(i32::from_ne_bytes(entry.get(..4)?.try_into().ok()?)))
         .filter(|&fd| fd >= 0)
         .map(|fd| fd as u64);
-    most_outward(process, descriptors, sockets)
+    Some(descriptors.collect())
 }
 
-/// `select` and `pselect`: bit sets of descriptors to read from and write to.
+/// `select` and `pselect`.
 fn select(process: &Process, arguments: &[u64; 6], sockets: &mut Sockets) -> Blocking {
-    let count = (arguments[0] as usize).min(1024);
-    if count == 0 {
+    let wanted = selected(process, arguments);
+    if wanted.is_empty() {
         return Blocking::Sleep;
     }
+    most_outward(process, wanted, sockets)
+}
+
+/// The descriptors of a `select`: bit sets of those to read from and write to.
+fn selected(process: &Process, arguments: &[u64; 6]) -> Vec<u64> {
+    let count = (arguments[0] as usize).min(1024);
     let mut wanted = Vec::new();
     for set in [arguments[1], arguments[2]] {
         let mut bytes = [0u8; 128];
         let length = count.div_ceil(64) * 8;
-        if set != 0 && read_memory(process, set, &mut bytes[..length]) {
+        if count > 0 && set != 0 && read_memory(process, set, &mut bytes[..length]) {
             wanted.extend((0..count).filter(|fd| bytes[fd / 8] & (1 << (fd % 8)) != 0).map(|fd| fd as u64));
         }
     }
-    if wanted.is_empty() {
-        return Blocking::Sleep;
-    }
-    most_outward(process, wanted.into_iter().take(MOST_DESCRIPTORS), sockets)
+    wanted.truncate(MOST_DESCRIPTORS);
+    wanted
 }
 
-fn most_outward(process: &Process, descriptors: impl Iterator<Item = u64>, sockets: &mut Sockets) -> Blocking {
-    let kinds: Vec<Blocking> = descriptors.map(|fd| descriptor(process, fd, sockets)).collect();
+/// The descriptors that a `poll` or `select` waits for, up to a number; `None` for other calls.
+pub fn watched(process: &Process, number: i64, arguments: &[u64; 6]) -> Option<Vec<u64>> {
+    match number {
+        libc::SYS_ppoll => polled(process, arguments[0], arguments[1]),
+        libc::SYS_pselect6 => Some(selected(process, arguments)),
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_poll => polled(process, arguments[0], arguments[1]),
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_select => Some(selected(process, arguments)),
+        _ => None,
+    }
+}
+
+fn most_outward(process: &Process, descriptors: Vec<u64>, sockets: &mut Sockets) -> Blocking {
+    let kinds: Vec<Blocking> = descriptors.into_iter().map(|fd| descriptor(process, fd, sockets)).collect();
     [Blocking::Network, Blocking::Child, Blocking::Pipe, Blocking::Sleep, Blocking::Idle]
         .into_iter()
         .find(|kind| kinds.contains(kind))

@@ -1,6 +1,6 @@
 //! The score with its interval: the run's own variation, widened by all that was not seen.
 
-use crate::laws::ratio_of_batches;
+use crate::laws::{ratio_of_batches, wilson};
 use crate::timeline::{Bin, Demand, Lane, Program};
 use crate::units::{Estimate, ratio};
 
@@ -29,6 +29,11 @@ pub fn score_of(demand: &Demand, strata: &[Vec<(f64, f64)>], threads: u64, sampl
     let doubt = 0.5 * demand.extrapolated_delay * ratio(own, blocked).unwrap_or(0.0);
     estimate = widen(estimate, point, with(demand.on_cpu, own + doubt), with(demand.on_cpu, own - doubt));
     if sampled {
+        // How much of the blocked time is own was seen in so many looks, and in no others.
+        let share = ratio(own, demand.looked_at).map_or(0.0, |share| share.min(1.0));
+        let (least, most) = if demand.looks > 0.0 { wilson(share, demand.looks) } else { (0.0, 1.0) };
+        let (less, more) = (demand.looked_at * (share - least), demand.looked_at * (most - share));
+        estimate = widen(estimate, point, with(demand.on_cpu, own + more), with(demand.on_cpu, own - less));
         let edge = BOUNDARY_SECONDS * (threads as f64).sqrt();
         estimate = widen(estimate, point, with(demand.on_cpu, own + edge), with(demand.on_cpu, own - edge));
     }

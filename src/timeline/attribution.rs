@@ -9,7 +9,7 @@
 use super::fold::TimelineBuilder;
 use super::image::Image;
 use super::ledger::Ledger;
-use super::process::{Process, ProcessSlot, Thread};
+use super::process::{Lanes, Process, ProcessSlot, Thread};
 use super::program::{Program, ProgramId};
 use super::sample::SampledTask;
 use super::series::Lane;
@@ -89,7 +89,7 @@ impl Thread {
     }
 
     /// Moves the ledger to where it belongs: another stretch begins.
-    fn close_stretch(&mut self, process: &mut Process, at: Timestamp) {
+    pub(super) fn close_stretch(&mut self, process: &mut Process, at: Timestamp) {
         self.count_gil(process, at);
         let stage = self.stage();
         let Some(tasked) = &mut self.tasked else { return };
@@ -175,6 +175,7 @@ impl Thread {
         self.ledger = std::mem::take(&mut tasked.outside);
         if tasked.is_loop {
             let given = self.ledger.blocked.give_away();
+            self.ledger.looks.give_away();
             process.loop_waits.iter_mut().zip(given).for_each(|(sum, more)| *sum += more);
         }
         // The caller adds what the ledger holds; the tasks' part of the counters is added here.
@@ -336,6 +337,9 @@ impl TimelineBuilder {
                     (piece.start, piece.end),
                     (wait, Span::ZERO),
                 );
+                if let Some(wait) = thread.wait.as_mut().filter(|wait| wait.lanes == Lanes::Task) {
+                    wait.lanes = Lanes::Looked;
+                }
                 Self::settle_wait(thread, program);
             }
             thread.sampled = [0; Blocking::ALL.len()];

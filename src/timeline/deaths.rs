@@ -6,14 +6,18 @@ use super::ledger::Ledger;
 use super::process::ProcessSlot;
 use super::reconcile::{IDLE_WAKEUPS, QUIET_SHARE_OF_LIFE};
 use super::series::Lane;
-use crate::units::{Span, Timestamp};
+use crate::units::{Span, Timestamp, ratio};
 
 /// How far the counters of a thread that has or wants a CPU lag behind at the most: a clock tick and a turn in the queue.
 const LAG: Span = Span::from_millis(30);
 
+/// For so many times the life of the threads that were read, those that were not are taken to be like them.
+const MOST_UNREAD: f64 = 10.0;
+
 impl TimelineBuilder {
     pub(super) fn end_thread(&mut self, slot: u32, at: Timestamp) {
         self.cut(slot, at);
+        let stopped = self.stopped_until(at);
         let ids = self.threads[slot as usize].ids;
         let process = self.threads[slot as usize].process;
         if self.records != Records::Whole {
@@ -26,11 +30,26 @@ impl TimelineBuilder {
                 thread.unsettled -= lag;
                 thread.ledger.run_queue += Span(lag as u64);
             }
+            if let Some(last) = thread.last.filter(|_| !thread.lags && thread.tasked.is_none() && thread.is_quiet(at)) {
+                // Who hardly ever runs was blocked since it was last read too. When it ended since the round before is not
+                // known: halfway.
+                let round = self.processes[process].round_at.max(last.at);
+                let until = if at > round { Timestamp(round.0 + at.since(round).0 / 2) } else { at };
+                let stopped_since = stopped - last.stopped;
+                thread.unsettled = thread.unsettled.saturating_add((until.since(last.at) - stopped_since).0 as i64);
+            }
+            if thread.last.is_none() && self.records == Records::None {
+                self.processes[process].unread += at.since(thread.began) - (stopped - thread.stopped_at_block);
+            }
             if thread.tasked.is_some() {
                 let blocked = Span(std::mem::take(&mut thread.unsettled).max(0) as u64);
                 self.split_pieces(slot, blocked, at);
             }
             let thread = &mut self.threads[slot as usize];
+            if let Some(tasked) = &mut thread.tasked {
+                // It may end within a task, and what it holds itself is of no task.
+                tasked.outside.fold(&std::mem::take(&mut thread.ledger));
+            }
             thread.settle();
             let reading = thread.last;
             self.processes[process].keep_last(reading);
@@ -103,6 +122,17 @@ impl TimelineBuilder {
         // Without records stopped time was never taken for a standstill.
         let within = if self.records == Records::Whole { stopped - process.stopped_base } else { Span::ZERO };
         sums.alone = (still - within).0;
+        let unread = std::mem::take(&mut process.unread);
+        let read =
+            sums.ledgers().into_iter().map(|ledger| ledger.life).fold(Span::ZERO, |sum, life| sum + life) - unread;
+        // Of so many threads that not all are read, each is hardly ever on a CPU: the others waited as these did.
+        let beyond = ratio(unread.secs_f64(), read.secs_f64()).unwrap_or(0.0).min(MOST_UNREAD);
+        for ledger in [&mut sums.busy, &mut sums.quiet, &mut sums.idle] {
+            ledger.blocked.fit(&ledger.looks);
+            if beyond > 0.0 {
+                ledger.blocked.stretch(1.0 + beyond);
+            }
+        }
         let life = at.since(process.began);
         let program = &mut self.programs[process.program.0];
         program.processes += 1;

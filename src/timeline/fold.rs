@@ -8,7 +8,7 @@ use super::reconcile::Neighbours;
 use super::series::Lane;
 use super::thread::{Step, ThreadState};
 use super::{Records, Timeline};
-use crate::trace::{AgentFact, Event, Ids};
+use crate::trace::{AgentFact, Blocking, Event, Ids};
 use crate::units::{Span, Timestamp};
 use rustc_hash::FxHashMap;
 
@@ -32,6 +32,8 @@ pub struct TimelineBuilder {
     pub(super) programs: Vec<Program>,
     pub(super) ended: FxHashMap<u32, Ended>,
     pub(super) early: FxHashMap<u32, Vec<AgentFact>>,
+    /// What a thread that is not known yet was seen blocked on: its first reading comes right behind.
+    pub(super) early_look: Option<(Ids, Blocking)>,
     pub(super) by_task: FxHashMap<TaskKey, ProgramId>,
     pub(super) by_image: FxHashMap<(Option<ProgramId>, Image), ProgramId>,
     pub(super) lost_records: u64,
@@ -62,6 +64,7 @@ impl TimelineBuilder {
             programs: Vec::new(),
             ended: FxHashMap::default(),
             early: FxHashMap::default(),
+            early_look: None,
             by_task: FxHashMap::default(),
             by_image: FxHashMap::default(),
             lost_records: 0,
@@ -123,8 +126,10 @@ impl TimelineBuilder {
             Event::Thread { ids, reading, .. } => self.read_thread(*ids, reading, at),
             Event::Process { pid, parent, reading, .. } => self.read_process(*pid, *parent, reading, at),
             Event::Waiting { ids, on, .. } => {
+                self.early_look = Some((*ids, *on)).filter(|(ids, _)| !self.by_tid.contains_key(&ids.tid));
                 if let Some(&slot) = self.by_tid.get(&ids.tid) {
                     let thread = &mut self.threads[slot as usize];
+                    thread.noticed = Some(*on).filter(|_| self.records != Records::Whole);
                     if self.records != Records::Whole || thread.clock.state() == ThreadState::Blocked {
                         thread.sampled[*on as usize] = thread.sampled[*on as usize].saturating_add(1);
                     }

@@ -3,7 +3,7 @@
 
 use super::gil::GilCounts;
 use crate::trace::Blocking;
-use crate::units::Span;
+use crate::units::{Span, ratio};
 
 /// Number of kinds of blocking, plus one for what was not told apart.
 pub const KINDS: usize = Blocking::ALL.len() + 1;
@@ -73,12 +73,102 @@ impl BlockedTime {
         given
     }
 
+    /// The same waits, `factor` times as long.
+    pub fn stretch(&mut self, factor: f64) {
+        self.beside.iter_mut().chain(&mut self.alone).for_each(|time| *time = (*time as f64 * factor) as u64);
+    }
+
+    /// Splits what it holds anew, so that the kinds are to each other as looks found them, and what passed beside others
+    /// and alone keeps its sum. Where nobody looked it stays as it is.
+    ///
+    /// Whole stretches between two looks were given to what the later look found. That is more than one kind's due where it
+    /// follows long stretches of blocked time, and less where it follows a run; looks alone are no more likely in the one
+    /// than in the other. Iterative proportional fitting (Deming and Stephan 1940) keeps what the stretches tell of who was
+    /// alone.
+    pub fn fit(&mut self, looks: &Looks) {
+        let all = self.sum() as f64;
+        let looked: f64 = looks.time.iter().map(|&time| time as f64).sum();
+        if all <= 0.0 || looked <= 0.0 {
+            return;
+        }
+        let column = |of: &[u64; KINDS]| of.iter().map(|&time| time as f64).sum::<f64>();
+        let columns = [column(&self.beside), column(&self.alone)];
+        let rows: [f64; UNATTRIBUTED] = std::array::from_fn(|kind| all * looks.time[kind] as f64 / looked);
+        let mut cells: [[f64; 2]; UNATTRIBUTED] = std::array::from_fn(|kind| {
+            if rows[kind] <= 0.0 {
+                return [0.0; 2];
+            }
+            let held = [self.beside[kind] as f64, self.alone[kind] as f64];
+            // No cell is empty for certain: what was never told may have been any of the kinds.
+            std::array::from_fn(|side| held[side] + FAINT * rows[kind] * columns[side] / all)
+        });
+        for _ in 0..FITS {
+            for (cells, &row) in cells.iter_mut().zip(&rows) {
+                let factor = ratio(row, cells.iter().sum()).unwrap_or(0.0);
+                cells.iter_mut().for_each(|cell| *cell *= factor);
+            }
+            for side in 0..2 {
+                let sum: f64 = cells.iter().map(|cells| cells[side]).sum();
+                let factor = ratio(columns[side], sum).unwrap_or(0.0);
+                cells.iter_mut().for_each(|cells| cells[side] *= factor);
+            }
+        }
+        let rounded = |side: usize| -> [u64; KINDS] {
+            std::array::from_fn(|kind| cells.get(kind).map_or(0, |cells| cells[side].round() as u64))
+        };
+        (self.beside, self.alone) = (rounded(0), rounded(1));
+    }
+
     fn fold(&mut self, other: &BlockedTime) {
         for kind in 0..KINDS {
             self.beside[kind] = self.beside[kind].saturating_add(other.beside[kind]);
             self.alone[kind] = self.alone[kind].saturating_add(other.alone[kind]);
             self.count[kind] += other.count[kind];
         }
+    }
+}
+
+/// Part of a row that each cell of it holds at least before it is fitted.
+const FAINT: f64 = 1e-3;
+/// Rounds of fitting: two columns settle in a few.
+const FITS: usize = 32;
+
+/// What looks at blocked threads found, where there are no records. Each stands for the time since its thread was looked
+/// at before, whatever the thread did meanwhile: so much of its life is of that kind, on average.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Looks {
+    /// The time that they stand for, by kind, nanoseconds.
+    pub time: [u64; Blocking::ALL.len()],
+    /// The squares of it, added up, seconds squared.
+    pub squares: f64,
+}
+
+impl Looks {
+    /// Notes a look that stands for `span`.
+    pub fn note(&mut self, on: Blocking, span: Span) {
+        let time = &mut self.time[on as usize];
+        *time = time.saturating_add(span.0);
+        self.squares += span.secs_f64().powi(2);
+    }
+
+    /// To how many looks of equal weight they come (Kish, *Survey Sampling*, §11.7).
+    pub fn effective(&self) -> f64 {
+        let time: f64 = self.time.iter().map(|&time| time as f64 / 1e9).sum();
+        ratio(time * time, self.squares).unwrap_or(0.0)
+    }
+
+    /// As `BlockedTime::give_away`.
+    pub fn give_away(&mut self) {
+        for kind in [Blocking::Network, Blocking::Sleep, Blocking::Disk, Blocking::Other] {
+            self.time[Blocking::Idle as usize] += std::mem::take(&mut self.time[kind as usize]);
+        }
+    }
+
+    fn fold(&mut self, other: &Looks) {
+        for (time, more) in self.time.iter_mut().zip(other.time) {
+            *time = time.saturating_add(more);
+        }
+        self.squares += other.squares;
     }
 }
 
@@ -93,6 +183,8 @@ pub struct Ledger {
     pub unknown: Span,
     /// Blocked, by kind.
     pub blocked: BlockedTime,
+    /// Without records: what it was seen blocked on.
+    pub looks: Looks,
     /// Times that it left the CPU of its own will.
     pub voluntary: u64,
     /// Times that it was preempted.
@@ -122,6 +214,7 @@ impl Ledger {
         self.run_queue += other.run_queue;
         self.unknown += other.unknown;
         self.blocked.fold(&other.blocked);
+        self.looks.fold(&other.looks);
         self.voluntary += other.voluntary;
         self.involuntary += other.involuntary;
         self.wakeups_read += other.wakeups_read;

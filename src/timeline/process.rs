@@ -41,6 +41,8 @@ pub struct Thread {
     pub stopped_at_block: Span,
     /// What samples saw it wait for since it blocked (or since its last reading).
     pub sampled: [u32; Blocking::ALL.len()],
+    /// Without records: what it was seen blocked on since its last reading.
+    pub noticed: Option<Blocking>,
     /// By switch records: on a CPU since it was last blocked.
     pub ran: Span,
     /// What the last burst of readings of its process's lock added to the ledger.
@@ -132,6 +134,8 @@ pub struct Wait {
 pub enum Lanes {
     /// Of a task: all but those for the interpreter lock and for children.
     Task,
+    /// The same without records: laid where it was looked at.
+    Looked,
     /// Of the only thread of its process: locks too.
     Only,
     /// Of a thread that hardly ever runs.
@@ -153,6 +157,7 @@ impl Thread {
             children_at_block: false,
             stopped_at_block: Span::ZERO,
             sampled: [0; Blocking::ALL.len()],
+            noticed: None,
             ran: Span::ZERO,
             wait: None,
             last: None,
@@ -231,6 +236,8 @@ pub struct Process {
     pub unsettled: i64,
     /// Whether one of them was seen to have or want a CPU in this round.
     pub round_running: bool,
+    /// Lives of threads that were known and never read, where there are no records.
+    pub unread: Span,
     /// The last readings of threads that are gone, where there are no records.
     pub gone: VecDeque<Reading>,
     /// Threads that lost their CPU lately, and when: our own look at the lock may have taken it.
@@ -295,6 +302,7 @@ impl Process {
             round_stopped: Span::ZERO,
             unsettled: 0,
             round_running: false,
+            unread: Span::ZERO,
             gone: VecDeque::new(),
             ousted: [(u32::MAX, Timestamp(0)); 4],
             interpreter: Interpreter::default(),

@@ -289,6 +289,7 @@ impl Program {
         if let Some(tasks) = &mut self.tasks {
             let mut ledger = std::mem::take(&mut tasks.unresolved);
             self.kinds.resolve(&mut ledger.blocked);
+            ledger.blocked.fit(&ledger.looks);
             self.demand = reconcile_tasks(&ledger, &neighbours, tasks.locks_told);
             return;
         }

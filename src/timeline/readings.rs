@@ -3,9 +3,10 @@
 use super::Records;
 use super::fold::TimelineBuilder;
 use super::process::{Process, ProcessSlot, Reading, Thread};
+use super::program::Program;
 use super::series::Lane;
 use super::thread::ThreadState;
-use crate::trace::{Ids, ProcessReading, ThreadReading};
+use crate::trace::{Blocking, Ids, ProcessReading, ThreadReading};
 use crate::units::{Span, Timestamp};
 
 /// CPU of a thread that is never seen blocked is laid into the series at least so often.
@@ -25,8 +26,15 @@ impl TimelineBuilder {
         let stopped = self.stopped_until(at);
         let start = self.start;
         let records = self.records == Records::Whole;
+        let early = self.early_look.take().filter(|(looked_at, _)| *looked_at == ids).map(|(_, on)| on);
         let thread = &mut self.threads[slot as usize];
-        if !known {
+        if let Some(on) = early.filter(|_| !records) {
+            thread.noticed = Some(on);
+            thread.sampled[on as usize] += 1;
+        }
+        // Its birth may be told before its counters are read, and then with less precision.
+        let born = !known || (self.records == Records::None && thread.last.is_none() && reading.started.is_some());
+        if born {
             thread.began = reading.started.unwrap_or(at).max(start).min(at);
             thread.unlaid_since = thread.began;
             thread.pending_since = thread.began;
@@ -72,6 +80,10 @@ impl TimelineBuilder {
         let queued = run_delay - delay_before;
         let window = at.since(from) - (stopped - stopped_before);
         let tasked = thread.tasked.is_some();
+        if let Some(on) = thread.noticed.take() {
+            Self::note_look(thread, &mut self.processes, &mut self.programs, on, (from, at, window));
+        }
+        let thread = &mut self.threads[slot as usize];
         if !tasked {
             thread.ledger.on_cpu += ran;
             thread.ledger.run_queue += queued;
@@ -107,6 +119,27 @@ impl TimelineBuilder {
             thread.unlaid_since = at;
         }
         self.count_switches(slot);
+    }
+
+    /// Without records: the thread was seen blocked. That stands for the `window` since it was read before.
+    fn note_look(
+        thread: &mut Thread,
+        processes: &mut [Process],
+        programs: &mut [Program],
+        on: Blocking,
+        (from, at, window): (Timestamp, Timestamp, Span),
+    ) {
+        let process = &mut processes[thread.process];
+        let Some(stage) = thread.stage() else {
+            thread.ledger.looks.note(on, window);
+            return;
+        };
+        // A task that reads what its child writes waits for the child.
+        let on = if on == Blocking::Pipe && process.children > 0 { Blocking::Child } else { on };
+        process.task_ledger(stage).looks.note(on, window);
+        if !matches!(on, Blocking::Gil | Blocking::Child) {
+            programs[stage.0].series.add(Lane::OwnWait, from, at, window);
+        }
     }
 
     /// A thread that replaces its program takes the place of the process's first one, with the counters that it has: the last

@@ -56,6 +56,10 @@ pub struct Demand {
     pub extrapolated_cost: f64,
     /// Wake-ups whose delay nothing tells, not even other threads.
     pub undelayed_wakeups: u64,
+    /// Without records: the blocked time of threads that matter, which looks alone tell apart.
+    pub looked_at: f64,
+    /// To how many looks of equal weight these come.
+    pub looks: f64,
 }
 
 /// Own wait by kind, seconds.
@@ -105,6 +109,8 @@ impl Demand {
         self.extrapolated_delay += other.extrapolated_delay;
         self.extrapolated_cost += other.extrapolated_cost;
         self.undelayed_wakeups += other.undelayed_wakeups;
+        self.looked_at += other.looked_at;
+        self.looks += other.looks;
     }
 
     /// The same, `factor` times.
@@ -128,6 +134,9 @@ impl Demand {
             extrapolated_delay: self.extrapolated_delay * factor,
             extrapolated_cost: self.extrapolated_cost * factor,
             undelayed_wakeups: (self.undelayed_wakeups as f64 * factor) as u64,
+            looked_at: self.looked_at * factor,
+            // A part of them tells no less of each second.
+            looks: self.looks,
         }
     }
 
@@ -229,6 +238,7 @@ pub fn reconcile(sums: &ProcessSums, neighbours: &Neighbours) -> Demand {
     }
     let mut demand = Demand::default();
     let waits = settle(&active, neighbours, &mut demand);
+    looked(&active, &waits, &mut demand);
     let mut explained = 0.0;
     for kind in 0..KINDS {
         let (beside, alone) = (waits.beside[kind], waits.alone[kind]);
@@ -286,6 +296,7 @@ pub fn reconcile(sums: &ProcessSums, neighbours: &Neighbours) -> Demand {
 pub fn reconcile_tasks(ledger: &Ledger, neighbours: &Neighbours, locks_told: bool) -> Demand {
     let mut demand = Demand::default();
     let waits = settle(ledger, neighbours, &mut demand);
+    looked(ledger, &waits, &mut demand);
     for kind in 0..KINDS {
         let (beside, alone) = (waits.beside[kind], waits.alone[kind]);
         match Blocking::ALL.get(kind) {
@@ -304,6 +315,15 @@ pub fn reconcile_tasks(ledger: &Ledger, neighbours: &Neighbours, locks_told: boo
         }
     }
     demand
+}
+
+/// Notes how much blocked time is told apart by looks alone, and by how many.
+fn looked(ledger: &Ledger, waits: &Waits, demand: &mut Demand) {
+    // Records tell wake-ups; readings have none.
+    if ledger.wakeups == 0 {
+        demand.looked_at = waits.beside.iter().chain(&waits.alone).sum();
+        demand.looks = ledger.looks.effective();
+    }
 }
 
 fn own_lane(own: &mut OwnWait, kind: usize, seconds: f64) {

@@ -128,7 +128,8 @@ impl TimelineBuilder {
                 kinds[Blocking::Child as usize] = 1;
             }
         }
-        if wait.lanes == Lanes::Task && !sampled {
+        let in_task = matches!(wait.lanes, Lanes::Task | Lanes::Looked);
+        if in_task && !sampled {
             program.kinds.defer(shape, beside, alone);
         } else {
             thread.ledger.blocked.add(beside, alone, &kinds);
@@ -138,13 +139,16 @@ impl TimelineBuilder {
             program.series.add(Lane::Unattributed, wait.start, wait.end, blocked);
             return;
         }
+        if wait.lanes == Lanes::Looked {
+            return;
+        }
         let part = |span: Span, kind: Blocking| span.0 * u64::from(kinds[kind as usize]) / total;
         let all = |kinds: &[Blocking]| kinds.iter().map(|&kind| part(blocked, kind)).sum::<u64>();
         let mut own = all(&[Blocking::Network, Blocking::Disk, Blocking::Sleep, Blocking::Other]);
         match wait.lanes {
             Lanes::Task => own += all(&[Blocking::Lock, Blocking::SharedLock, Blocking::Pipe, Blocking::Idle]),
             Lanes::Only => own += part(alone, Blocking::Lock),
-            Lanes::Quiet | Lanes::Beside => {}
+            Lanes::Quiet | Lanes::Beside | Lanes::Looked => {}
         }
         let lane = if wait.lanes == Lanes::Quiet { Lane::QuietWait } else { Lane::OwnWait };
         program.series.add(lane, wait.start, wait.end, Span(own));
@@ -178,7 +182,8 @@ impl TimelineBuilder {
             self.cut(slot, at);
             let thread = &mut self.threads[slot as usize];
             let process = &mut self.processes[thread.process];
-            thread.count_gil(process, at);
+            // Its ledger is of what lies outside of tasks from now on.
+            thread.close_stretch(process, at);
             if thread.clock.is_active() {
                 process.rest(at);
             }
