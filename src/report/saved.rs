@@ -50,6 +50,7 @@ pub(super) fn evidence(judged: &Judgeable) -> Evidence {
         lock_wait_seconds: judged.lock_wait,
         tasks: judged.tasks,
         task_seconds: judged.task_seconds,
+        unfinished_share: judged.unfinished_share,
         sampled_calls: judged.sampled_calls,
         cores_used: judged.cores_used,
         stretches: judged
@@ -123,6 +124,7 @@ pub(super) fn evidence_of(stage: &Stage) -> Option<Judgeable> {
         lock_wait: kept.lock_wait_seconds,
         tasks: kept.tasks,
         task_seconds: kept.task_seconds,
+        unfinished_share: kept.unfinished_share,
         sampled_calls: kept.sampled_calls,
         cores_used: kept.cores_used,
         worker_bytes: stage.memory.per_worker_bytes,
