@@ -46,13 +46,11 @@ impl Stuck {
     /// Takes part in what is told of threads.
     pub fn follow(&mut self, event: &Event) {
         match event {
-            Event::TaskBegin { ids, slice: false, .. } => {
-                if self.threads.len() < MOST_THREADS {
-                    let new = InTask { pid: ids.pid, depth: 0, locked: None, on_cpu: None };
-                    let thread = self.threads.entry(ids.tid).or_insert(new);
-                    thread.depth = thread.depth.saturating_add(1);
-                    thread.locked = None;
-                }
+            Event::TaskBegin { ids, slice: false, .. } if self.threads.len() < MOST_THREADS => {
+                let new = InTask { pid: ids.pid, depth: 0, locked: None, on_cpu: None };
+                let thread = self.threads.entry(ids.tid).or_insert(new);
+                thread.depth = thread.depth.saturating_add(1);
+                thread.locked = None;
             }
             Event::TaskEnd { ids, end, .. } if !end.slice && !end.unbegun => {
                 if let Some(thread) = self.threads.get_mut(&ids.tid) {
