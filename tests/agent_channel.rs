@@ -41,7 +41,7 @@ fn every_field_of_the_contract_is_told() {
     image.define(2, &note);
     image.define(2, &[&0xFFFFu16.to_le_bytes()[..], &[0; 2], &text("a"), &text("")].concat());
     image.define(77, b"of a later agent");
-    image.slot(3, [100, 1, 90, 5000, 80, 4000, 70, 3000, 6, 9, 2, 1, 1, 4, 0, 0]);
+    image.slot(3, [100, 1, 90, 5000, 80, 4000, 70, 3000, 6, 9, 2, 101, 1, 4, 0, 0]);
     image.put(48, &5u64.to_le_bytes());
     image.put(56, &6u64.to_le_bytes());
     let of = |kind, flags, x, a, b, y| Record { kind, flags, stage: 3, tid: 7, x, at: 2000 + u64::from(kind), a, b, y };
@@ -80,7 +80,7 @@ fn every_field_of_the_contract_is_told() {
         queue: Span(3000),
         queue_most: 9,
         unretrieved: 2,
-        running: 1,
+        begun: 101,
         estimated: true,
         cancelled: 4,
     };

@@ -5,10 +5,10 @@ use poolpick::stages::{GilEvidence, Kind, Stage, Stages, Totals, average, segmen
 use poolpick::timeline::{Timeline, build};
 use poolpick::trace::{
     AgentFact, Blocking, Event, GilAccess, GilHolder, GilRun, GilSample, Ids, PayloadReading, Rung, RunsUnder,
-    StageDefinition, SwitchOut, TaskEnd, TaskKind, TaskTotals, ThreadReading,
+    StackCall, StageDefinition, SwitchOut, TaskEnd, TaskKind, TaskTotals, ThreadReading, ThreadStack,
 };
 use poolpick::units::{Span, Timestamp};
-use poolpick::verdict::Evidence;
+use poolpick::verdict::{Evidence, Thresholds, Warning, classify, diagnose};
 
 const ROOT: u32 = 100;
 const MAIN: (u32, u32) = (ROOT, ROOT);
@@ -501,4 +501,110 @@ fn hostile_facts_do_no_harm() {
         assert!(program.demand.thread_seconds().is_finite() && program.demand.on_cpu < 1.0, "{:?}", program.demand);
     }
     assert!(stages.stages.iter().all(|stage| stage.score.is_none_or(|score| score.point <= 1.0)));
+}
+
+/// Two threads that take two locks in different order, and the main thread, which waits for them: the last run of each is at
+/// 100 ms, the run is cut at 5000. `last`: whether the main thread waits for a lock as well, or for something else.
+fn deadlock(last: Blocking, read: &[u64]) -> Vec<Event> {
+    const OTHER: (u32, u32) = (ROOT, 102);
+    let call = |function: &str, line| StackCall { function: function.into(), file: "/etl.py".into(), line: Some(line) };
+    let stacks = |millis: u64| {
+        let of = |tid, call| ThreadStack { tid: Some(tid), calls: vec![call] };
+        let stacks = vec![of(ROOT, call("<module>", 9)), of(101, call("left", 3)), of(102, call("right", 5))];
+        Event::Stacks { at: at(millis), pid: ROOT, stacks }
+    };
+    let mut events = start();
+    events.extend([
+        stage(0, "etl.move", RunsUnder::Thread, TaskKind::Function),
+        Event::Fork { at: at(2), ids: ids(OTHER), parent: ids(MAIN) },
+        begin(10, WORKER, 0),
+        begin(20, OTHER, 0),
+        out(90, WORKER, SwitchOut::Blocked),
+        switch_in(90, OTHER),
+        out(100, OTHER, SwitchOut::Blocked),
+        waits(900, MAIN, last),
+        waits(900, WORKER, Blocking::Lock),
+        waits(900, OTHER, Blocking::Lock),
+    ]);
+    events.extend(read.iter().map(|&millis| stacks(millis)));
+    let totals = TaskTotals { begun: 2, ..TaskTotals::default() };
+    events.push(Event::Agent {
+        at: at(4990),
+        pid: ROOT,
+        fact: AgentFact::Totals { stage: 0, totals: Box::new(totals) },
+    });
+    events
+}
+
+#[test]
+fn tasks_that_never_end_are_a_stage_with_their_time_so_far_and_are_not_judged() {
+    let (_, stages) = run(deadlock(Blocking::Lock, &[]), 5000);
+    let stage = named(&stages, "etl.move");
+    let tasks = stage.tasks.as_ref().expect("it is inside");
+    assert_eq!((tasks.unfinished(), tasks.totals.count), ((2, Span::from_millis(4990 + 4980)), 0));
+    assert!((stage.demand.thread_seconds() - 9.97).abs() < 0.05, "{:?}", stage.demand);
+    let evidence = Evidence::of(stage);
+    assert!(evidence.is_unfinished() && evidence.unfinished_share > 0.99, "{}", evidence.unfinished_share);
+    assert_eq!(classify(&evidence, &Thresholds::default()), poolpick::verdict::Class::Unknown);
+    // Nobody read where they are: that they hang is not known.
+    assert!(diagnose(stage, Some(2.0)).iter().any(|warning| matches!(warning, Warning::Unfinished { count: 2 })));
+}
+
+#[test]
+fn a_task_whose_end_was_lost_is_none_that_never_ended() {
+    let mut events = start();
+    events.push(stage(0, "etl.parse", RunsUnder::Thread, TaskKind::Function));
+    events.extend([begin(10, WORKER, 0), begin(20, WORKER, 0), end(30, WORKER, 0, 10), totals(0, 2)]);
+    let (_, stages) = run(events, 100);
+    let stage = named(&stages, "etl.parse");
+    assert_eq!(stage.tasks.as_ref().map(|tasks| tasks.unfinished().0), Some(0));
+    assert!(!Evidence::of(stage).is_unfinished());
+}
+
+#[test]
+fn threads_that_none_can_wake_are_told_from_threads_that_somebody_may() {
+    let suspects = |events: Vec<Event>| {
+        let (_, stages) = run(events, 5000);
+        let found = diagnose(named(&stages, "etl.move"), Some(2.0));
+        found.into_iter().find(|warning| warning.code() == "deadlock-suspect")
+    };
+    let Some(Warning::Deadlock { threads: 2, seconds, places }) = suspects(deadlock(Blocking::Lock, &[1600])) else {
+        panic!("no suspect")
+    };
+    assert!((4.85..5.0).contains(&seconds), "{seconds}");
+    let mut functions: Vec<&str> = places.iter().map(|(_, calls)| calls[0].function.as_str()).collect();
+    functions.sort_unstable();
+    assert_eq!(functions, ["left", "right"]);
+    assert_eq!(suspects(deadlock(Blocking::Sleep, &[1600])), None, "who sleeps may let go when it wakes");
+    // One of them ran since, as threads do that take turns.
+    let mut turns = deadlock(Blocking::Lock, &[1600]);
+    turns.extend([switch_in(3000, WORKER), out(3010, WORKER, SwitchOut::Blocked)]);
+    assert_eq!(suspects(turns), None);
+    // Who is killed runs once more.
+    let mut killed = deadlock(Blocking::Lock, &[1600]);
+    killed.extend([MAIN, WORKER, (ROOT, 102)].map(|who| switch_in(4995, who)));
+    assert!(suspects(killed).is_some());
+}
+
+#[test]
+fn a_kill_for_want_of_memory_is_told_where_a_worker_died_of_that_signal() {
+    let run_of = |signal: &str, kills: u64| {
+        let mut events = start();
+        let detail = format!("a worker process was killed by {signal}");
+        let note = AgentFact::Note { stage: None, code: "worker-killed".into(), detail };
+        events.extend([
+            stage(0, "etl.parse", RunsUnder::Process, TaskKind::Function),
+            begin(10, WORKER, 0),
+            end(20, WORKER, 0, 10),
+            totals(0, 1),
+            Event::Agent { at: at(40), pid: ROOT, fact: note },
+            Event::MemoryKills { at: at(100), kills },
+        ]);
+        let (_, stages) = run(events, 100);
+        let warnings = stages.stages.iter().flat_map(|stage| diagnose(stage, Some(2.0)));
+        warnings.filter(|warning| matches!(warning, Warning::OutOfMemory { kills: 2 })).count()
+    };
+    assert_eq!(run_of("SIGKILL (signal 9)", 2), 1);
+    assert_eq!(run_of("SIGSEGV (signal 11)", 2), 0, "it died of something else");
+    assert_eq!(run_of("SIGKILL (signal 9)", 0), 0, "somebody killed it");
 }

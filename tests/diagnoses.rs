@@ -68,6 +68,66 @@ if __name__ == "__main__":
             answer.wait(1.5)
 "#;
 
+/// A process pool of either kind that is handed what cannot be pickled: a lambda, or an argument; then the program computes.
+const UNSENT: &str = r#"
+import multiprocessing, sys, threading
+from concurrent.futures import ProcessPoolExecutor
+def task(lock): pass
+if __name__ == "__main__":
+    kind, what = sys.argv[1].split(":")
+    function, item = (task, threading.Lock()) if what == "item" else (lambda x: x, 1)
+    with (ProcessPoolExecutor(2) if kind == "executor" else multiprocessing.Pool(2)) as pool:
+        for _ in range(30):
+            try: pool.submit(function, item).result() if kind == "executor" else pool.apply(function, (item,))
+            except Exception: sum(i * i for i in range(200_000))
+"#;
+
+/// Two threads of a pool that take two locks in different order, two that compete for the interpreter lock, or two that
+/// sleep, all longer than the run may take.
+const STUCK: &str = r#"
+import sys, threading, time
+from concurrent.futures import ThreadPoolExecutor
+one, two = threading.Lock(), threading.Lock()
+def task(turn):
+    first, second = (one, two) if turn else (two, one)
+    with first:
+        time.sleep(0.3)
+        with second: return turn
+def compete(turn):
+    while True: sum(range(1000))
+def doze(turn): time.sleep(60)
+with ThreadPoolExecutor(2) as pool: list(pool.map(globals()[sys.argv[1]], [0, 1]))
+"#;
+
+/// Tasks of 10 ms for four seconds in threads, each of which opens a file: it is closed, or kept open.
+const OPENED: &str = r#"
+import sys, time
+from concurrent.futures import ThreadPoolExecutor
+kept = []
+def task(number):
+    file = open("/dev/null")
+    time.sleep(0.01)
+    if sys.argv[1] == "kept": kept.append(file)
+    else: file.close()
+end = time.monotonic() + 4
+with ThreadPoolExecutor(2) as pool:
+    while time.monotonic() < end: list(pool.map(task, range(4)))
+"#;
+
+/// Six pools of two threads each, one after another or all at once.
+const POOLS: &str = r#"
+import sys, threading, time
+from concurrent.futures import ThreadPoolExecutor
+def task(number): time.sleep(0.05)
+def serve():
+    with ThreadPoolExecutor(2) as pool: list(pool.map(task, range(20)))
+threads = [threading.Thread(target=serve) for _ in range(6)]
+for thread in threads:
+    thread.start()
+    if sys.argv[1] == "one": thread.join()
+for thread in threads: thread.join()
+"#;
+
 fn profile(rung: Rung, script: &str, argument: &str) -> Option<Report> {
     let report = Profile::of(rung, &[python()?, "-c", script, argument]).run().report;
     Some(report)
@@ -195,4 +255,83 @@ fn a_killed_worker_is_told_by_its_signal() {
         unsaid(&report, "worker-killed");
         unsaid(&report, "broken-pool");
     }
+}
+
+#[test]
+fn what_cannot_be_pickled_is_a_stage_and_no_reason_for_processes() {
+    let Some(python) = python() else { return };
+    let _alone = alone();
+    let rung = if PERF.is_here() { PERF } else { SCHEDSTAT };
+    for kind in ["executor", "pool"] {
+        for (what, why) in [("item", "cannot pickle `_thread.lock`"), ("lambda", "local function `<lambda>`")] {
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            let script = folder.path().join("unsent.py");
+            fs::write(&script, UNSENT).expect("it can be written");
+            let argument = format!("{kind}:{what}");
+            let report = Profile::of(rung, &[python, &script.to_string_lossy(), &argument]).run().report;
+            assert!(said(&report, "not-picklable").contains(why), "{argument}: {:#}", report.0["stages"]);
+            let stages = report.stages();
+            let stage = stages.iter().find(|stage| stage.0["kind"] == "function").expect("the stage is found");
+            assert_eq!(stage.0["ipc"]["picklable"], false, "{argument}");
+            assert_eq!(stage.0["tasks"]["failed"], 30, "{argument}");
+            let advice = |stage: &support::Stage<'_>| stage.0["recommendation"]["executor"].clone();
+            assert!(stages.iter().all(|stage| advice(stage) != "process"), "{argument}: {:#}", report.0["stages"]);
+        }
+    }
+}
+
+#[test]
+fn a_deadlock_is_told_from_threads_that_take_turns_and_from_those_that_sleep() {
+    let Some(python) = python() else { return };
+    let _alone = alone();
+    for rung in [PERF, SCHEDSTAT].into_iter().filter(|rung| rung.is_here()) {
+        let of = |how: &str| {
+            let argv = [python, "-c", STUCK, how];
+            let report = Profile::of(rung, &argv).with(&["--timeout", "7"]).run().report;
+            let unfinished: Vec<u64> =
+                report.stages().iter().filter_map(|stage| stage.0["tasks"]["unfinished"].as_u64()).collect();
+            assert_eq!(unfinished, [2], "{rung:?} {how}: {:#}", report.0["stages"]);
+            report
+        };
+        measured(|| {
+            let text = said(&of("task"), "deadlock-suspect");
+            assert!(text.contains("all 2 threads") && text.contains("task (<string>:9)"), "{rung:?}: {text}");
+        });
+        for how in ["compete", "doze"] {
+            let report = of(how);
+            unsaid(&report, "deadlock-suspect");
+            let stages = report.stages();
+            let stage = stages.iter().find(|stage| stage.0["kind"] == "function").expect("the stage is found");
+            let class = if how == "doze" { "io-bound" } else { "cpu-bound" };
+            assert_eq!((stage.class(), &stage.0["verdict"]), (class, &"not-judged".into()), "{rung:?} {how}");
+        }
+    }
+}
+
+#[test]
+fn files_that_stay_open_are_told_from_those_that_are_closed() {
+    if python().is_none() {
+        return;
+    }
+    let _alone = alone();
+    for rung in [PERF, SCHEDSTAT].into_iter().filter(|rung| rung.is_here()) {
+        // A busy machine leaves too few readings.
+        measured(|| {
+            let text = said(&profile(rung, OPENED, "kept").expect("python is here"), "descriptors-growing");
+            assert!(text.contains("tasks: close files"), "{text}");
+        });
+        unsaid(&profile(rung, OPENED, "closed").expect("python is here"), "descriptors-growing");
+    }
+}
+
+#[test]
+fn several_pools_at_once_are_told_from_one_after_another() {
+    if python().is_none() {
+        return;
+    }
+    let _alone = alone();
+    let rung = if PERF.is_here() { PERF } else { SCHEDSTAT };
+    let text = said(&profile(rung, POOLS, "many").expect("python is here"), "above-max-workers");
+    assert!(text.contains("where a pool has 2 workers"), "{text}");
+    unsaid(&profile(rung, POOLS, "one").expect("python is here"), "above-max-workers");
 }

@@ -3,8 +3,8 @@
 use poolpick::trace::{
     AgentFact, Blocking, BytePrice, Counters, Coverage, Direction, Event, Flaw, Footer, GilAccess, GilHolder, GilRun,
     GilSample, Header, Host, Ids, PayloadPrices, PayloadReading, PicklePrices, Prices, ProcessReading, Reader, Refusal,
-    Rung, RunsUnder, Rusage, StageDefinition, SwitchOut, TaskEnd, TaskKind, TaskPrices, TaskTotals, ThreadReading,
-    Trace, TraceError, WhyNot, Writer, append_prices,
+    Rung, RunsUnder, Rusage, StackCall, StageDefinition, SwitchOut, TaskEnd, TaskKind, TaskPrices, TaskTotals,
+    ThreadReading, ThreadStack, Trace, TraceError, WhyNot, Writer, append_prices,
 };
 use poolpick::units::{Span, Timestamp};
 use proptest::collection::vec;
@@ -179,7 +179,7 @@ prop_compose! {
         TaskTotals {
             count: counts.0, failed: counts.1, timed: counts.2, cpu_timed: counts.3, queue_timed: counts.4,
             wall: spans.0, cpu: spans.1, queue: spans.2,
-            queue_most: others.0, unretrieved: others.1, running: others.2, cancelled: others.3, estimated,
+            queue_most: others.0, unretrieved: others.1, begun: others.2, cancelled: others.3, estimated,
         }
     }
 }
@@ -273,6 +273,12 @@ fn fact() -> impl Strategy<Value = AgentFact> {
     })
 }
 
+fn thread_stack() -> impl Strategy<Value = ThreadStack> {
+    let call = (".{0,20}", ".{0,20}", any::<Option<u32>>());
+    let call = call.prop_map(|(function, file, line)| StackCall { function, file, line });
+    (any::<Option<u32>>(), vec(call, 0..5)).prop_map(|(tid, calls)| ThreadStack { tid, calls })
+}
+
 /// Every variant of `Event`; the match is here so that a new variant cannot be forgotten.
 fn event() -> impl Strategy<Value = Event> {
     fn listed(event: &Event) {
@@ -282,7 +288,8 @@ fn event() -> impl Strategy<Value = Event> {
             Event::Thread { .. } | Event::Process { .. } | Event::Waiting { .. } | Event::Gone { .. } => {}
             Event::Stopped { .. } | Event::Continued { .. } | Event::HostIdle { .. } => {}
             Event::Interpreter { .. } | Event::Gil { .. } => {}
-            Event::TaskBegin { .. } | Event::TaskEnd { .. } | Event::Agent { .. } => {}
+            Event::TaskBegin { .. } | Event::TaskEnd { .. } | Event::Agent { .. } | Event::Stacks { .. } => {}
+            Event::Descriptors { .. } | Event::MemoryKills { .. } => {}
         }
     }
     let why = prop_oneof![Just(SwitchOut::Preempted), Just(SwitchOut::Blocked)];
@@ -318,6 +325,9 @@ fn event() -> impl Strategy<Value = Event> {
             end
         }),
         (at(), any::<u32>(), fact()).prop_map(|(at, pid, fact)| Event::Agent { at, pid, fact }),
+        (at(), any::<u32>(), vec(thread_stack(), 0..4)).prop_map(|(at, pid, stacks)| Event::Stacks { at, pid, stacks }),
+        (at(), any::<u32>(), any::<u32>()).prop_map(|(at, pid, open)| Event::Descriptors { at, pid, open }),
+        (at(), any::<u64>()).prop_map(|(at, kills)| Event::MemoryKills { at, kills }),
     ]
     .prop_map(|event| {
         listed(&event);

@@ -35,6 +35,8 @@ fn stage(is_python: bool, on_cpu: f64, wait: f64) -> Stage {
         cpu_split: None,
         memory: ProgramMemory { peak_one_bytes: Some(50 << 20), ..ProgramMemory::default() },
         growth: None,
+        descriptors: None,
+        memory_kills: 0,
         bytes: ProgramBytes::default(),
         phases: Vec::new(),
         gil: if is_python { GilEvidence::Unknown(None) } else { GilEvidence::NotPython },

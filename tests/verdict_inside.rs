@@ -3,8 +3,8 @@
 use poolpick::predict::{Costs, TaskDemand};
 use poolpick::units::Estimate;
 use poolpick::verdict::{
-    Capacity, Confidence, Evidence, Executor, Gil, Judgement, Outcome, Payload, PayloadSource, Terms, Thresholds, Why,
-    judge,
+    Capacity, Class, Confidence, Evidence, Executor, Gil, Judgement, Outcome, Payload, PayloadSource, Terms,
+    Thresholds, Why, judge,
 };
 
 const COSTS: Costs = Costs {
@@ -36,6 +36,7 @@ fn computing(each: f64, found: Executor) -> Evidence {
         lock_wait: 0.0,
         tasks,
         task_seconds: Some(each),
+        unfinished_share: 0.0,
         sampled_calls: None,
         cores_used: 1.0,
         at_once: 1.0,
@@ -238,4 +239,23 @@ fn processes_do_not_queue_for_a_lock_of_threads_but_may_need_to() {
     let processes = judged(&queueing(Executor::Process, true), Some(&cheap));
     assert!(!codes(&processes).contains(&"lock-not-shared"), "{processes:?}");
     assert_eq!(processes.recommendation.as_ref().map(|advice| advice.executor), Some(Executor::Serial));
+}
+
+#[test]
+fn where_tasks_that_never_ended_took_the_time_nothing_is_recommended() {
+    let whole = computing(1e-2, Executor::Thread);
+    let of = |evidence: &Evidence| {
+        let judgement = judged(evidence, Some(&payload(5e-6, 12, 0.25)));
+        (judgement.recommendation.is_some(), judgement.outcome)
+    };
+    let cut = |share| Evidence { unfinished_share: share, ..whole.clone() };
+    assert_eq!(of(&cut(0.05)), of(&whole), "those that were cut off at the end hardly matter");
+    assert_eq!(of(&cut(0.5)), (false, Outcome::NotJudged(Why::Unfinished)));
+    // What it computed so far is known all the same; what waits for locks until the end may hang.
+    let class = |evidence: &Evidence| judged(evidence, None).class;
+    assert_eq!(class(&cut(0.5)), Class::CpuBound);
+    let score = Some(Estimate::new(0.0, 0.01, 0.02));
+    let waits = Evidence { score, cpu: 0.01, wait: 1.0, lock_wait: 0.9, ..whole };
+    assert_eq!(class(&waits), Class::IoBound);
+    assert_eq!(class(&Evidence { unfinished_share: 0.5, ..waits }), Class::Unknown);
 }

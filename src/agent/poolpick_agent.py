@@ -291,7 +291,7 @@ class _Stage:
     __slots__ = (
         "number", "name", "module", "file", "line", "what", "executor", "workers", "pool", "start", "function",
         "done_feed", "done_step", "failed", "feeds", "submitted", "begun", "submitted_n", "begun_n", "depth_at",
-        "peak", "lost_feed", "lost_step", "cancelled", "state", "running_at",
+        "peak", "lost_feed", "lost_step", "cancelled", "state", "under_feed", "under_step",
         "tasks", "ended", "timed", "wall", "credit", "pay_next", "pay_spent", "pay_stop", "checked", "cost", "__weakref__",
     )  # fmt: skip
 
@@ -305,7 +305,8 @@ class _Stage:
         self.done_feed, self.done_step = _adder(memory, at)
         self.failed = _counter(memory, at + 8)
         self.feeds = [_adder(memory, at + 8 * index) for index in range(2, 8)]
-        self.depth_at, self.running_at = at + 64, at + 88
+        self.depth_at = at + 64
+        self.under_feed, self.under_step = _adder(memory, at + 88)
         self.lost_feed, self.lost_step = _adder(memory, at + 80)
         self.cancelled = _counter(memory, at + 104)
         self.submitted, self.begun = count(1).__next__, count(1).__next__
@@ -343,10 +344,12 @@ def _main_name():
     main = sys.modules.get("__main__")
     spec = getattr(main, "__spec__", None)
     name = getattr(spec, "name", None)
-    if name and name not in ("__main__", "__mp_main__"):
+    # A worker of loky is a program of its own, with the arguments of the one that it works for.
+    worker = isinstance(name, str) and name.endswith("loky.backend.popen_loky_posix")
+    if name and not worker and name not in ("__main__", "__mp_main__"):
         return name[:-9] if name.endswith(".__main__") else name
     file = getattr(main, "__file__", None)
-    if not isinstance(file, str):
+    if worker or not isinstance(file, str):
         # Not begun yet: what is about to run stands in the arguments.
         arguments = getattr(sys, "argv", None) or [""]
         file = arguments[0]
@@ -988,12 +991,15 @@ def _pay(stage, me, kind, function, args, kwargs, quick=PAYLOAD_TIME):
         stage.pay_stop = True
         return
     began = pay_clock()
+    # What came to a worker process was pickled, perhaps by means that are not known here (loky's); what cannot be sent back
+    # its pool will tell.
+    came = stage.executor == PROCESS
     try:
         if kind == ARGUMENTS:
             # Sizes differ: the later tasks of a stage are looked at nearly as often as the first ones.
             seen = max(stage.tasks if stage.executor != ASYNCIO else stage.begun_n, stage.pay_next)
             stage.pay_next = seen + 1 + (seen >> 2)
-            if type(function) is FunctionType and not stage.checked:
+            if type(function) is FunctionType and not stage.checked and not came:
                 stage.checked = True
                 try:
                     _by_reference(function)
@@ -1009,7 +1015,7 @@ def _pay(stage, me, kind, function, args, kwargs, quick=PAYLOAD_TIME):
         except _Veto as veto:
             _note("payload-unknown", str(veto), stage)
         except _Refusal as refusal:
-            _note("not-picklable", str(refusal), stage)
+            _note("payload-unknown" if came else "not-picklable", str(refusal), stage)
         except (_Enough, MemoryError):
             _note("payload-unknown", "too much to pickle for a measurement", stage)
         except (Exception, SystemExit) as error:
@@ -1017,7 +1023,7 @@ def _pay(stage, me, kind, function, args, kwargs, quick=PAYLOAD_TIME):
                 raise
             # Another thread may be at work on it: that says nothing of its type.
             if "changed size during iteration" not in str(error):
-                _note("not-picklable", _refused(error, kind, parts), stage)
+                _note("payload-unknown" if came else "not-picklable", _refused(error, kind, parts), stage)
         else:
             now = clock()
             _record(kind, EXTRAPOLATED if guessed else 0, stage.number, me.number, min(back, MASK), now, size, took, 0)
@@ -1030,12 +1036,7 @@ def _pay(stage, me, kind, function, args, kwargs, quick=PAYLOAD_TIME):
 
 def _refused(error, kind, parts):
     """In words: what cannot be pickled, and where it stands."""
-    text = str(error)
-    if isinstance(error, RecursionError):
-        what = "too deeply nested to be pickled"
-    else:
-        quoted = text.split("'")
-        what = "cannot pickle `%s`" % quoted[1] if len(quoted) > 2 else text or type(error).__name__
+    what = _pickle_words(error)
     if kind == RESULT:
         return what + " in the result"
     if len(parts) > 1:
@@ -1111,7 +1112,7 @@ def _hook_futures(module):
             elif "_poolpick" in own:
                 stage = own["_poolpick"]
                 if stage.executor == PROCESS:
-                    _pool_failure(stage, exception)
+                    _pool_failure(stage, exception, own.pop("_poolpick_tasks", 1))
             own.pop("set_result", None)
         except Exception as error:
             if _foreign(error):
@@ -1168,16 +1169,51 @@ def _like(ours, theirs):
     return ours
 
 
-def _pool_failure(stage, exception):
+def _pool_failure(stage, exception, tasks):
     """What the failure of a process pool's task tells about the pool."""
     name = type(exception).__name__
     if name in ("BrokenProcessPool", "TerminatedWorkerError"):
         _note("broken-pool", "a worker process ended while its pool still needed it", stage)
         return
-    cause = getattr(exception, "__cause__", None)
-    trace = getattr(cause, "tb", None)
-    if isinstance(trace, str) and "in _feed" in trace and "pickle" in (name + str(exception)).lower():
-        _note("not-picklable", _refused(exception, ARGUMENTS, ()), stage)
+    # What fails in a worker was seen there. What failed on the way to it left its trace in the thread that feeds the queue.
+    trace = getattr(getattr(exception, "__cause__", None), "tb", None)
+    if isinstance(trace, str) and ", in _feed" in trace and "in _process_worker" not in trace and stage.state is _state:
+        last = trace.strip().strip('"').strip().rpartition("\n")[2]
+        _unsent(stage, None, tasks, _pickle_words(exception, last))
+
+
+def _unsent(stage, function, tasks, words):
+    """Counts tasks that failed on their way to a worker, and says what was in the way, in these words if it is not the function."""
+    if function is None and stage.function is not None:
+        function = stage.function()
+    try:
+        if type(function) is FunctionType:
+            _by_reference(function)
+    except _Refusal as refusal:
+        words = str(refusal)
+    stage.under_feed(tasks)
+    stage.under_step()
+    stage.done_feed(tasks)
+    stage.done_step()
+    stage.failed()
+    stage.tasks += tasks
+    _note("not-picklable", words, stage)
+
+
+def _pickle_words(error, last=""):
+    """What pickle says is in its way, without addresses, which differ from run to run. `last`: the last line of a trace, where
+    a pool told it in its own words."""
+    if isinstance(error, RecursionError) or last.startswith("RecursionError"):
+        return "too deeply nested to be pickled"
+    text = (last.partition(": ")[2] or str(error)).replace("Can't", "cannot", 1)
+    quoted = text.split("'")
+    if len(quoted) > 2:
+        return "cannot pickle `%s`" % quoted[1]
+    # `<function f at 0x7f…>`
+    head, at, rest = text.partition(" at 0x")
+    while at:
+        head, at, rest = (head + rest.lstrip("0123456789abcdefABCDEF")).partition(" at 0x")
+    return head or type(error).__name__
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -1239,6 +1275,8 @@ def _hook_thread(module):
             if stage.state is _state and future._state == "PENDING":
                 me = _me()
                 outer = (me.future, me.stage, me.token, me.failed, me.direct)
+                stage.under_feed(1)
+                stage.under_step()
                 number = stage.begun_n = stage.begun()
                 left = stage.submitted_n - number
                 if left <= 0 or not number & 7:
@@ -1269,12 +1307,16 @@ def _hook_thread(module):
                     state = future._state
                     token, failed = me.token, me.failed
                     me.future, me.stage, me.token, me.failed, me.direct = outer
-                    if stage.state is _state and state != "CANCELLED_AND_NOTIFIED":
-                        stage.done_feed(1)
-                        stage.done_step()
-                        stage.tasks = stage.ended()
-                        if failed:
-                            stage.failed()
+                    if stage.state is _state:
+                        if state != "CANCELLED_AND_NOTIFIED":
+                            stage.done_feed(1)
+                            stage.done_step()
+                            stage.tasks = stage.ended()
+                            if failed:
+                                stage.failed()
+                        else:
+                            stage.under_feed(-1)  # Cancelled in the very moment: it did not run.
+                            stage.under_step()
                     if token is not None:
                         _thread_unended(token, future)
             except Exception as error:
@@ -1376,11 +1418,11 @@ def _thread_unended(token, future):
 class _Watch:
     """One worker's loop, seen through the two queues between which it runs its tasks."""
 
-    __slots__ = ("executor", "pool", "token", "stage", "tasks", "paying", "me", "chunk")
+    __slots__ = ("executor", "pool", "token", "stage", "tasks", "paying", "me", "chunk", "last")
 
     def __init__(self, executor, pool):
         self.executor, self.pool = executor, pool
-        self.token = self.stage = None
+        self.token = self.stage = self.last = None
         self.me = me = _me()
         me.pool = (executor, pool, 0)
 
@@ -1403,7 +1445,8 @@ class _Watch:
         self.stage, self.tasks, self.token = stage, tasks, None
         # This pool's queue is not seen here: what it takes from there counts as submitted in this moment.
         stage.submitted_n, stage.begun_n = stage.submitted(), stage.begun()
-        _pack_signed(stage.state.memory, stage.running_at, 1)
+        stage.under_feed(tasks)
+        stage.under_step()
         lane = _lane_of(me, stage)
         self.paying = False
         if lane.left > 0:
@@ -1427,9 +1470,9 @@ class _Watch:
         if token is not None:
             _end(token, FAILED if failed else 0)
         tasks = self.tasks
+        self.last = None if failed else stage
         if _wanted:
             self.me.direct = None
-        _pack_signed(stage.state.memory, stage.running_at, 0)
         stage.tasks += tasks
         stage.done_feed(tasks)
         stage.done_step()
@@ -1440,6 +1483,13 @@ class _Watch:
             if self.chunk and type(value) is list and len(value) == tasks:
                 value = value[tasks // 2]
             _pay(stage, self.me, RESULT, None, (value,), None)
+
+    def again(self, error):
+        """A second answer to the same task: its result could not be sent, and this is sent in its place."""
+        stage, self.last = self.last, None
+        if stage is not None and stage.state is _state:
+            stage.failed()
+            _note("not-picklable", _pickle_words(error) + " in the result", stage)
 
 
 class _Queue:
@@ -1463,6 +1513,7 @@ class _CallQueue(_Queue):
         queue, watch = self._poolpick
         item = queue.get(*arguments, **named)
         try:
+            watch.last = None
             if item is not None:
                 watch.begin(item.fn, item.args, item.kwargs, getattr(item, "_poolpick", None))
         except Exception as error:
@@ -1478,6 +1529,8 @@ class _ResultQueue(_Queue):
             if watch.stage is not None:
                 failed = getattr(item, "exception", None) is not None
                 watch.end(failed, () if failed else (item.result,))
+            elif watch.last is not None and getattr(item, "exception", None) is not None:
+                watch.again(getattr(item.exception, "exc", item.exception))
         except Exception as error:
             if _foreign(error):
                 raise
@@ -1491,6 +1544,7 @@ class _TaskQueue(_Queue):
         queue, watch = self._poolpick
         task = queue.get(*arguments, **named)
         try:
+            watch.last = None
             if task is not None and task[2].__name__ != "_helper_reraises_exception":
                 watch.begin(task[2], task[3], task[4], None)
         except AttributeError:
@@ -1508,6 +1562,11 @@ class _AnswerQueue(_Queue):
             if watch.stage is not None:
                 good, value = item[2]
                 watch.end(not good, (value,) if good else ())
+            elif watch.last is not None and type(item[2][1]).__name__ == "MaybeEncodingError":
+                # What was in the way stands in its text, as `repr` shows an exception.
+                text = item[2][1].exc
+                kind, _, text = (text if type(text) is str else "").partition("(")
+                watch.again(RecursionError() if kind == "RecursionError" else Exception(text.strip("()\"")))
         except Exception as error:
             if _foreign(error):
                 raise
@@ -1539,9 +1598,12 @@ def _hook_process(module):
     def item_init(self, future, fn, args, kwargs):
         plain_item(self, future, fn, args, kwargs)
         try:
-            stage = _stage_of(_unwrap(fn, args, kwargs)[0], PROCESS)
+            function, _, _, tasks = _unwrap(fn, args, kwargs)
+            stage = _stage_of(function, PROCESS)
             if stage is not None:
                 when, depth = _submitted(stage)
+                if tasks != 1:
+                    future._poolpick_tasks = tasks
                 # A call's kwargs are a dictionary of its own: it tells the call from all others.
                 _state.waiting[id(kwargs)] = (stage, when, depth)
                 future._poolpick, future._poolpick_key = stage, id(kwargs)
@@ -1689,6 +1751,13 @@ def _hook_pool(module):
         kind.__init__ = _like(__init__, plain)
         kind.__init__.__kwdefaults__ = {"__plain": plain}
 
+    plain_tasks = module.Pool.__dict__["_handle_tasks"].__func__
+
+    def _handle_tasks(taskqueue, put, outqueue, pool, cache):
+        return plain_tasks(taskqueue, put, outqueue, pool, _Unsent(cache))
+
+    module.Pool._handle_tasks = staticmethod(_like(_handle_tasks, plain_tasks))
+
     cache = module._PoolCache
     plain_cache = cache.__init__
 
@@ -1720,6 +1789,34 @@ def _hook_pool(module):
         return answer
 
     module.Pool._join_exited_workers = staticmethod(_like(_join_exited_workers, plain_exited))
+
+
+class _Unsent:
+    """The results that a pool waits for, as the thread that hands out tasks sees them: it looks one up only where a task
+    could not be sent."""
+
+    def __init__(self, results):
+        self._poolpick = results
+
+    def __getattr__(self, name):
+        return getattr(self._poolpick, name)
+
+    def __getitem__(self, job):
+        try:
+            error = sys.exc_info()[1]
+            held = sys._getframe(1).f_locals
+            task = held.get("task")
+            if error is not None and task is not None:
+                function, _, _, tasks = _unwrap(task[2], task[3], task[4])
+                stage = _stage_of(function, PROCESS)
+                if stage is not None:
+                    _unsent(stage, function, tasks, _pickle_words(error))
+            if type(held) is dict:
+                held.clear()  # Before 3.13, a copy that the frame would keep.
+        except Exception as problem:
+            if _foreign(problem):
+                raise
+        return self._poolpick[job]
 
 
 def _pool_call(module, frame):
@@ -1807,6 +1904,8 @@ def _new_task(state, task, ready):
     known.own = known.delay = known.slices = 0
     known.lane = _lane_of(_me(), stage)
     known.paying = False
+    stage.under_feed(1)
+    stage.under_step()
     if len(state.tasks) > 50_000:
         # Tasks that were dropped while they were pending.
         for key, other in list(state.tasks.items()):

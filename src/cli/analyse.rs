@@ -7,7 +7,7 @@ use crate::report::engine::{Engine, in_words_of};
 use crate::report::{Asked, Assembly, Judged, Python, Report, assemble};
 use crate::stages::{GilEvidence, PickleBounds, PickledPayload, SeenTasks, Stage, Stages, Totals, average, segment};
 use crate::timeline::{Image, Program, Records, Timeline};
-use crate::trace::{Footer, Header, Rung, Rusage};
+use crate::trace::{Footer, Header, Rung, RunsUnder, Rusage};
 use crate::units::ratio;
 use crate::verdict::{Capacity, Evidence, Executor, Payload, PayloadSource, Terms, Thresholds, judge};
 
@@ -327,7 +327,9 @@ fn payload(
 /// What the agent pickled of a stage's tasks.
 fn measured_payload(tasks: &SeenTasks, bounds: Option<&PickleBounds>) -> Option<Payload> {
     let is_noted = |code: &str| tasks.notes.iter().any(|note| note.code == code);
-    let refused = is_noted("not-picklable");
+    // Where tasks reach worker processes and come back, a few that did not are failures of their own.
+    let moved = tasks.executor == RunsUnder::Process && tasks.recorded > tasks.totals.failed;
+    let refused = is_noted("not-picklable") && !moved;
     let arguments = PickledPayload::of(&tasks.arguments, bounds);
     let results = PickledPayload::of(&tasks.results, bounds);
     let both = [arguments, results];

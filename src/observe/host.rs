@@ -171,6 +171,24 @@ pub fn throttled() -> Option<Span> {
     found.map(Span)
 }
 
+/// How many processes of our cgroup the kernel has killed for want of memory so far: the innermost that tells, for those
+/// around it hold others' processes too.
+pub fn memory_kills() -> Option<u64> {
+    cgroup_files("memory").iter().find_map(|directory| kills_of(directory))
+}
+
+/// The kills that a cgroup's directory tells of: version 2, then version 1.
+fn kills_of(directory: &Path) -> Option<u64> {
+    let names = ["memory.events", "memory.oom_control"];
+    names.iter().filter_map(|name| read_small(&directory.join(name))).find_map(|text| kills_in(&text))
+}
+
+/// The kills in `memory.events` or `memory.oom_control`.
+fn kills_in(text: &str) -> Option<u64> {
+    let count = |line: &str| line.strip_prefix("oom_kill ")?.trim().parse().ok();
+    text.lines().find_map(count)
+}
+
 /// Which hierarchies this process is under.
 pub fn cgroup_version() -> Option<CgroupVersion> {
     let groups = procfs::process::Process::myself().ok()?.cgroups().ok()?;
@@ -240,6 +258,19 @@ mod tests {
         assert_eq!(parse_cpu_list("0-99999999999"), None);
         assert_eq!(parse_cpu_max("50000 100000\n"), Some(0.5));
         assert_eq!(parse_cpu_max("max 100000\n"), None);
+    }
+
+    #[test]
+    fn kills_for_want_of_memory_are_read_of_both_versions() {
+        let events = "low 0\nhigh 3\nmax 7\noom 2\noom_kill 2\noom_group_kill 0\n";
+        let control = "oom_kill_disable 0\nunder_oom 0\noom_kill 5\n";
+        for (name, text, kills) in [("memory.events", events, Some(2)), ("memory.oom_control", control, Some(5))] {
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            assert_eq!(kills_of(folder.path()), None, "nothing tells");
+            fs::write(folder.path().join(name), text).expect("it can be written");
+            assert_eq!(kills_of(folder.path()), kills, "{name}");
+        }
+        assert_eq!(kills_in("oom_kill_disable 1\nunder_oom 0\n"), None, "before Linux 4.13");
     }
 
     #[test]

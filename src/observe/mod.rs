@@ -97,6 +97,7 @@ pub struct Instruments {
     ends_tree: bool,
     jiffies: Option<(u64, u64, u64)>,
     throttled: Option<Span>,
+    memory_kills: Option<u64>,
     waiting: Vec<Event>,
     agent: Option<Agent>,
     /// Events that wait for the agent's of the same time, where no switch records do.
@@ -181,6 +182,7 @@ impl Instruments {
             ends_tree: options.ends_tree,
             jiffies: None,
             throttled: None,
+            memory_kills: None,
             waiting,
             agent,
             held: Vec::new(),
@@ -205,6 +207,7 @@ impl Instruments {
         let started = target.started();
         // Read when the target runs already: it should not wait for this, and a clock tick is longer than that takes.
         (self.jiffies, self.throttled) = (host::cpu_jiffies(), host::throttled());
+        self.memory_kills = host::memory_kills();
         for event in std::mem::take(&mut self.waiting) {
             sink.event(&event);
         }
@@ -300,6 +303,11 @@ impl Instruments {
         let presence = self.ask_agent_last();
         lost += self.drain(ended, true, sink);
         let steal_ratio = self.host_idle(ended, sink);
+        if let (Some(before), Some(after)) = (self.memory_kills, host::memory_kills())
+            && after > before
+        {
+            sink.event(&Event::MemoryKills { at: ended, kills: after - before });
+        }
         if let Some(why) = self.sampler.waits_refused.take() {
             self.refusals.push(Refusal { source: "waits".to_owned(), why });
         }
@@ -376,9 +384,13 @@ impl Instruments {
     fn ask_agent(&mut self) {
         let Some(agent) = &mut self.agent else { return };
         let (records, held, sampler) = (&mut self.records, &mut self.held, &self.sampler);
+        let interpreters = &mut self.interpreters;
         agent.round(self.passed, &mut |pid| is_ours(sampler, pid), &mut |event| match records {
             Some(records) => records.insert(event),
-            None => held.push(event),
+            None => {
+                interpreters.follow(&event);
+                held.push(event);
+            }
         });
     }
 

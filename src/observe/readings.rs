@@ -17,6 +17,9 @@ const LONGEST_ARGUMENT: usize = 4096;
 /// More than /proc/PID/fdinfo has before the lines of special files.
 const FDINFO: usize = 256;
 
+/// Descriptors that are counted one by one.
+const MOST_DESCRIPTORS: usize = 16_384;
+
 /// What a thread is in.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Called {
@@ -121,6 +124,19 @@ pub fn process(files: &mut Files, root: &Path, pid: u32, ticks: u64, alive: bool
         reading.disk_written_bytes = number(io, "write_bytes:");
     }
     Some(reading)
+}
+
+/// How many descriptors a process has open. Since Linux 6.2 the directory's size tells; before, they are counted if `dear` allows
+/// it.
+pub fn descriptors(root: &Path, pid: u32, dear: bool) -> Option<u32> {
+    let directory = root.join(pid.to_string()).join("fd");
+    let open = match std::fs::metadata(&directory).ok()?.len() {
+        0 if dear => std::fs::read_dir(&directory).ok()?.take(MOST_DESCRIPTORS).count() as u64,
+        0 => return None,
+        told => told,
+    };
+    // Who has ended has none, and is none that closed all of them.
+    u32::try_from(open).ok().filter(|&open| open > 0)
 }
 
 /// How far a regular file on this descriptor has been read or written.

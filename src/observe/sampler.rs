@@ -22,6 +22,8 @@ const THREADS_A_ROUND: usize = 24;
 const THREADS_A_ROUND_ALONE: usize = 400;
 /// Time between two readings of a process's memory and bytes.
 const PROCESS_INTERVAL: Span = Span::from_millis(100);
+/// Where descriptors have to be counted one by one, that is done with one in so many readings of a process.
+const DESCRIPTORS_COUNTED_ONE_IN: u8 = 4;
 /// Most processes whose memory and bytes one round reads.
 const PROCESSES_A_ROUND: usize = 8;
 /// A reading that took longer than this is not of one moment.
@@ -462,6 +464,12 @@ impl Sampler {
             // Without records even an empty reading closes the round of the process's threads.
             if reading.is_some() || !self.records {
                 emit(Event::Process { at, pid, parent: None, reading: reading.unwrap_or_default() });
+            }
+            if wanted
+                && let Some(open) =
+                    readings::descriptors(&self.root, pid, self.random.u8(..DESCRIPTORS_COUNTED_ONE_IN) == 0)
+            {
+                emit(Event::Descriptors { at, pid, open });
             }
         }
     }

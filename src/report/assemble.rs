@@ -306,6 +306,7 @@ fn tasks(tasks: &SeenTasks) -> Option<Tasks> {
         count_estimated: tasks.totals.estimated,
         failed: tasks.totals.failed,
         unretrieved_exceptions: tasks.totals.unretrieved,
+        unfinished: tasks.unfinished().0,
         wall_seconds: quantiles(&tasks.wall),
         queue_seconds: quantiles(&tasks.queued),
         queue_depth: tasks

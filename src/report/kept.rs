@@ -107,6 +107,9 @@ pub struct Evidence {
     pub tasks: u64,
     /// How long one task takes.
     pub task_seconds: Option<f64>,
+    /// Of its time, the share of tasks that had not ended when the run did.
+    #[serde(default)]
+    pub unfinished_share: f64,
     /// Calls that were counted, where the number of all is not known.
     pub sampled_calls: Option<u64>,
     /// CPUs that it uses at once by itself.

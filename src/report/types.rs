@@ -309,6 +309,9 @@ pub struct Tasks {
     pub failed: u64,
     /// Exceptions that nobody retrieved.
     pub unretrieved_exceptions: u64,
+    /// Tasks that began and had not ended when the run did; not in `count`.
+    #[serde(default)]
+    pub unfinished: u64,
     /// Time of one task.
     pub wall_seconds: Option<Quantiles>,
     /// Time in the queue.

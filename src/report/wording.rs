@@ -4,8 +4,15 @@ use super::kept::Asked;
 use super::number::{Glyphs, NO_BREAK};
 use crate::predict::BUSY;
 use crate::stages::Folded;
-use crate::trace::{Refusal, Rung};
+use crate::trace::{Refusal, Rung, StackCall};
 use crate::verdict::{Reason, Warning, Why};
+
+/// The agent's file, which no user looks for.
+const AGENT_FILE: &str = "/poolpick_agent.py";
+/// Places of a deadlock that are shown.
+const STACKS_SHOWN: usize = 4;
+/// Calls of each.
+const CALLS_SHOWN: usize = 5;
 
 /// A reason in a sentence with its numbers.
 pub fn reason(reason: &Reason) -> String {
@@ -164,12 +171,67 @@ pub fn warning(warning: &Warning) -> String {
             seconds_of(*before),
             seconds_of(*after)
         ),
+        Warning::Unfinished { count } => {
+            format!("{count} of its tasks had not ended when the run did, and they took much of its time")
+        }
+        Warning::Deadlock { threads, seconds, places } => {
+            let of = if *threads == 1 {
+                "the thread of its task".to_owned()
+            } else {
+                format!("all {threads} threads of its tasks")
+            };
+            let places: Vec<String> =
+                places.iter().take(STACKS_SHOWN).map(|(count, calls)| stack(*count, calls)).collect();
+            format!(
+                "{of} waited for locks for {} until the end, as did every other Python thread beside them: none can let go. {}",
+                seconds_of(*seconds),
+                places.join("; ")
+            )
+        }
+        Warning::DescriptorsGrowing { before, after, seconds, tasks } => {
+            let each = tasks.map_or(String::new(), |tasks| {
+                format!(
+                    ", {} for each of {tasks} tasks",
+                    plain((f64::from(after.saturating_sub(*before)) / tasks as f64 * 10.0).round() / 10.0)
+                )
+            });
+            format!(
+                "open descriptors of a process grew from {before} to {after} in {}{each}: close files and sockets, as `with` does",
+                seconds_of(*seconds)
+            )
+        }
+        Warning::AboveMaxWorkers { at_once, workers } => format!(
+            "{at_once} of its tasks ran at once where a pool has {workers} workers: several pools live at a time; make one and keep it"
+        ),
+        Warning::OutOfMemory { kills } => format!(
+            "the kernel killed {kills} {} for want of memory, a worker of its pool among them: fewer workers, smaller tasks, or a higher limit",
+            if *kills == 1 { "process" } else { "processes" }
+        ),
         Warning::RateUnreachable { rate, most } => format!(
             "{} tasks a second arrive, and no number of workers gets through more than {} of them here",
             rate_of(*rate),
             rate_of(*most)
         ),
         Warning::Noted { detail, .. } => detail.clone(),
+    }
+}
+
+/// `2 threads at transfer (bank.py:12), under run (bank.py:30), …`
+fn stack(threads: u64, calls: &[StackCall]) -> String {
+    let place = |call: &StackCall| {
+        let file = call.file.rsplit('/').next().unwrap_or_default();
+        let line = call.line.map_or(String::new(), |line| format!(":{line}"));
+        format!("{} ({file}{line})", call.function)
+    };
+    let of = if threads == 1 { "1 thread".to_owned() } else { format!("{threads} threads") };
+    // The agent stands between a pool and its tasks.
+    let calls: Vec<&StackCall> = calls.iter().filter(|call| !call.file.ends_with(AGENT_FILE)).collect();
+    let shown: Vec<String> = calls.iter().take(CALLS_SHOWN).map(|call| place(call)).collect();
+    let rest = if calls.len() > CALLS_SHOWN { ", …" } else { "" };
+    if shown.is_empty() {
+        format!("{of} outside of Python")
+    } else {
+        format!("{of} at {}{rest}", shown.join(", under "))
     }
 }
 
@@ -192,6 +254,9 @@ pub fn why(why: Why) -> &'static str {
             "processes would be faster if each may have the lock that threads queue for to itself, which no run tells"
         }
         Why::TooClose => "the difference is within what this run leaves open; a longer run would decide it",
+        Why::Unfinished => {
+            "much of its time went to tasks that had not ended when the run did: what one takes is not known"
+        }
         Why::AlreadyParallel => "it uses the cores by itself: a pool of it makes it no faster",
     }
 }

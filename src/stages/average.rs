@@ -42,6 +42,8 @@ fn share_tasks(tasks: &mut SeenTasks, runs: u64) {
     tasks.first = (tasks.first.0.div_ceil(runs), tasks.first.1.scaled(1.0 / runs as f64));
     totals.failed = totals.failed.div_ceil(runs);
     totals.unretrieved = totals.unretrieved.div_ceil(runs);
+    totals.begun = totals.begun.div_ceil(runs);
+    tasks.open = (tasks.open.0.div_ceil(runs), tasks.open.1.scaled(1.0 / runs as f64));
 }
 
 /// The readings of all runs, each run by how many there are; where only some tell a share, those.

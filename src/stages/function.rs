@@ -67,7 +67,7 @@ impl Places {
 
 /// Whether anything ran of it.
 pub fn seen(tasks: &Tasks) -> bool {
-    [tasks.totals.count, tasks.recorded, tasks.totals.running].iter().any(|&count| count > 0)
+    [tasks.totals.count, tasks.recorded, tasks.unfinished().0].iter().any(|&count| count > 0)
 }
 
 /// The stages inside programs, and by what factor the demand of each other program shrinks because it turned out to be
@@ -133,7 +133,7 @@ fn coroutines_beyond(tasks: &Tasks) -> f64 {
 /// The coroutine that a loop is run for waits for the others: that is a join, and no stage beside them.
 fn drop_joins(inside: &mut Vec<usize>, programs: &[Program]) {
     let coroutine = |index: usize| programs[index].tasks.as_ref().filter(|tasks| tasks.kind == TaskKind::Coroutine);
-    let many = |tasks: &Tasks| tasks.totals.count.max(tasks.recorded) > 1;
+    let many = |tasks: &Tasks| tasks.totals.count.max(tasks.recorded) + tasks.unfinished().0 > 1;
     if inside.iter().filter_map(|&index| coroutine(index)).any(|tasks| many(tasks)) {
         inside.retain(|&index| coroutine(index).is_none_or(|tasks| many(tasks)));
     }
@@ -261,6 +261,8 @@ fn stage_of(
         cpu_split: None,
         memory,
         growth: super::segment::growth(&programs[worker.unwrap_or(owner)]),
+        descriptors: programs[worker.unwrap_or(owner)].descriptors,
+        memory_kills: 0,
         bytes: program.bytes,
         phases,
         demand: program.demand,

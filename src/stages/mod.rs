@@ -17,7 +17,7 @@ pub use phases::Phase;
 pub use score::score_of;
 pub use segment::{Totals, segment};
 
-use crate::timeline::{Demand, ProgramBytes, ProgramMemory, TaskNote, Tasks};
+use crate::timeline::{Demand, DescriptorGrowth, ProgramBytes, ProgramMemory, TaskNote, Tasks};
 use crate::units::{Estimate, Span};
 
 /// How the name of what a program did outside of its stages ends.
@@ -85,6 +85,10 @@ pub struct Stage {
     pub memory: ProgramMemory,
     /// Slope of resident memory, bytes a second.
     pub growth: Option<f64>,
+    /// Descriptors that its process, or one of its workers, opened and never closed.
+    pub descriptors: Option<DescriptorGrowth>,
+    /// Processes that the kernel killed for want of memory, where it lost a worker by that signal.
+    pub memory_kills: u64,
     /// Bytes in and out.
     pub bytes: ProgramBytes,
     /// Stretches of different scores; one where there is no change.

@@ -6,7 +6,7 @@ use super::gil::{gil_of, held_while_waiting};
 use super::phases::{Phase, phases_of};
 use super::score::{pairs_of, score_of};
 use super::{Folded, Kind, OUTSIDE, Stage, Stages};
-use crate::timeline::{Program, Records, Timeline};
+use crate::timeline::{Program, Records, TaskNote, Timeline};
 use crate::trace::{Rung, Rusage};
 use crate::units::{Estimate, Span, ratio};
 use std::collections::HashMap;
@@ -197,6 +197,8 @@ fn stage_of(program: &Program, timeline: &Timeline, kind: Kind, sampled: bool) -
         }),
         memory: program.memory,
         growth: growth(program),
+        descriptors: program.descriptors,
+        memory_kills: if program.notes.iter().any(is_sigkill) { timeline.memory_kills } else { 0 },
         bytes: program.bytes,
         phases,
         gil: gil_of(program, program, sampled),
@@ -209,6 +211,11 @@ fn stage_of(program: &Program, timeline: &Timeline, kind: Kind, sampled: bool) -
         outside_stages: false,
         notes: program.notes.clone(),
     }
+}
+
+/// Whether an agent told of a worker that was killed by the signal that the kernel uses for want of memory.
+fn is_sigkill(note: &TaskNote) -> bool {
+    note.code == "worker-killed" && note.detail.contains("signal 9")
 }
 
 /// Whether it is the workers of a pool: several of its processes lived at once for much of the time (the middle one of a

@@ -30,8 +30,8 @@ const SAME_BEGIN: Span = Span::from_millis(1);
 /// What a thread that runs tasks keeps besides its ledger, which is that of the current task, or of none.
 #[derive(Debug, Clone, Default)]
 pub struct Tasked {
-    /// The stages that it is in, outermost first.
-    pub stack: Vec<ProgramId>,
+    /// The tasks that it is in, outermost first.
+    pub stack: Vec<Entered>,
     /// Time outside of all tasks.
     pub outside: Ledger,
     /// Whether it runs an event loop: its waits are those of the coroutines.
@@ -48,6 +48,15 @@ pub struct Tasked {
     pieces: Vec<Piece>,
     /// CPU and run-queue time of these.
     unsplit: (Span, Span),
+}
+
+/// A task, or a slice of one, that a thread is in.
+#[derive(Debug, Clone, Copy)]
+pub struct Entered {
+    /// Its stage.
+    pub stage: ProgramId,
+    /// Since when.
+    pub since: Timestamp,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -79,7 +88,7 @@ struct Piece {
 impl Thread {
     /// The stage that it is in.
     pub fn stage(&self) -> Option<ProgramId> {
-        self.tasked.as_ref().and_then(|tasked| tasked.stack.last().copied())
+        self.tasked.as_ref().and_then(|tasked| tasked.stack.last().map(|entered| entered.stage))
     }
 
     /// What is kept of it besides, from its first task on. What its counters showed before that is given already.
@@ -169,7 +178,7 @@ impl Thread {
     }
 
     /// Its life, or that of its program, is over: what it did outside of tasks becomes its ledger.
-    pub fn leave_tasks(&mut self, process: &mut Process, at: Timestamp) -> Vec<ProgramId> {
+    pub fn leave_tasks(&mut self, process: &mut Process, at: Timestamp) -> Vec<Entered> {
         self.close_stretch(process, at);
         let Some(mut tasked) = self.tasked.take() else { return Vec::new() };
         self.ledger = std::mem::take(&mut tasked.outside);
@@ -209,11 +218,14 @@ impl Thread {
 
 impl TimelineBuilder {
     pub(super) fn begin_task(&mut self, ids: Ids, stage: u16, queued: Option<Span>, slice: bool, at: Timestamp) {
-        let Some((slot, program)) = self.stage_of(ids, stage) else { return };
+        let Some((slot, program)) = self.stage_of(ids, stage) else {
+            self.keep_early(ids, stage, queued, slice);
+            return;
+        };
         self.enter_stretch(slot, at, None);
         let tasked = self.threads[slot as usize].begin_tasks();
         if tasked.stack.len() < DEEPEST {
-            tasked.stack.push(program);
+            tasked.stack.push(Entered { stage: program, since: at });
         }
         tasked.is_loop |= slice;
         tasked.last_begun = queued.map(|queued| (program, at, queued));
@@ -226,7 +238,15 @@ impl TimelineBuilder {
     }
 
     pub(super) fn end_task(&mut self, ids: Ids, stage: u16, end: &TaskEnd, at: Timestamp) {
-        let Some((slot, program)) = self.stage_of(ids, stage) else { return };
+        let Some((slot, program)) = self.stage_of(ids, stage) else {
+            if let Some(tasks) = self.early_tasks.get_mut(&ids.tid).filter(|_| !end.unbegun) {
+                tasks.pop();
+                if tasks.is_empty() {
+                    self.early_tasks.remove(&ids.tid);
+                }
+            }
+            return;
+        };
         let process = self.threads[slot as usize].process;
         let last_begun = self.threads[slot as usize].tasked.as_ref().and_then(|tasked| tasked.last_begun);
         if let Some(tasks) = &mut self.programs[program.0].tasks
@@ -249,7 +269,8 @@ impl TimelineBuilder {
         {
             tasks.coroutines.recorded_slices += end.wall;
         }
-        let inside = self.threads[slot as usize].tasked.as_ref().is_some_and(|tasked| tasked.stack.contains(&program));
+        let is_this = |entered: &Entered| entered.stage == program;
+        let inside = self.threads[slot as usize].tasked.as_ref().is_some_and(|tasked| tasked.stack.iter().any(is_this));
         if end.unbegun || !inside {
             return;
         }
@@ -257,9 +278,32 @@ impl TimelineBuilder {
         let Some(tasked) = &mut self.threads[slot as usize].tasked else { return };
         // Ends of tasks within it were lost: they end with it.
         while let Some(left) = tasked.stack.pop() {
-            self.programs[left.0].leave(at);
-            if left == program {
+            self.programs[left.stage.0].leave(at);
+            if left.stage == program {
                 break;
+            }
+        }
+    }
+
+    /// Without records: a task that began before a reading found its thread, which may be in it for long.
+    fn keep_early(&mut self, ids: Ids, stage: u16, queued: Option<Span>, slice: bool) {
+        let unknown = self.records != Records::Whole && !self.by_tid.contains_key(&ids.tid);
+        if unknown && self.early_tasks.len() < MOST_EARLY {
+            let tasks = self.early_tasks.entry(ids.tid).or_default();
+            if tasks.len() < DEEPEST {
+                tasks.push(EarlyTask { pid: ids.pid, stage, queued, slice });
+            }
+        }
+    }
+
+    /// A reading found a thread: the tasks that it is in begin here.
+    pub(super) fn begin_early(&mut self, ids: Ids, at: Timestamp) {
+        if self.early_tasks.is_empty() {
+            return;
+        }
+        for task in self.early_tasks.remove(&ids.tid).unwrap_or_default() {
+            if task.pid == ids.pid {
+                self.begin_task(ids, task.stage, task.queued, task.slice, at);
             }
         }
     }
@@ -414,7 +458,7 @@ impl TimelineBuilder {
     fn agent_told_late(&mut self, pid: u32, fact: &AgentFact, at: Timestamp) {
         let Some(ended) = self.ended.get_mut(&pid) else {
             if self.records != Records::Whole
-                && matches!(fact, AgentFact::Stage(_) | AgentFact::Began { .. })
+                && matches!(fact, AgentFact::Stage(_) | AgentFact::Began { .. } | AgentFact::Totals { .. })
                 && self.early.len() < MOST_EARLY
             {
                 let facts = self.early.entry(pid).or_default();
@@ -589,6 +633,15 @@ impl TimelineBuilder {
 const MOST_ENDED: usize = 4096;
 /// Processes, and facts of each, that are kept until a reading finds the process.
 const MOST_EARLY: usize = 256;
+
+/// A task that began before its thread was known.
+#[derive(Debug, Clone, Copy)]
+pub struct EarlyTask {
+    pid: u32,
+    stage: u16,
+    queued: Option<Span>,
+    slice: bool,
+}
 
 /// A process that has ended, as far as its agent may still tell of it.
 #[derive(Debug, Clone)]

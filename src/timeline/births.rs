@@ -84,7 +84,9 @@ impl TimelineBuilder {
             return slot;
         }
         let process = self.process(ids.pid, None, None, at);
-        self.add_thread(ids, process, ThreadClock::new(ThreadState::Unseen, at), at)
+        let slot = self.add_thread(ids, process, ThreadClock::new(ThreadState::Unseen, at), at);
+        self.begin_early(ids, at);
+        slot
     }
 
     pub(super) fn add_thread(&mut self, ids: Ids, process: ProcessSlot, clock: ThreadClock, at: Timestamp) -> u32 {
@@ -180,7 +182,9 @@ impl TimelineBuilder {
             // An orphan was somebody's child in this tree; whose is not known any more.
             let parent = self.by_pid.get(&parent).or_else(|| self.by_pid.get(&self.target)).copied();
             let process = self.process(pid, parent, None, at);
-            self.add_thread(Ids { pid, tid: pid }, process, ThreadClock::new(ThreadState::Unseen, at), at);
+            let ids = Ids { pid, tid: pid };
+            self.add_thread(ids, process, ThreadClock::new(ThreadState::Unseen, at), at);
+            self.begin_early(ids, at);
         }
         let process = self.by_pid[&pid];
         // A worker that was forked and never replaced its program shows its parent's arguments.

@@ -1,6 +1,7 @@
 //! Deaths in the fold: threads into their process, processes into their program. Must not judge.
 
 use super::Records;
+use super::descriptors::DescriptorGrowth;
 use super::fold::TimelineBuilder;
 use super::ledger::Ledger;
 use super::process::ProcessSlot;
@@ -75,8 +76,14 @@ impl TimelineBuilder {
         let process = &mut self.processes[thread.process];
         thread.count_gil(process, at);
         let helps = self.records == Records::Whole && thread.ids.tid != thread.ids.pid && thread.tasked.is_none();
-        for stage in thread.leave_tasks(process, at) {
-            self.programs[stage.0].leave(at);
+        let hung = thread.locked.hung_until(at);
+        for left in thread.leave_tasks(process, at) {
+            let program = &mut self.programs[left.stage.0];
+            program.leave(at);
+            if let Some(tasks) = &mut program.tasks {
+                tasks.open = (tasks.open.0 + 1, tasks.open.1 + at.since(left.since));
+                tasks.hangs.note(hung.clone());
+            }
         }
         let mut ledger = std::mem::take(&mut thread.ledger);
         ledger.on_cpu += thread.missing_on_cpu;
@@ -152,6 +159,8 @@ impl TimelineBuilder {
             let (users, systems) = program.cpu_split.unwrap_or_default();
             program.cpu_split = Some((users + (user - base_user), systems + (system - base_system)));
         }
+        let most = |growth: &DescriptorGrowth| growth.after.saturating_sub(growth.before);
+        program.descriptors = process.descriptors.growth().into_iter().chain(program.descriptors).max_by_key(most);
         let bytes = &mut program.bytes;
         for (sum, one) in [
             (&mut bytes.read_chars, reading.read_chars),

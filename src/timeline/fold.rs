@@ -1,6 +1,6 @@
 //! The fold: one event at a time into the living, and the living into programs when they end.
 
-use super::attribution::{Ended, TaskKey};
+use super::attribution::{EarlyTask, Ended, TaskKey};
 use super::image::Image;
 use super::process::{Process, ProcessSlot, Thread};
 use super::program::{Program, ProgramId};
@@ -34,6 +34,7 @@ pub struct TimelineBuilder {
     pub(super) early: FxHashMap<u32, Vec<AgentFact>>,
     /// What a thread that is not known yet was seen blocked on: its first reading comes right behind.
     pub(super) early_look: Option<(Ids, Blocking)>,
+    pub(super) early_tasks: FxHashMap<u32, Vec<EarlyTask>>,
     pub(super) by_task: FxHashMap<TaskKey, ProgramId>,
     pub(super) by_image: FxHashMap<(Option<ProgramId>, Image), ProgramId>,
     pub(super) lost_records: u64,
@@ -42,6 +43,7 @@ pub struct TimelineBuilder {
     pub(super) tree_rss: u64,
     pub(super) peak_tree_rss: Option<u64>,
     pub(super) host_idle: Option<(f64, Option<Span>)>,
+    pub(super) memory_kills: u64,
 }
 
 impl TimelineBuilder {
@@ -65,6 +67,7 @@ impl TimelineBuilder {
             ended: FxHashMap::default(),
             early: FxHashMap::default(),
             early_look: None,
+            early_tasks: FxHashMap::default(),
             by_task: FxHashMap::default(),
             by_image: FxHashMap::default(),
             lost_records: 0,
@@ -73,6 +76,7 @@ impl TimelineBuilder {
             tree_rss: 0,
             peak_tree_rss: None,
             host_idle: None,
+            memory_kills: 0,
         };
         builder.thread(Ids { pid: target, tid: target }, start);
         builder
@@ -108,7 +112,12 @@ impl TimelineBuilder {
         let at = event.at();
         self.now = self.now.max(at);
         match event {
-            Event::SwitchIn { ids, .. } => self.step(*ids, Step::In, at),
+            Event::SwitchIn { ids, .. } => {
+                if let Some(&slot) = self.by_tid.get(&ids.tid) {
+                    self.threads[slot as usize].locked.runs(at);
+                }
+                self.step(*ids, Step::In, at);
+            }
             Event::SwitchOut { ids, why, .. } => self.step(*ids, Step::Out(*why), at),
             Event::Fork { ids, parent, .. } => self.fork(*ids, *parent, at),
             Event::Exit { ids, .. } | Event::Gone { ids, .. } => {
@@ -132,6 +141,7 @@ impl TimelineBuilder {
                     thread.noticed = Some(*on).filter(|_| self.records != Records::Whole);
                     if self.records != Records::Whole || thread.clock.state() == ThreadState::Blocked {
                         thread.sampled[*on as usize] = thread.sampled[*on as usize].saturating_add(1);
+                        thread.locked.waits(*on, at);
                     }
                 }
             }
@@ -155,6 +165,13 @@ impl TimelineBuilder {
             Event::TaskBegin { ids, stage, queued, slice, .. } => self.begin_task(*ids, *stage, *queued, *slice, at),
             Event::TaskEnd { ids, stage, end, .. } => self.end_task(*ids, *stage, end, at),
             Event::Agent { pid, fact, .. } => self.agent_tells(*pid, fact, at),
+            Event::Descriptors { pid, open, .. } => {
+                if let Some(&slot) = self.by_pid.get(pid) {
+                    self.processes[slot].descriptors.note(at, *open);
+                }
+            }
+            Event::MemoryKills { kills, .. } => self.memory_kills = self.memory_kills.saturating_add(*kills),
+            Event::Stacks { pid, stacks, .. } => self.read_stacks(*pid, stacks),
         }
     }
 
@@ -192,6 +209,7 @@ impl TimelineBuilder {
             threads: self.threads_seen,
             peak_tree_rss_bytes: self.peak_tree_rss,
             host_idle: self.host_idle,
+            memory_kills: self.memory_kills,
         }
     }
 

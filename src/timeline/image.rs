@@ -114,7 +114,7 @@ fn script_of(program: &str, argv: &[String]) -> Option<String> {
         match argument {
             "-c" if is_python(program) => return Some(inline_python(program, arguments.next().unwrap_or(""))),
             "-c" => return None,
-            "-m" if is_python(program) => return arguments.next().map(str::to_owned),
+            "-m" if is_python(program) => return arguments.next().map(module),
             // Options of Python that take a value.
             "-W" | "-X" | "--check-hash-based-pycs" if is_python(program) => {
                 arguments.next();
@@ -124,7 +124,7 @@ fn script_of(program: &str, argv: &[String]) -> Option<String> {
             packed if is_python(program) && packed.starts_with('-') && !packed.starts_with("--") => {
                 match packed.bytes().last() {
                     Some(b'c') => return Some(inline_python(program, arguments.next().unwrap_or(""))),
-                    Some(b'm') => return arguments.next().map(str::to_owned),
+                    Some(b'm') => return arguments.next().map(module),
                     _ => {}
                 }
             }
@@ -135,13 +135,19 @@ fn script_of(program: &str, argv: &[String]) -> Option<String> {
     None
 }
 
+/// A name for a module that is run: loky's workers (joblib's) are such.
+fn module(name: &str) -> String {
+    let is_worker = name.ends_with("loky.backend.popen_loky_posix");
+    if is_worker { SPAWNED_WORKER } else { name }.to_owned()
+}
+
 /// A name for code given on the command line: the roles of `multiprocessing`'s helpers, or that it is inline.
 fn inline_python(program: &str, code: &str) -> String {
     if code.contains("multiprocessing.spawn") {
         SPAWNED_WORKER.to_owned()
     } else if code.contains("multiprocessing.forkserver") {
         FORK_SERVER.to_owned()
-    } else if code.contains("multiprocessing.resource_tracker") {
+    } else if code.contains("multiprocessing.resource_tracker") || code.contains("loky.backend.resource_tracker") {
         RESOURCE_TRACKER.to_owned()
     } else {
         format!("{program} -c")
@@ -175,6 +181,10 @@ mod tests {
             ]),
             "multiprocessing worker"
         );
+        let loky = "joblib.externals.loky.backend.popen_loky_posix";
+        assert_eq!(name(&["python3", "-m", loky, "--process-name", "LokyProcess-1"]), "multiprocessing worker");
+        let tracker = "from joblib.externals.loky.backend.resource_tracker import main; main(3, False)";
+        assert_eq!(name(&["python3", "-B", "-c", tracker]), "multiprocessing resource_tracker");
         assert!(Image::from_comm("python3.13t").is_python());
         assert!(!Image::from_comm("pythonesque").is_python());
     }

@@ -6,6 +6,7 @@ mod attribution;
 mod backlog;
 mod births;
 mod deaths;
+mod descriptors;
 mod fold;
 mod gil;
 mod image;
@@ -19,10 +20,12 @@ mod reconcile;
 mod records;
 mod sample;
 mod series;
+mod stuck;
 mod tasks;
 mod thread;
 
 pub use backlog::Backlog;
+pub use descriptors::{DescriptorGrowth, Descriptors};
 pub use gil::GilCounts;
 pub use image::Image;
 pub use payloads::{PayloadSums, SizeClass};
@@ -30,6 +33,7 @@ pub use program::{Helpers, Program, ProgramBytes, ProgramId, ProgramMemory};
 pub use reconcile::{Demand, OwnWait};
 pub use sample::{SampledTask, TaskSample};
 pub use series::{Bin, Lane, Series};
+pub use stuck::{Hangs, Hung};
 pub use tasks::{CoroutineSums, Durations, TaskNote, Tasks};
 pub use thread::{Activity, Interval, Step, ThreadClock, ThreadState};
 
@@ -61,6 +65,8 @@ pub struct Timeline {
     pub peak_tree_rss_bytes: Option<u64>,
     /// The host's idle share and our cgroup's throttled time, where that is all there is.
     pub host_idle: Option<(f64, Option<Span>)>,
+    /// Processes of the cgroup that the kernel killed for want of memory.
+    pub memory_kills: u64,
 }
 
 /// How far switch records reach.

@@ -2,10 +2,12 @@
 //! bounded by how many live at once.
 
 use super::attribution::Tasked;
+use super::descriptors::Descriptors;
 use super::gil::{Booked, Interpreter};
 use super::ledger::Ledger;
 use super::program::ProgramId;
 use super::reconcile::{ProcessSums, QUIET_SHARE_OF_LIFE};
+use super::stuck::Locked;
 use super::thread::ThreadClock;
 use crate::trace::{Blocking, Ids, ProcessReading, TaskTotals};
 use crate::units::{Span, Timestamp};
@@ -78,6 +80,8 @@ pub struct Thread {
     pub gil_base: (u64, u64),
     /// Without records: when its counters had last caught up.
     pub settled_at: Timestamp,
+    /// Whether it waits for a lock, and where.
+    pub locked: Locked,
 }
 
 /// A reading of a thread's counters.
@@ -175,6 +179,7 @@ impl Thread {
             gil_base: (0, 0),
             gil_last: None,
             settled_at: began,
+            locked: Locked::default(),
         }
     }
 
@@ -242,6 +247,8 @@ pub struct Process {
     pub gone: VecDeque<Reading>,
     /// Threads that lost their CPU lately, and when: our own look at the lock may have taken it.
     pub ousted: [(u32, Timestamp); 4],
+    /// How many descriptors it has open.
+    pub descriptors: Descriptors,
     /// Its Python interpreter.
     pub interpreter: Interpreter,
     /// Whether an agent tells of it.
@@ -305,6 +312,7 @@ impl Process {
             unread: Span::ZERO,
             gone: VecDeque::new(),
             ousted: [(u32::MAX, Timestamp(0)); 4],
+            descriptors: Descriptors::default(),
             interpreter: Interpreter::default(),
             has_agent: false,
             agent_cost: (Span::ZERO, 0),
@@ -372,6 +380,7 @@ impl Process {
         self.file_base =
             (self.reading.stdin_bytes.or(self.file_base.0), self.reading.stdout_bytes.or(self.file_base.1));
         self.reading = ProcessReading::default();
+        self.descriptors = Descriptors::default();
         // The readings go on counting: threads hold what they stood at.
         self.interpreter.version = None;
         self.interpreter.access = None;

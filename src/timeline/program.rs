@@ -1,5 +1,6 @@
 //! All processes of one program under one parent: a stage in the making. Sums of closed processes, and who is alive.
 
+use super::descriptors::DescriptorGrowth;
 use super::gil::{GilCounts, Interpreter};
 use super::image::Image;
 use super::kinds::KindsByShape;
@@ -71,6 +72,8 @@ pub struct Program {
     pub memory: ProgramMemory,
     /// Bytes in and out.
     pub bytes: ProgramBytes,
+    /// Of its processes' descriptors, the most that were opened and never closed.
+    pub descriptors: Option<DescriptorGrowth>,
     /// Demand over time.
     pub series: Series,
     /// Readings of its threads' counters.
@@ -162,6 +165,7 @@ impl Program {
             cpu_split: None,
             memory: ProgramMemory::default(),
             bytes: ProgramBytes::default(),
+            descriptors: None,
             series: Series::new(origin),
             readings: 0,
             tasks: None,

@@ -77,6 +77,9 @@ impl TimelineBuilder {
             None => (thread.began, Span::ZERO, Span::ZERO, Span::ZERO),
         };
         let ran = on_cpu - on_cpu_before;
+        if ran > Span::ZERO {
+            thread.locked.runs(at);
+        }
         let queued = run_delay - delay_before;
         let window = at.since(from) - (stopped - stopped_before);
         let tasked = thread.tasked.is_some();

@@ -5,6 +5,7 @@ use super::backlog::Backlog;
 use super::ledger::Ledger;
 use super::payloads::PayloadSums;
 use super::sample::TaskSample;
+use super::stuck::Hangs;
 use crate::trace::{Direction, PayloadReading, RunsUnder, StageDefinition, TaskKind, TaskTotals};
 use crate::units::{Span, ratio};
 use hdrhistogram::Histogram;
@@ -144,6 +145,10 @@ pub struct Tasks {
     pub coroutines: CoroutineSums,
     /// Event loop stalls: how many, and the longest.
     pub stalls: (u64, Span),
+    /// Tasks that their threads were in when these ended: how many, and the time since their beginning.
+    pub open: (u64, Span),
+    /// Of these, the threads that hung.
+    pub hangs: Hangs,
     /// What the agent found worth saying.
     pub notes: Vec<TaskNote>,
     /// Where their time went, until it is reconciled.
@@ -175,6 +180,8 @@ impl Tasks {
             results: PayloadSums::default(),
             coroutines: CoroutineSums::default(),
             stalls: (0, Span::ZERO),
+            open: (0, Span::ZERO),
+            hangs: Hangs::default(),
             notes: Vec::new(),
             unresolved: Ledger::default(),
             locks_told: true,
@@ -234,7 +241,7 @@ impl Tasks {
         sums.queue += other.queue;
         sums.queue_most = sums.queue_most.max(other.queue_most);
         sums.unretrieved = sums.unretrieved.saturating_add(other.unretrieved);
-        sums.running = sums.running.saturating_add(other.running);
+        sums.begun = sums.begun.saturating_add(other.begun);
         sums.estimated |= other.estimated;
         sums.cancelled = sums.cancelled.saturating_add(other.cancelled);
     }
@@ -261,6 +268,16 @@ impl Tasks {
         recorded.or_else(|| ratio(self.totals.wall.secs_f64(), self.totals.timed as f64))
     }
 
+    /// Tasks that began and never ended: how many, and the time of those whose beginning was recorded. The end of a task may
+    /// be lost among many records, so what counts begins and ends without them has the say, where there is one.
+    pub fn unfinished(&self) -> (u64, Span) {
+        let (open, since) = self.open;
+        let ended = self.totals.count.max(self.recorded);
+        let uncounted = self.totals.begun == 0 && ended == 0;
+        let count = if uncounted { open } else { self.totals.begun.saturating_sub(ended) };
+        (count, since.scaled(ratio(count as f64, open as f64).unwrap_or(0.0).min(1.0)))
+    }
+
     /// Adds the same stage of another run.
     pub fn merge(&mut self, other: &Tasks) {
         self.add_totals(&other.totals);
@@ -285,6 +302,8 @@ impl Tasks {
         ours.slices += theirs.slices;
         ours.recorded_slices += theirs.recorded_slices;
         self.stalls = (self.stalls.0 + other.stalls.0, self.stalls.1.max(other.stalls.1));
+        self.open = (self.open.0 + other.open.0, self.open.1 + other.open.1);
+        self.hangs.fold(&other.hangs);
         for note in &other.notes {
             self.note(&note.code, &note.detail);
         }

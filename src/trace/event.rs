@@ -1,6 +1,6 @@
 //! The facts that instruments report, in order of time.
 
-use super::python::{AgentFact, GilAccess, GilSample, TaskEnd};
+use super::python::{AgentFact, GilAccess, GilSample, TaskEnd, ThreadStack};
 use crate::units::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -319,6 +319,31 @@ pub enum Event {
         /// What.
         fact: AgentFact,
     },
+    /// The stacks of a process's Python threads were read, because a task of it seems stuck.
+    Stacks {
+        /// When.
+        at: Timestamp,
+        /// Which process.
+        pid: u32,
+        /// Of all its Python threads, as far as they could be told apart.
+        stacks: Vec<ThreadStack>,
+    },
+    /// How many descriptors a process has open.
+    Descriptors {
+        /// When.
+        at: Timestamp,
+        /// Which process.
+        pid: u32,
+        /// How many.
+        open: u32,
+    },
+    /// The kernel killed processes of our cgroup for want of memory since the start.
+    MemoryKills {
+        /// When it was noticed.
+        at: Timestamp,
+        /// How many.
+        kills: u64,
+    },
 }
 
 impl Event {
@@ -344,7 +369,10 @@ impl Event {
             | Event::Gil { at, .. }
             | Event::TaskBegin { at, .. }
             | Event::TaskEnd { at, .. }
-            | Event::Agent { at, .. } => at,
+            | Event::Agent { at, .. }
+            | Event::Stacks { at, .. }
+            | Event::Descriptors { at, .. }
+            | Event::MemoryKills { at, .. } => at,
         }
     }
 }

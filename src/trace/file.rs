@@ -12,7 +12,7 @@
 //! What is read may come from anyone: no length is believed before it is checked. Must not open files, and must not
 //! judge what the events say.
 
-use super::{AgentFact, Event, Footer, GilAccess, GilSample, Header, Prices, StageDefinition};
+use super::{AgentFact, Event, Footer, GilAccess, GilSample, Header, Prices, StackCall, StageDefinition, ThreadStack};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::borrow::Cow;
@@ -37,6 +37,11 @@ const LIST_LIMIT: usize = 4096;
 const ARGV_BUDGET: usize = 32 << 10;
 /// What of any other string is kept; paths have at most 4 KiB, and a stage has five of them.
 const TEXT_BUDGET: usize = 8 << 10;
+
+/// Stacks of a process that are kept, and the innermost calls of each.
+const STACKS: usize = 256;
+/// These calls.
+const STACK_CALLS: usize = 24;
 
 const HEADER: u8 = 1;
 const EVENTS: u8 = 2;
@@ -472,6 +477,12 @@ fn check_event(event: &Event) -> Result<(), Flaw> {
         Event::Agent { fact: AgentFact::Note { code, detail, .. }, .. } => {
             check_text(code).and_then(|()| check_text(detail))
         }
+        Event::Stacks { stacks, .. } => {
+            check_count(stacks.len())?;
+            stacks.iter().try_for_each(|stack| check_count(stack.calls.len()))?;
+            let mut calls = stacks.iter().flat_map(|stack| &stack.calls);
+            calls.try_for_each(|call| check_text(&call.function).and_then(|()| check_text(&call.file)))
+        }
         _ => Ok(()),
     }
 }
@@ -527,6 +538,10 @@ fn fit_event(event: &Event) -> Cow<'_, Event> {
             Some(fact) => Cow::Owned(Event::Agent { at: *at, pid: *pid, fact }),
             None => Cow::Borrowed(event),
         },
+        Event::Stacks { at, pid, stacks } => {
+            let stacks = fit_stacks(stacks);
+            Cow::Owned(Event::Stacks { at: *at, pid: *pid, stacks })
+        }
         _ => Cow::Borrowed(event),
     }
 }
@@ -552,6 +567,20 @@ fn fit_fact(fact: &AgentFact) -> Option<AgentFact> {
         }
         _ => None,
     }
+}
+
+/// As many stacks, calls and letters of them as fit.
+fn fit_stacks(stacks: &[ThreadStack]) -> Vec<ThreadStack> {
+    let mut left = ARGV_BUDGET;
+    let mut fit = |text: &str| {
+        let kept = &text[..text.floor_char_boundary(left.min(TEXT_BUDGET))];
+        left -= kept.len();
+        kept.to_owned()
+    };
+    let mut call =
+        |call: &StackCall| StackCall { function: fit(&call.function), file: fit(&call.file), line: call.line };
+    let mut few = |stack: &ThreadStack| stack.calls.iter().take(STACK_CALLS).map(&mut call).collect();
+    stacks.iter().take(STACKS).map(|stack| ThreadStack { tid: stack.tid, calls: few(stack) }).collect()
 }
 
 /// The beginning of a text that is too long.

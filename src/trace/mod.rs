@@ -14,8 +14,8 @@ pub use file::{Flaw, Reader, TraceError, Writer, append_prices};
 pub use host::Host;
 pub use prices::{BytePrice, PayloadPrices, PicklePrices, Prices, TaskPrices};
 pub use python::{
-    AgentFact, Direction, GilAccess, GilHolder, GilRun, GilSample, PayloadReading, RunsUnder, StageDefinition, TaskEnd,
-    TaskKind, TaskTotals,
+    AgentFact, Direction, GilAccess, GilHolder, GilRun, GilSample, PayloadReading, RunsUnder, StackCall,
+    StageDefinition, TaskEnd, TaskKind, TaskTotals, ThreadStack,
 };
 
 use crate::units::Timestamp;

@@ -51,6 +51,26 @@ pub enum GilAccess {
     Refused(String),
 }
 
+/// A call on a Python stack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StackCall {
+    /// The function's name.
+    pub function: String,
+    /// Its source file.
+    pub file: String,
+    /// The line that it is at.
+    pub line: Option<u32>,
+}
+
+/// The Python stack of a thread.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThreadStack {
+    /// Its native id, where that could be told.
+    pub tid: Option<u32>,
+    /// Calls, the innermost first.
+    pub calls: Vec<StackCall>,
+}
+
 /// What a stage is, as the agent calls it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum TaskKind {
@@ -143,8 +163,8 @@ pub struct TaskTotals {
     pub queue_most: u64,
     /// Exceptions that nobody retrieved.
     pub unretrieved: u64,
-    /// Tasks that run now.
-    pub running: u64,
+    /// Tasks that began, those that ended included; 0 where that is not counted.
+    pub begun: u64,
     /// Whether the count is an estimate.
     pub estimated: bool,
     /// Tasks cancelled before they began.
@@ -165,7 +185,7 @@ impl TaskTotals {
             queue: self.queue - before.queue,
             queue_most: self.queue_most,
             unretrieved: self.unretrieved.saturating_sub(before.unretrieved),
-            running: self.running.saturating_sub(before.running),
+            begun: self.begun.saturating_sub(before.begun),
             estimated: self.estimated,
             cancelled: self.cancelled.saturating_sub(before.cancelled),
         }

@@ -10,6 +10,8 @@ const THIN_SECONDS: f64 = 0.010;
 const ENOUGH_CALLS: u64 = 200;
 /// An interval wider than this that reaches into another class decides none.
 const WIDE: f64 = 0.3;
+/// A stage with tasks that never ended is taken to hang from this share of lock waits on.
+const LOCKED: f64 = 0.5;
 /// A phase with less demand than this share of the stage's is not told: an interpreter's start is none.
 const SMALL_PHASE: f64 = 0.10;
 
@@ -40,7 +42,9 @@ pub fn class_of(score: f64, thresholds: &Thresholds) -> Class {
 /// The class of a stage.
 pub fn classify(evidence: &Evidence, thresholds: &Thresholds) -> Class {
     let Some(score) = evidence.score else { return Class::Unknown };
-    if is_thin(evidence) || is_open(score, thresholds) {
+    // Who waits for a lock until the run is cut short may wait for good: that is no share of anything.
+    let hangs = evidence.is_unfinished() && evidence.lock_wait > LOCKED * evidence.wait.max(evidence.cpu);
+    if hangs || is_thin(evidence) || is_open(score, thresholds) {
         return Class::Unknown;
     }
     class_of(score.point, thresholds)

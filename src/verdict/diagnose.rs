@@ -3,7 +3,9 @@
 
 use super::backlog::growing;
 use super::crowd::crowd;
-use crate::stages::{Kind, Stage};
+use super::evidence::is_unfinished;
+use crate::stages::{Kind, SeenTasks, Stage};
+use crate::trace::{RunsUnder, StackCall};
 use crate::units::ratio;
 
 /// More failures than this share of the tasks are worth a warning.
@@ -16,6 +18,10 @@ const GROWTH_SHARE: f64 = 0.25;
 const GROWTH_BYTES: f64 = (32u64 << 20) as f64;
 /// over at least so many seconds.
 const GROWTH_SECONDS: f64 = 10.0;
+/// So many times the workers of a pool, and at least so many more, are those of several pools.
+const ABOVE_WORKERS: f64 = 1.5;
+/// At least so many more.
+const FEWEST_ABOVE: u64 = 2;
 /// What the agent notes of things that cannot be moved to a process.
 const MOVED: [&str; 2] = ["not-picklable", "payload-unknown"];
 /// A lock that a function names: nothing wrong by itself.
@@ -77,6 +83,43 @@ pub enum Warning {
         /// Time in the queue in the first and the last quarter of that, seconds.
         delays: (f64, f64),
     },
+    /// Much of its time went to tasks that had not ended when the run did.
+    Unfinished {
+        /// How many.
+        count: u64,
+    },
+    /// The threads of its tasks wait for locks that none of them can let go of.
+    Deadlock {
+        /// How many.
+        threads: u64,
+        /// For how long the first of them waited, seconds.
+        seconds: f64,
+        /// Where they wait, each place once, the innermost call first; how many threads there.
+        places: Vec<(u64, Vec<StackCall>)>,
+    },
+    /// A process opens descriptors and does not close them.
+    DescriptorsGrowing {
+        /// How many were open at first.
+        before: u32,
+        /// And in the end.
+        after: u32,
+        /// Over how many seconds.
+        seconds: f64,
+        /// Tasks that it ran meanwhile, where they are counted in one process.
+        tasks: Option<u64>,
+    },
+    /// More of its tasks ran at once than its pool has workers.
+    AboveMaxWorkers {
+        /// At once, at the most.
+        at_once: u64,
+        /// Workers of one pool.
+        workers: u32,
+    },
+    /// The kernel killed processes for want of memory, a worker among them.
+    OutOfMemory {
+        /// How many.
+        kills: u64,
+    },
     /// More tasks arrive than any number of workers gets through.
     RateUnreachable {
         /// Tasks that arrive in a second.
@@ -109,10 +152,40 @@ impl Warning {
             Warning::NestedThreads { .. } => "nested-threads",
             Warning::TooManyThreads { .. } => "too-many-threads",
             Warning::QueueGrowing { .. } => "queue-growing",
+            Warning::Unfinished { .. } => "unfinished-tasks",
+            Warning::Deadlock { .. } => "deadlock-suspect",
+            Warning::DescriptorsGrowing { .. } => "descriptors-growing",
+            Warning::AboveMaxWorkers { .. } => "above-max-workers",
+            Warning::OutOfMemory { .. } => "out-of-memory",
             Warning::RateUnreachable { .. } => "rate-unreachable",
             Warning::Noted { code, .. } => code,
         }
     }
+}
+
+/// Whether several pools ran a stage at once: more tasks than one has workers. A few may be ends that were lost.
+fn above_workers(stage: &Stage, tasks: &SeenTasks) -> Option<Warning> {
+    let workers = tasks.workers.filter(|_| matches!(tasks.executor, RunsUnder::Thread | RunsUnder::Process))?;
+    let (at_once, active) = (stage.threads, stage.active.unwrap_or(0.0));
+    let above = at_once as f64 >= ABOVE_WORKERS * f64::from(workers) && at_once >= u64::from(workers) + FEWEST_ABOVE;
+    (above && active > f64::from(workers)).then_some(Warning::AboveMaxWorkers { at_once, workers })
+}
+
+/// Whether all threads of a stage that were in a task at their end hung.
+fn deadlock(tasks: &SeenTasks) -> Option<Warning> {
+    let hangs = &tasks.hangs;
+    if hangs.count == 0 || hangs.others > 0 || tasks.unfinished().0 == 0 {
+        return None;
+    }
+    let mut places: Vec<(u64, Vec<StackCall>)> = Vec::new();
+    for hung in &hangs.hung {
+        match places.iter_mut().find(|place| place.1 == hung.calls) {
+            Some(place) => place.0 += 1,
+            None => places.push((1, hung.calls.clone())),
+        }
+    }
+    let seconds = hangs.hung.iter().map(|hung| hung.length.secs_f64()).fold(0.0, f64::max);
+    Some(Warning::Deadlock { threads: hangs.count, seconds, places })
 }
 
 /// The warnings of a stage, measured where `cores` could be used.
@@ -131,6 +204,12 @@ pub fn diagnose(stage: &Stage, cores: Option<f64>) -> Vec<Warning> {
             found.push(Warning::LoopStalled { count: tasks.stalls.0, longest: tasks.stalls.1.secs_f64() });
         }
         found.extend(growing(tasks));
+        let hangs = deadlock(tasks);
+        if hangs.is_none() && is_unfinished(stage) {
+            found.push(Warning::Unfinished { count: tasks.unfinished().0 });
+        }
+        found.extend(hangs);
+        found.extend(above_workers(stage, tasks));
         // That a coroutine's arguments stay in its process is as it should be.
         let is_usual = |code: &str| code == TAKES_LOCK || stage.kind == Kind::Coroutine && MOVED.contains(&code);
         found.extend(
@@ -143,6 +222,16 @@ pub fn diagnose(stage: &Stage, cores: Option<f64>) -> Vec<Warning> {
     }
     found
         .extend(stage.notes.iter().map(|note| Warning::Noted { code: note.code.clone(), detail: note.detail.clone() }));
+    if stage.memory_kills > 0 {
+        found.push(Warning::OutOfMemory { kills: stage.memory_kills });
+    }
+    // What a program did outside of its stages it did in the same process.
+    if let Some(grown) = stage.descriptors.filter(|_| !stage.outside_stages) {
+        let tasks = stage.tasks.as_ref().filter(|tasks| tasks.executor != RunsUnder::Process);
+        let tasks = tasks.map(|tasks| tasks.totals.count).filter(|&count| count > 0);
+        let (before, after) = (grown.before, grown.after);
+        found.push(Warning::DescriptorsGrowing { before, after, seconds: grown.seconds, tasks });
+    }
     let seconds = stage.wall.secs_f64();
     if let (Some(per_second), Some(start)) = (stage.growth, stage.memory.start_bytes)
         && seconds >= GROWTH_SECONDS

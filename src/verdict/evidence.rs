@@ -14,6 +14,8 @@ const LOCK_QUEUES: f64 = 0.3;
 const SUBSTANTIAL: f64 = 0.5;
 /// A coroutine that waits for less than this share of its CPU time runs on a loop as well as anywhere in one thread.
 const NOTHING_TO_AWAIT: f64 = 0.05;
+/// Tasks that never ended and took this share of the stage's time leave open what one takes.
+const UNFINISHED_SHARE: f64 = 0.1;
 /// More at once than this is nothing that a run of ours showed.
 const MOST_SEEN: u32 = 100_000;
 
@@ -81,6 +83,8 @@ pub struct Evidence {
     pub tasks: u64,
     /// How long one task takes, seconds.
     pub task_seconds: Option<f64>,
+    /// Of the stage's time, the share that tasks took which began and never ended.
+    pub unfinished_share: f64,
     /// Calls that were counted, where the number of all is not known.
     pub sampled_calls: Option<u64>,
     /// CPUs that it uses at once by itself.
@@ -122,6 +126,7 @@ impl Evidence {
             lock_wait: stage.demand.own.lock,
             tasks: stage.task_count(),
             task_seconds: stage.task_seconds(),
+            unfinished_share: unfinished_share(stage),
             sampled_calls: tasks.filter(|tasks| tasks.totals.estimated).map(|tasks| tasks.totals.count),
             cores_used: cores_used(stage),
             cores_held: ratio(stage.demand.on_cpu, stage.wall.secs_f64()),
@@ -145,6 +150,11 @@ impl Evidence {
         if self.is_pool { cores } else { cores / self.cores_used.max(self.at_once).max(1.0) }
     }
 
+    /// Whether tasks that never ended took so much of its time that it is not known what one takes.
+    pub fn is_unfinished(&self) -> bool {
+        self.is_inside && self.unfinished_share > UNFINISHED_SHARE
+    }
+
     /// What one task demands with this payload.
     pub fn task_with(&self, payload: Option<&Payload>) -> Option<TaskDemand> {
         Some(TaskDemand {
@@ -160,6 +170,22 @@ impl Evidence {
             ..self.task?
         })
     }
+}
+
+/// Of its time, the share of tasks that began and never ended; of coroutines, which share a thread, by how many they are.
+fn unfinished_share(stage: &Stage) -> f64 {
+    let Some(tasks) = stage.tasks.as_deref() else { return 0.0 };
+    let (count, since) = tasks.unfinished();
+    let ended = stage.task_count();
+    if ended == 0 || stage.kind == Kind::Coroutine {
+        return ratio(count as f64, (count + ended) as f64).unwrap_or(0.0);
+    }
+    ratio(since.secs_f64(), stage.demand.thread_seconds()).unwrap_or(0.0).min(1.0)
+}
+
+/// Whether tasks that never ended took so much of a stage's time that it is not known what one takes.
+pub(super) fn is_unfinished(stage: &Stage) -> bool {
+    unfinished_share(stage) > UNFINISHED_SHARE
 }
 
 /// The executor that it was found to run under.

@@ -3,6 +3,7 @@
 //! | program | runs under | evidence | verdict |
 //! | --- | --- | --- | --- |
 //! | any | not known | | not judged |
+//! | any | any | much of its time went to tasks that never ended | not judged |
 //! | any | any | class unknown; inside Python only where too little was seen | not judged |
 //! | any | any | it feeds a pool of its own workers | not judged: they are |
 //! | any | the recommended one | high or medium confidence | fits |
@@ -55,6 +56,8 @@ pub enum Why {
     LockNotShared,
     /// Threads would be faster unless they queue for a lock that its function names.
     LockUnseen,
+    /// Tasks that never ended took much of its time: what one of them takes is not known.
+    Unfinished,
 }
 
 /// Whether the executor fits.
@@ -119,7 +122,7 @@ pub fn judge(evidence: &Evidence, payload: Option<&Payload>, terms: &Terms) -> J
     let decision = terms
         .costs
         .as_ref()
-        .filter(|_| evidence.is_inside)
+        .filter(|_| evidence.is_inside && !evidence.is_unfinished())
         .and_then(|costs| decide(evidence, class, &phases, payload, costs, terms));
     let mut predictions = Vec::new();
     let mut recommendation = if let Some(decision) = decision {
@@ -135,6 +138,7 @@ pub fn judge(evidence: &Evidence, payload: Option<&Payload>, terms: &Terms) -> J
     let outcome = match (&recommendation, current) {
         (None, _) if evidence.feeds_pool => Outcome::NotJudged(Why::FeedsPool),
         (None, _) if evidence.is_outside => Outcome::NotJudged(Why::OutsideStages),
+        (None, _) if evidence.is_unfinished() => Outcome::NotJudged(Why::Unfinished),
         (None, _) => Outcome::NotJudged(Why::ThinEvidence),
         (Some(_), None) => Outcome::NotJudged(Why::NoExecutor),
         (Some(recommendation), Some(current)) if !predictions.is_empty() => {

@@ -7,7 +7,7 @@ SIZE = 0x40000
 KINDS = {1: "begin", 2: "end", 3: "coroutine", 4: "queue", 5: "arguments", 6: "result", 7: "stall"}
 EXECUTORS = ["unknown", "serial", "thread", "process", "interpreter", "asyncio"]
 SLOTS = (
-    "tasks failed timed wall cpu_tasks cpu queue_tasks queue depth peak lost running estimated cancelled r14 r15".split()
+    "tasks failed timed wall cpu_tasks cpu queue_tasks queue depth peak lost begun estimated cancelled r14 r15".split()
 )
 
 

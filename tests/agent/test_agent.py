@@ -3,6 +3,7 @@
     python3 tests/agent/test_agent.py
 """
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -290,13 +291,52 @@ class Processes(Case):
 
     def test_not_picklable(self):
         run = self.measure("""
+            def task(x): return 1
             if __name__ == "__main__":
                 with ProcessPoolExecutor(1) as pool:
                     for args in ((square, threading.Lock()), (lambda: 1,)):
                         try: pool.submit(*args).result()
                         except Exception as error: print(type(error).__name__)
+                    try: list(pool.map(task, [1, 2, threading.Lock(), 4], chunksize=2))
+                    except Exception as error: print(type(error).__name__)
         """)
-        self.assertEqual(len(self.codes(run, "not-picklable")), 2, run.notes)
+        self.assertEqual(sorted(self.codes(run, "not-picklable")), ["cannot pickle `_thread.lock`"] * 2 +
+                         ["local function `<lambda>`"], run.notes)  # fmt: skip
+        # They ended before they began: in the process that submits, and a chunk fails as one.
+        self.assertStage(run, "pipeline.square", "process", tasks=1, failed=1, timed=0, depth=0)
+        self.assertStage(run, "pipeline.<lambda>", "process", tasks=1, failed=1, timed=0, depth=0)
+        self.assertStage(run, "pipeline.task", "process", tasks=4, failed=1)
+
+    def test_not_picklable_in_pool(self):
+        run = self.measure("""
+            def task(x): return 1
+            if __name__ == "__main__":
+                with multiprocessing.Pool(1) as pool:
+                    for function, items in ((square, [threading.Lock()]), (lambda x: 1, range(3)),
+                                            (task, [1, 2, threading.Lock(), 4])):
+                        try: pool.map(function, items, 2)
+                        except Exception as error: print(type(error).__name__)
+                    try: list(pool.imap(lambda x: 2, [1]))
+                    except Exception as error: print(type(error).__name__)
+                    print(pool.map(square, [2]))
+        """)
+        self.assertEqual(sorted(self.codes(run, "not-picklable")), ["cannot pickle `_thread.lock`"] * 2 +
+                         ["local function `<lambda>`"], run.notes)  # fmt: skip
+        self.assertStage(run, "pipeline.square", "process", tasks=2, failed=1, workers=1)
+        self.assertStage(run, "pipeline.<lambda>", "process", tasks=4, failed=3, timed=0)
+        self.assertStage(run, "pipeline.task", "process", tasks=4, failed=1)
+
+    def test_results_that_cannot_be_sent(self):
+        run = self.measure("""
+            def lock(x): return threading.Lock()
+            if __name__ == "__main__":
+                with ProcessPoolExecutor(1) as pool, multiprocessing.Pool(1) as other:
+                    for submit in (lambda: pool.submit(lock, 1).result(), lambda: other.apply(lock, (1,))):
+                        try: submit()
+                        except Exception as error: print(type(error).__name__)
+        """)
+        self.assertStage(run, "pipeline.lock", "process", tasks=2, failed=2)
+        self.assertEqual(set(self.codes(run, "not-picklable")), {"cannot pickle `_thread.lock` in the result"}, run.notes)
 
     def test_missing_main_guard(self):
         run = self.measure("""
@@ -313,6 +353,46 @@ class Processes(Case):
                 with multiprocessing.get_context("spawn").Pool(1) as pool:
                     print(pool.apply(path, (1,))[0])
         """)
+
+
+class Joblib(Case):
+    HEAD = """
+import sys, threading
+from joblib import Parallel, delayed
+def work(x, scale=1): return x * scale
+class Model:
+    def fit(self, x): return x
+"""
+
+    def setUp(self):
+        if importlib.util.find_spec("joblib") is None:
+            self.skipTest("joblib cannot be imported here")
+
+    def test_loky(self):
+        run = self.measure("""
+            def boom(x): raise ValueError(x)
+            if __name__ == "__main__":
+                print(sum(Parallel(n_jobs=2)(delayed(work)(i, scale=2) for i in range(100))))
+                print(sum(Parallel(n_jobs=2)(delayed(lambda x: x + 1)(i) for i in range(20))))
+                print(sum(Parallel(n_jobs=2)(delayed(Model().fit)(i) for i in range(20))))
+                try: Parallel(n_jobs=2)(delayed(work)(threading.Lock()) for i in range(1))
+                except Exception as error: print(type(error).__name__)
+        """, head=self.HEAD)  # fmt: skip
+        # Its workers are programs of their own; what they run goes by the name of the script.
+        self.assertStage(run, "pipeline.work", "process", tasks=101, failed=1, workers=2, start="loky", pool="loky")
+        self.assertStage(run, "pipeline.<genexpr>.<lambda>", "process", tasks=20, failed=0)
+        self.assertStage(run, "pipeline.Model.fit", "process", tasks=20, failed=0)
+        # cloudpickle moves what pickle does not.
+        self.assertEqual(self.codes(run, "not-picklable"), ["cannot pickle `_thread.lock`"], run.notes)
+
+    def test_others(self):
+        run = self.measure("""
+            if __name__ == "__main__":
+                print(sum(Parallel(n_jobs=3, backend="threading")(delayed(work)(i) for i in range(100))))
+                print(sum(Parallel(n_jobs=2, backend="multiprocessing")(delayed(work)(i) for i in range(100))))
+        """, head=self.HEAD)  # fmt: skip
+        self.assertStage(run, "pipeline.work", "thread", tasks=100, workers=3, pool="multiprocessing.pool.ThreadPool")
+        self.assertStage(run, "pipeline.work", "process", tasks=100, workers=2)
 
 
 class Asyncio(Case):
@@ -795,6 +875,25 @@ class Hostile(Case):
             thread = threading.Thread(target=lambda: [time.sleep(0.01) for _ in range(1000)], daemon=True)
             thread.start()
         """)
+
+    def test_tasks_that_do_not_end(self):
+        run = self.measure("""
+            import asyncio
+            def hang(x): time.sleep(30)
+            async def forever(): await asyncio.sleep(30)
+            async def main():
+                for _ in range(3): asyncio.ensure_future(forever())
+                await asyncio.sleep(0.2)
+                os._exit(0)
+            pool = ThreadPoolExecutor(2)
+            list(pool.map(square, range(2000)))
+            for _ in range(5): pool.submit(hang, 1)
+            asyncio.new_event_loop().run_until_complete(main())
+        """)
+        # Two of five began, whether or not the beginning of a task is timed.
+        self.assertStage(run, "pipeline.hang", "thread", tasks=0, begun=2)
+        self.assertStage(run, "pipeline.square", "thread", tasks=2000, begun=2000)
+        self.assertStage(run, "pipeline.forever", "asyncio", tasks=0, begun=3)
 
     def test_alarm(self):
         """A signal's handler may raise in the middle of a hook: that is not the agent's to swallow."""

@@ -257,6 +257,7 @@ fn misrouted() -> Report {
             count_estimated: false,
             failed: 7,
             unretrieved_exceptions: 7,
+            unfinished: 0,
             wall_seconds: Some(Quantiles { mean: 0.011, p50: 0.0102, p95: 0.019, p99: 0.031 }),
             queue_seconds: Some(Quantiles { mean: 3.1, p50: 3.05, p95: 5.9, p99: 6.2 }),
             queue_depth: Some(Depth { p95: 1_100.0, max: 1_198 }),

@@ -131,7 +131,7 @@ pub fn totals(slot: &[u8]) -> Option<TaskTotals> {
         queue: span(7)?,
         queue_most: count(9)?,
         unretrieved: count(10)?,
-        running: count(11)?,
+        begun: count(11)?,
         estimated: count(12)? != 0,
         cancelled: count(13)?,
     })

@@ -92,20 +92,25 @@ impl Threads {
             }
             ThreadIdentity::Pthread(offset) => {
                 let thread = pointer(pid, state.wrapping_add(offset)).ok()?;
-                for offset in self.behind_pthread.into_iter().chain(TID_OF_PTHREAD.iter().copied()) {
-                    let mut word = [0; 4];
-                    if memory::read(pid, thread.wrapping_add(offset), &mut word).is_err() {
-                        continue;
-                    }
-                    let tid = u32::from_le_bytes(word);
-                    if self.is_one(root, pid, tid) {
-                        self.behind_pthread = Some(offset);
-                        return Some(tid);
-                    }
-                }
-                None
+                self.of_pthread(root, pid, thread)
             }
         }
+    }
+
+    /// The native id of a thread by its `pthread_t`.
+    pub fn of_pthread(&mut self, root: &Path, pid: u32, thread: u64) -> Option<u32> {
+        for offset in self.behind_pthread.into_iter().chain(TID_OF_PTHREAD.iter().copied()) {
+            let mut word = [0; 4];
+            if memory::read(pid, thread.wrapping_add(offset), &mut word).is_err() {
+                continue;
+            }
+            let tid = u32::from_le_bytes(word);
+            if self.is_one(root, pid, tid) {
+                self.behind_pthread = Some(offset);
+                return Some(tid);
+            }
+        }
+        None
     }
 
     fn is_one(&mut self, root: &Path, pid: u32, tid: u32) -> bool {

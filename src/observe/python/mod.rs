@@ -10,6 +10,7 @@ mod layout;
 mod locate;
 mod pace;
 mod stacks;
+mod stuck;
 
 pub use stacks::{Call, Stack, Stacks};
 
@@ -26,6 +27,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
 use std::path::{Path, PathBuf};
+use stuck::Stuck;
 
 /// Most processes that one round reads: they share one wake-up.
 const MOST_A_ROUND: usize = 4;
@@ -87,6 +89,8 @@ pub struct Interpreters {
     usual: Usual,
     random: fastrand::Rng,
     refused: Option<WhyNot>,
+    stacks: Stacks,
+    stuck: Stuck,
 }
 
 impl Interpreters {
@@ -105,6 +109,8 @@ impl Interpreters {
             usual: Usual::default(),
             random: fastrand::Rng::new(),
             refused: None,
+            stacks: Stacks::default(),
+            stuck: Stuck::default(),
         };
         interpreters.begin(target, Process { ran_at: clock::monotonic(), likely: true, ..Process::default() });
         interpreters
@@ -129,6 +135,7 @@ impl Interpreters {
         if !self.enabled {
             return;
         }
+        self.stuck.follow(event);
         match event {
             Event::SwitchIn { at, ids } => {
                 if let Some(process) = self.processes.get_mut(&ids.pid) {
@@ -192,6 +199,7 @@ impl Interpreters {
             return;
         }
         self.readable.retain(|&readable| readable != pid);
+        self.stacks.forget(pid);
         if process.located.is_some() {
             self.readable.push(pid);
         } else {
@@ -218,15 +226,13 @@ impl Interpreters {
     fn end(&mut self, pid: u32) {
         self.processes.remove(&pid);
         self.readable.retain(|&readable| readable != pid);
+        self.stacks.forget(pid);
     }
 
     /// When there is something to do next; `None` while there is nothing.
     pub fn due(&self) -> Option<Timestamp> {
         let next = (!self.readable.is_empty()).then(|| self.pace.next());
-        match (next, self.next_look()) {
-            (Some(next), Some(look)) => Some(next.min(look)),
-            (next, look) => next.or(look),
-        }
+        [next, self.next_look(), self.stuck.due()].into_iter().flatten().min()
     }
 
     /// Does what is due. `before`: our CPU time when this instrument's turn began; returns that at its end.
@@ -239,6 +245,11 @@ impl Interpreters {
             looking = clock::process_cpu() - began;
             self.allowance.spend(looking);
         }
+        if self.stuck.due().is_some_and(|at| at <= now) {
+            let began = clock::process_cpu();
+            self.read_stacks(now, emit);
+            looking += clock::process_cpu() - began;
+        }
         let reading = !self.readable.is_empty() && self.pace.next() <= now;
         let idle = reading && self.read_some(now, emit);
         let ended = clock::process_cpu();
@@ -246,6 +257,16 @@ impl Interpreters {
             self.pace.spent((ended - before) - looking, idle, clock::monotonic(), &mut self.random);
         }
         ended
+    }
+
+    /// Reads the stacks of processes in which a task seems stuck.
+    fn read_stacks(&mut self, now: Timestamp, emit: &mut dyn FnMut(Event)) {
+        for pid in self.stuck.take_due(now) {
+            let Some(process) = self.processes.get_mut(&pid) else { continue };
+            if let Some(stacks) = self.stacks.all(&self.root, pid, &mut process.threads) {
+                emit(Event::Stacks { at: clock::monotonic(), pid, stacks });
+            }
+        }
     }
 
     /// Looks for interpreters in processes where none was found yet.

@@ -1,13 +1,21 @@
 //! The Python stacks of a process's threads, by py-spy, without stopping it. Dear beside a burst: the first look at a
 //! process parses its interpreter's file, so it is for low rates.
 
+use super::burst::Threads;
+use crate::trace::{StackCall, ThreadStack};
 use py_spy::config::LockingStrategy;
 use py_spy::{Config, PythonSpy};
 use rustc_hash::FxHashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 
 /// Most processes that are kept open.
 const MOST_PROCESSES: usize = 64;
+
+/// Most threads of a process, and most of their innermost calls, that are told.
+const MOST_STACKS: usize = 256;
+/// These calls.
+const MOST_CALLS: usize = 24;
 
 /// A call on a stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +55,43 @@ impl Stacks {
     /// The stacks of all threads of a process that are not idle; `None` where they cannot be read, as in the middle of
     /// a change.
     pub fn of(&mut self, pid: u32) -> Option<Vec<Stack>> {
+        let call = |frame: py_spy::Frame| Call {
+            function: frame.name,
+            file: frame.filename,
+            line: u32::try_from(frame.line).ok().filter(|&line| line > 0),
+        };
+        let active = self.read(pid)?.into_iter().filter(|trace| trace.active);
+        Some(
+            active
+                .map(|trace| Stack {
+                    tid: trace.os_thread_id.and_then(|tid| u32::try_from(tid).ok()),
+                    holds_gil: trace.owns_gil,
+                    calls: trace.frames.into_iter().map(call).collect(),
+                })
+                .collect(),
+        )
+    }
+
+    /// The stacks of all Python threads of a process, idle or not; `threads` tells their native ids where the interpreter
+    /// does not.
+    pub fn all(&mut self, root: &Path, pid: u32, threads: &mut Threads) -> Option<Vec<ThreadStack>> {
+        let call = |frame: py_spy::Frame| StackCall {
+            function: frame.name,
+            file: frame.filename,
+            line: u32::try_from(frame.line).ok().filter(|&line| line > 0),
+        };
+        let traces = self.read(pid)?;
+        let stack = |trace: py_spy::StackTrace| ThreadStack {
+            tid: trace
+                .os_thread_id
+                .and_then(|tid| u32::try_from(tid).ok())
+                .or_else(|| threads.of_pthread(root, pid, trace.thread_id)),
+            calls: trace.frames.into_iter().take(MOST_CALLS).map(call).collect(),
+        };
+        Some(traces.into_iter().take(MOST_STACKS).map(stack).collect())
+    }
+
+    fn read(&mut self, pid: u32) -> Option<Vec<py_spy::StackTrace>> {
         if !self.spies.contains_key(&pid) {
             if self.spies.len() >= MOST_PROCESSES {
                 self.spies.clear();
@@ -59,22 +104,7 @@ impl Stacks {
         }
         let spy = self.spies.get_mut(&pid)?;
         // The target's memory is what it wants it to be, and py-spy was written for friends.
-        let traces = catch_unwind(AssertUnwindSafe(|| spy.get_stack_traces())).ok()?.ok()?;
-        let call = |frame: py_spy::Frame| Call {
-            function: frame.name,
-            file: frame.filename,
-            line: u32::try_from(frame.line).ok().filter(|&line| line > 0),
-        };
-        let active = traces.into_iter().filter(|trace| trace.active);
-        Some(
-            active
-                .map(|trace| Stack {
-                    tid: trace.os_thread_id.and_then(|tid| u32::try_from(tid).ok()),
-                    holds_gil: trace.owns_gil,
-                    calls: trace.frames.into_iter().map(call).collect(),
-                })
-                .collect(),
-        )
+        catch_unwind(AssertUnwindSafe(|| spy.get_stack_traces())).ok()?.ok()
     }
 
     /// A process ended or runs another program.
