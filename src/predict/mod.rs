@@ -55,6 +55,8 @@ pub struct TaskDemand {
     pub alone: Option<f64>,
     /// Of `gil`, what is held while waiting.
     pub held_waiting: f64,
+    /// Of a coroutine's wait, what keeps its loop waiting.
+    pub loop_waiting: f64,
     /// Own wait.
     pub wait: f64,
     /// Mean length of a run with the lock released.
@@ -250,6 +252,7 @@ mod tests {
             gil: Estimate::new(cpu * share, cpu * share, cpu * share),
             alone: None,
             held_waiting: 0.0,
+            loop_waiting: 0.0,
             wait,
             released_run: None,
             payload: Some(PayloadDemand { parent: payload, worker: payload, transfer: payload, error: PAYLOAD_ERROR }),
