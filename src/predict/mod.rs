@@ -173,9 +173,11 @@ pub fn at(executor: Executor, task: &TaskDemand, costs: &Costs, room: &Room, wor
 
 /// The curve of one executor over up to `most` workers; empty where it cannot be used.
 pub fn curve(executor: Executor, task: &TaskDemand, costs: &Costs, room: &Room, most: u32) -> Vec<Prediction> {
-    let most = if executor == Executor::Serial { 1 } else { most };
+    let most = if executor == Executor::Serial { 1 } else { most.min(MOST_WORKERS) };
+    // The last step ends at the most itself: what only waits wants all that it may have.
     worker_counts()
-        .take_while(|&count| count <= most)
+        .take_while(|&count| count < most)
+        .chain((most > 0).then_some(most))
         .map_while(|workers| at(executor, task, costs, room, workers))
         .collect()
 }
