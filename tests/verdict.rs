@@ -41,6 +41,7 @@ fn stage(is_python: bool, on_cpu: f64, wait: f64) -> Stage {
         phases: Vec::new(),
         gil: if is_python { GilEvidence::Unknown(None) } else { GilEvidence::NotPython },
         held_waiting: 0.0,
+        loop_waiting: 0.0,
         alone: None,
         threads_a_task: None,
         tasks: None,

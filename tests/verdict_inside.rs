@@ -50,6 +50,7 @@ fn computing(each: f64, found: Executor) -> Evidence {
             gil: Estimate::new(0.0, each, each),
             alone: None,
             held_waiting: 0.0,
+            loop_waiting: 0.0,
             wait: 0.0,
             released_run: None,
             payload: None,
@@ -258,4 +259,78 @@ fn where_tasks_that_never_ended_took_the_time_nothing_is_recommended() {
     let waits = Evidence { score, cpu: 0.01, wait: 1.0, lock_wait: 0.9, ..whole };
     assert_eq!(class(&waits), Class::IoBound);
     assert_eq!(class(&Evidence { unfinished_share: 0.5, ..waits }), Class::Unknown);
+}
+
+fn read(share: f64) -> Gil {
+    Gil::Held { share: Estimate::new(share, share, share), released_run: None }
+}
+
+/// Tasks that compute for so long each and hold the lock for a share of that, known well.
+fn holding(each: f64, share: f64, found: Executor, at_once: f64) -> Evidence {
+    let evidence = computing(each, found);
+    let held = each * share;
+    let task = evidence.task.map(|task| TaskDemand {
+        gil: Estimate::new(held, held, held),
+        seen_at_once: at_once,
+        picklable: Some(true),
+        ..task
+    });
+    Evidence { gil: read(share), task, ..evidence }
+}
+
+fn advised(evidence: &Evidence, payload: &Payload) -> Executor {
+    judged(evidence, Some(payload)).recommendation.expect("something is recommended").executor
+}
+
+#[test]
+fn native_code_that_was_never_seen_to_overlap_is_not_taken_to_by_preference() {
+    let cheap = payload(1e-5, 12, 0.25);
+    // Processes are a little ahead: threads are simpler, but a library may have locks of its own.
+    assert_eq!(advised(&holding(5e-3, 0.0, Executor::Serial, 1.0), &cheap), Executor::Process);
+    assert_eq!(advised(&holding(5e-3, 0.0, Executor::Process, 2.0), &cheap), Executor::Process);
+    assert_eq!(advised(&holding(5e-3, 0.0, Executor::Thread, 1.9), &cheap), Executor::Thread);
+    // Where processes cost more than that, they are not preferred either.
+    assert_eq!(advised(&holding(1e-3, 0.0, Executor::Serial, 1.0), &payload(1e-3, 12, 0.25)), Executor::Thread);
+    // And the lock is no reason for threads.
+    for share in [0.0, 0.02, 0.05, 0.1, 0.3, 0.6, 1.0] {
+        let held = advised(&holding(5e-3, share, Executor::Serial, 1.0), &cheap);
+        assert_eq!(held, Executor::Process, "{share}");
+    }
+}
+
+#[test]
+fn threads_that_gain_no_more_than_their_model_may_be_off_are_no_pool_worth_having() {
+    let dear = payload(20e-3, 12, 0.25);
+    assert_eq!(advised(&holding(2e-3, 0.93, Executor::Thread, 1.9), &dear), Executor::Serial);
+    assert_eq!(advised(&holding(2e-3, 0.7, Executor::Thread, 1.9), &dear), Executor::Thread);
+}
+
+#[test]
+fn a_coroutine_that_blocks_its_loop_gains_nothing_there() {
+    let cheap = payload(1e-5, 12, 0.25);
+    let on_a_loop = |blocking: f64| {
+        let evidence = waiting(Executor::Asyncio, 4.0);
+        let task = evidence.task.map(|task| TaskDemand { loop_waiting: blocking * task.wait, awaitable: true, ..task });
+        judged(&Evidence { task, ..evidence }, Some(&cheap))
+    };
+    let awaits = on_a_loop(0.0);
+    assert_eq!(awaits.outcome, Outcome::Fits, "{awaits:?}");
+    assert!(!codes(&awaits).contains(&"loop-blocked"));
+    let blocks = on_a_loop(1.0);
+    assert!(codes(&blocks).contains(&"loop-blocked"), "{blocks:?}");
+    assert!(matches!(blocks.outcome, Outcome::Misrouted { cost } if cost > 4.0), "{blocks:?}");
+    let executor = blocks.recommendation.as_ref().map(|advice| advice.executor);
+    assert_eq!(executor, Some(Executor::Thread));
+}
+
+#[test]
+fn a_lock_that_was_not_seen_in_threads_opens_how_much_they_gain() {
+    let cheap = payload(1e-5, 12, 0.25);
+    let low = |takes_lock: Option<String>| {
+        let judgement = judged(&Evidence { takes_lock, ..waiting(Executor::Serial, 1.0) }, Some(&cheap));
+        let thread = |one: &&poolpick::predict::Prediction| one.executor == poolpick::predict::Executor::Thread;
+        judgement.predictions.iter().find(thread).expect("threads are predicted").speedup.low
+    };
+    assert!(low(None) > 5.0, "{}", low(None));
+    assert!(low(Some("global `LOCK`".to_owned())) <= 1.0);
 }

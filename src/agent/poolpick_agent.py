@@ -936,7 +936,8 @@ def _weigh(thing, quick=PAYLOAD_TIME):
     back = 0
     if scale.flat:
         took += scale.copying
-        back = scale.copying
+        # What was taken apart into flat data, such as an array, is put together again by copies of the same data.
+        back = took if looked else scale.copying
     elif pickler.rebuild:
         data = b"".join(scale.parts)
         for turn in range(3 if small else 1):

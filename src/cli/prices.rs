@@ -168,18 +168,19 @@ fn measured(exe: Option<&Path>) -> Result<TaskPrices, String> {
     })
 }
 
-/// A byte of an argument and of a result. The calibration moves `bytes` objects, and what pickling these takes is in its
-/// figures: that is taken out again.
+/// A byte of an argument and of a result. The calibration moves `bytes` objects, and what the agent tells of pickling these,
+/// one copy on either side, is in its figures: that is taken out again. The buffer that a pool pickles into, and the pages
+/// that this touches, is no part of what the agent tells, so the whole price of pickling must stay.
 fn bytes(cost: &DispatchCost, pickling: Option<&PicklePrices>) -> (BytePrice, BytePrice) {
-    let (dumps, loads) = pickling.map_or((0.0, 0.0), |pickling| (pickling.least_dumps, pickling.least_loads));
-    let less = |whole: f64, pickling: f64| (whole - pickling).max(0.0);
+    let copy = pickling.map_or(0.0, |pickling| pickling.least_dumps.min(pickling.least_loads));
+    let less = |whole: f64, copy: f64| (whole - copy).max(0.0);
     let shared =
         |wall: Median, parent: Median, worker: Median| wall.value.min(MOST_WALL * (parent.value + worker.value));
     (
         BytePrice {
             pipe: shared(cost.process_byte_wall, cost.process_byte_parent, cost.process_byte_worker),
-            parent: less(cost.process_byte_parent.value, dumps),
-            worker: less(cost.process_byte_worker.value, loads),
+            parent: less(cost.process_byte_parent.value, copy),
+            worker: less(cost.process_byte_worker.value, copy),
         },
         BytePrice {
             pipe: shared(
@@ -187,8 +188,8 @@ fn bytes(cost: &DispatchCost, pickling: Option<&PicklePrices>) -> (BytePrice, By
                 cost.process_result_byte_parent,
                 cost.process_result_byte_worker,
             ),
-            parent: less(cost.process_result_byte_parent.value, loads),
-            worker: less(cost.process_result_byte_worker.value, dumps),
+            parent: less(cost.process_result_byte_parent.value, copy),
+            worker: less(cost.process_result_byte_worker.value, copy),
         },
     )
 }

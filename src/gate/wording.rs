@@ -6,7 +6,7 @@ use crate::report::{Executor, Prediction, Stage, StageKind};
 use crate::units::toml_key;
 
 /// Reasons that tell why one executor is better than another, rather than what the stage is.
-const TELLING: [&str; 13] = [
+const TELLING: [&str; 14] = [
     "gil-bound",
     "gil-released",
     "gil-partly",
@@ -14,6 +14,7 @@ const TELLING: [&str; 13] = [
     "gil-absent",
     "saturates-gil",
     "lock-bound",
+    "loop-blocked",
     "lock-not-shared",
     "task-too-small",
     "not-picklable",

@@ -8,9 +8,10 @@ use crate::laws::closed_throughput;
 /// Throughput with `workers` coroutines at once.
 pub fn predict(task: &TaskDemand, costs: &Costs, room: &Room, workers: u32) -> Prediction {
     let serial = task.serial_seconds(room);
-    // A loop goes on with nothing while C code waits with the lock in hand.
-    let cpu = task.cpu + task.held_waiting + costs.asyncio_dispatch;
-    let wait = (task.wait - task.held_waiting).max(0.0);
+    // A loop goes on with nothing while C code waits with the lock in hand, or a coroutine waits without awaiting.
+    let blocking = task.held_waiting.max(task.loop_waiting).min(task.wait);
+    let cpu = task.cpu + blocking + costs.asyncio_dispatch;
+    let wait = task.wait - blocking;
     let count = f64::from(workers);
     let cores = room.cores.min(1.0);
     let bound =

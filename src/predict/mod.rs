@@ -55,6 +55,8 @@ pub struct TaskDemand {
     pub alone: Option<f64>,
     /// Of `gil`, what is held while waiting.
     pub held_waiting: f64,
+    /// Of a coroutine's wait, what keeps its loop waiting.
+    pub loop_waiting: f64,
     /// Own wait.
     pub wait: f64,
     /// Mean length of a run with the lock released.
@@ -171,9 +173,11 @@ pub fn at(executor: Executor, task: &TaskDemand, costs: &Costs, room: &Room, wor
 
 /// The curve of one executor over up to `most` workers; empty where it cannot be used.
 pub fn curve(executor: Executor, task: &TaskDemand, costs: &Costs, room: &Room, most: u32) -> Vec<Prediction> {
-    let most = if executor == Executor::Serial { 1 } else { most };
+    let most = if executor == Executor::Serial { 1 } else { most.min(MOST_WORKERS) };
+    // The last step ends at the most itself: what only waits wants all that it may have.
     worker_counts()
-        .take_while(|&count| count <= most)
+        .take_while(|&count| count < most)
+        .chain((most > 0).then_some(most))
         .map_while(|workers| at(executor, task, costs, room, workers))
         .collect()
 }
@@ -250,6 +254,7 @@ mod tests {
             gil: Estimate::new(cpu * share, cpu * share, cpu * share),
             alone: None,
             held_waiting: 0.0,
+            loop_waiting: 0.0,
             wait,
             released_run: None,
             payload: Some(PayloadDemand { parent: payload, worker: payload, transfer: payload, error: PAYLOAD_ERROR }),

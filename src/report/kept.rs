@@ -58,6 +58,8 @@ pub struct Demand {
     pub gil_interval: [f64; 2],
     /// Of that, while it waits: C code that does not let go of the lock.
     pub gil_waiting_seconds: f64,
+    /// Of a coroutine's own wait, what keeps its event loop waiting; `null` in reports of older versions.
+    pub loop_waiting_seconds: Option<f64>,
     /// Own wait.
     pub wait_seconds: f64,
     /// Mean length of a run with the lock released.

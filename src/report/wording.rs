@@ -82,7 +82,11 @@ pub fn reason(reason: &Reason) -> String {
             format!("{workers} threads already keep the interpreter lock (GIL) busy: more of them only wait for it")
         }
         Reason::LockBound { share, limit } => format!(
-            "{} of its waits are for a lock of the program, which let {limit:.1} tasks a second through: more workers only queue for it",
+            "{} of its waits are for a lock of the program, which lets {limit:.1} tasks a second through: more workers only queue for it",
+            percent(share)
+        ),
+        Reason::LoopBlocked { share } => format!(
+            "for {} of its waits it blocks its event loop, in which nothing else runs meanwhile: await them, or hand them to threads",
             percent(share)
         ),
         Reason::LockNotShared => "each process would have that lock to itself: faster, and right only if what the lock guards is the process's own".to_owned(),

@@ -200,6 +200,9 @@ fn stage_of(
         // What a child does replaces waiting for it.
         program.demand.child = 0.0;
     }
+    // So far these are the waits of its own slices. Those that nobody saw may be none, and a lock may be the interpreter's.
+    let own = &program.demand.own;
+    let in_slices = (own.sum() - own.lock - program.demand.assumed_own).max(0.0);
     let mut children_cpu = 0.0;
     for (other, absorbed) in places.absorbed_by.iter().enumerate() {
         if *absorbed == Some(index) {
@@ -268,6 +271,7 @@ fn stage_of(
         demand: program.demand,
         gil,
         held_waiting,
+        loop_waiting: if kind == Kind::Coroutine { in_slices } else { 0.0 },
         alone,
         threads_a_task,
         children_cpu,

@@ -97,6 +97,8 @@ pub struct Stage {
     pub gil: GilEvidence,
     /// Share of its own wait during which it held the lock.
     pub held_waiting: f64,
+    /// Of a coroutine's own wait, seconds in which it kept its loop waiting: it blocked instead of awaiting.
+    pub loop_waiting: f64,
     /// Its tasks, where it is a stage inside a program.
     pub tasks: Option<Box<Tasks>>,
     /// CPU of children that its tasks ran, in `demand`, seconds.

@@ -203,6 +203,7 @@ fn stage_of(program: &Program, timeline: &Timeline, kind: Kind, sampled: bool) -
         phases,
         gil: gil_of(program, program, sampled),
         held_waiting: held_while_waiting(program, sampled),
+        loop_waiting: 0.0,
         alone: None,
         threads_a_task: None,
         tasks: None,

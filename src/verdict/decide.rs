@@ -11,9 +11,12 @@
 //! | payload never measured | processes only with low confidence |
 //! | payload measured once or twice, and dear at the high end of that | confidence at most medium |
 //! | a coroutine that does not compute for most of its time | no processes |
+//! | a coroutine that blocks its loop for more than a tenth of its time | threads are compared as well |
 //! | two executors within 3 % (5 % where intervals overlap) | the simpler one |
+//! | the same, but threads would have to overlap native code that no run in threads showed to overlap | processes |
+//! | threads gain less than their model may be off | no pool |
 //! | module state is written by tasks | confidence at most medium |
-//! | its function names a lock, and it was not seen in threads | threads only with low confidence |
+//! | its function names a lock, and it was not seen in threads | threads only with low confidence, and perhaps no faster than one |
 //! | threads queue for a lock of the program | processes, which would not, only with low confidence |
 
 use super::classify::is_thin;
@@ -31,6 +34,12 @@ const BY_SIMPLICITY: [predict::Executor; 4] =
 const CLOSE: f64 = 0.03;
 /// And within this where the intervals overlap.
 const CLOSE_OVERLAPPING: f64 = 0.05;
+/// And no pool to threads that gain less than this: their model may be off by as much.
+const CLOSE_TO_NO_POOL: f64 = 0.08;
+/// So many at once show whether native code overlaps.
+const OVERLAPS: f64 = 1.5;
+/// A limit that is not this near to what threads would reach does not hold them.
+const LIMIT_FELT: f64 = 0.95;
 /// `workers` is the least number that reaches this share of the peak.
 const KNEE: f64 = 0.98;
 /// Dispatch should stay below this share of a chunk.
@@ -100,12 +109,14 @@ pub fn decide(
             .collect()
     };
     let mut best = peaks(&task);
-    let pick = pick(&best, evidence)?;
+    let (unseen, blocking) = (overlap_unseen(&task, evidence), blocks_its_loop(&task, evidence));
+    let pick = pick(&best, evidence, unseen, blocking)?;
     let mut lock_decides = false;
     if evidence.gil == Gil::Unknown {
         // As if the lock were never held: an executor may then do as well as what is picked, at other numbers of workers.
         let free = peaks(&TaskDemand { gil: Estimate::new(task.gil.low, task.gil.low, task.gil.low), ..task });
-        lock_decides = self::pick(&free, evidence).is_none_or(|other| other.executor != pick.executor);
+        lock_decides =
+            self::pick(&free, evidence, unseen, blocking).is_none_or(|other| other.executor != pick.executor);
         let fits = |one: &Prediction| one.speedup.point >= FITTING_SHARE * pick.speedup.point;
         let same = |held: &Prediction| free.iter().find(|free| free.executor == held.executor).is_some_and(fits);
         lock_decides |= best.iter().any(|held| held.executor != pick.executor && fits(held) != same(held));
@@ -116,6 +127,14 @@ pub fn decide(
         widen(&mut best, &peaks(&split(&task, evidence, score.low)));
         widen(&mut best, &peaks(&split(&task, evidence, score.high)));
     }
+    // One at a time never queues, and processes have a lock each.
+    let lock = evidence.takes_lock.as_ref().filter(|_| evidence.found != Some(Executor::Thread));
+    if lock.is_some() {
+        // If they hold it all the time, threads are no faster than one.
+        for one in best.iter_mut().filter(|one| one.executor == predict::Executor::Thread) {
+            one.speedup.low = one.speedup.low.min(1.0);
+        }
+    }
     let found = |executor| best.iter().find(|one| one.executor == executor);
     let (thread, process) = (found(predict::Executor::Thread), found(predict::Executor::Process));
     let mut confidence = if is_open { Confidence::Medium } else { Confidence::High };
@@ -123,6 +142,9 @@ pub fn decide(
         ratio(task.held_waiting, task.wait).filter(|_| task.held_waiting > LOCK_MATTERS * (task.cpu + task.wait));
     if let Some(share) = held_waiting {
         reasons.push(Reason::GilHeldWaiting { share });
+    }
+    if blocking {
+        reasons.push(Reason::LoopBlocked { share: ratio(task.loop_waiting, task.wait).unwrap_or(1.0) });
     }
     match evidence.gil {
         Gil::Held { share, released_run } if class != Class::IoBound => {
@@ -154,7 +176,8 @@ pub fn decide(
         }
         Gil::Held { .. } => {}
     }
-    if let Some(limit) = task.lock_limit {
+    let felt = |limit: &f64| thread.is_none_or(|thread| thread.speedup.point >= LIMIT_FELT * limit * task.seconds());
+    if let Some(limit) = task.lock_limit.filter(felt) {
         reasons.push(Reason::LockBound { share: ratio(evidence.lock_wait, evidence.wait).unwrap_or(1.0), limit });
         if pick.executor == predict::Executor::Process && !task.lock_spans_processes {
             // Faster, but perhaps not right: what the lock guards is not known.
@@ -208,13 +231,11 @@ pub fn decide(
         confidence = confidence.min(Confidence::Medium);
         reasons.push(Reason::WaitAssumed { workers: pick.workers, seen });
     }
-    if let Some(lock) = &evidence.takes_lock
+    if let Some(lock) = lock
         && pick.executor == predict::Executor::Thread
         && pick.workers > seen
         && task.lock_limit.is_none()
-        && evidence.found != Some(Executor::Thread)
     {
-        // One at a time never queues, and processes have a lock each.
         reasons.push(Reason::LockUnseen { lock: lock.clone() });
         confidence = Confidence::Low;
     }
@@ -260,6 +281,7 @@ fn split(task: &TaskDemand, evidence: &Evidence, score: f64) -> TaskDemand {
         own_cpu: scaled(task.own_cpu, cpu),
         gil: Estimate::new(gil(task.gil.low, 0.0), gil(task.gil.point, cpu), gil(task.gil.high, cpu)),
         held_waiting,
+        loop_waiting: task.loop_waiting.min(wait),
         ..*task
     }
 }
@@ -274,12 +296,26 @@ fn widen(best: &mut [Prediction], others: &[Prediction]) {
     }
 }
 
-/// The highest throughput; a simpler one within 3 %, or 5 % where the intervals overlap. An event loop only for what is a
-/// coroutine already: whether rewriting pays is a reason of its own.
-fn pick(best: &[Prediction], evidence: &Evidence) -> Option<Prediction> {
+/// Whether a coroutine waits without awaiting for so long that it matters.
+fn blocks_its_loop(task: &TaskDemand, evidence: &Evidence) -> bool {
+    evidence.is_coroutine && task.loop_waiting > LOCK_MATTERS * (task.cpu + task.wait)
+}
+
+/// Whether threads could gain, where a stage computes for most of its time, only by code that runs at once without the
+/// interpreter lock, and no run in threads showed that it does: a library may have locks of its own, which one caller at a
+/// time never meets.
+fn overlap_unseen(task: &TaskDemand, evidence: &Evidence) -> bool {
+    let seen = evidence.found == Some(Executor::Thread) && task.seen_at_once >= OVERLAPS;
+    !seen && task.own_cpu > 0.5 * (task.cpu + task.wait)
+}
+
+/// The highest throughput; a simpler one within 3 %, or 5 % where the intervals overlap. Threads whose code was `unseen`
+/// to overlap are not simpler than processes. An event loop only for what is a coroutine already: whether rewriting pays is
+/// a reason of its own.
+fn pick(best: &[Prediction], evidence: &Evidence, unseen: bool, blocking: bool) -> Option<Prediction> {
     let is_coroutine = evidence.is_coroutine;
-    // Threads share the lock that the loop holds, and cost more each: they gain only where the lock is let go.
-    let released = evidence.gil.share().is_some_and(|share| share.point < GIL_BINDS);
+    // Threads share the lock that the loop holds, and cost more each: they gain only where the lock is let go, or what blocks a loop overlaps in them.
+    let released = evidence.gil.share().is_some_and(|share| share.point < GIL_BINDS) || blocking;
     let eligible = |one: &&Prediction| match one.executor {
         predict::Executor::Asyncio => is_coroutine,
         predict::Executor::Thread => !is_coroutine || released,
@@ -287,7 +323,12 @@ fn pick(best: &[Prediction], evidence: &Evidence) -> Option<Prediction> {
     };
     let top = best.iter().filter(eligible).max_by(|one, other| one.speedup.point.total_cmp(&other.speedup.point))?;
     let close = |one: &&Prediction| {
-        let share = if one.speedup.high >= top.speedup.low { CLOSE_OVERLAPPING } else { CLOSE };
+        let share = match (one.executor, top.executor) {
+            (predict::Executor::Thread, predict::Executor::Process) if unseen => 0.0,
+            (predict::Executor::Serial, predict::Executor::Thread) => CLOSE_TO_NO_POOL,
+            _ if one.speedup.high >= top.speedup.low => CLOSE_OVERLAPPING,
+            _ => CLOSE,
+        };
         one.speedup.point >= (1.0 - share) * top.speedup.point
     };
     // What runs on a loop already stays there when nothing is won by moving it.

@@ -3,6 +3,7 @@
 
 use super::diagnose::TAKES_LOCK;
 use super::{Executor, Payload};
+use crate::laws::demand_of_queue;
 use crate::predict::{PAYLOAD_ERROR, PayloadDemand, TaskDemand};
 use crate::stages::{GilEvidence, Kind, Phase, Stage};
 use crate::trace::RunsUnder;
@@ -10,6 +11,8 @@ use crate::units::{Estimate, ratio};
 
 /// Waits for a lock of the program above this share of all waits: tasks queue for it.
 const LOCK_QUEUES: f64 = 0.3;
+/// Where waits for a lock that the function names are a larger share of a task's time than this, it is a server that was seen.
+const LOCK_MET: f64 = 0.005;
 /// A program that wants a CPU for less of its life than this is not parallel, however its threads meet.
 const SUBSTANTIAL: f64 = 0.5;
 /// A coroutine that waits for less than this share of its CPU time runs on a loop as well as anywhere in one thread.
@@ -115,9 +118,7 @@ impl Evidence {
             feeds_pool: stage.feeds_pool,
             is_outside: stage.outside_stages,
             shared_state: tasks.is_some_and(|tasks| tasks.notes.iter().any(|note| note.code == "shared-state")),
-            takes_lock: tasks
-                .and_then(|tasks| tasks.notes.iter().find(|note| note.code == TAKES_LOCK))
-                .map(|note| note.detail.clone()),
+            takes_lock: named_lock(stage),
             found: found_executor(stage),
             workers: stage.workers,
             score: stage.score,
@@ -188,6 +189,12 @@ pub(super) fn is_unfinished(stage: &Stage) -> bool {
     unfinished_share(stage) > UNFINISHED_SHARE
 }
 
+/// A lock of the program that its function names.
+fn named_lock(stage: &Stage) -> Option<String> {
+    let notes = &stage.tasks.as_ref()?.notes;
+    notes.iter().find(|note| note.code == TAKES_LOCK).map(|note| note.detail.clone())
+}
+
 /// The executor that it was found to run under.
 fn found_executor(stage: &Stage) -> Option<Executor> {
     match stage.tasks.as_ref().map(|tasks| tasks.executor) {
@@ -208,10 +215,23 @@ fn demand_of(stage: &Stage) -> Option<TaskDemand> {
     // Alone, a task waits for nobody's lock; beside others it waits for them, and that is no wait that could overlap.
     let (all_own, locked) = (stage.demand.own.sum(), stage.demand.own.lock);
     let queues = stage.workers > 1 && locked > LOCK_QUEUES * all_own;
-    let wait = ratio(if queues { all_own - locked } else { all_own }, tasks)?;
+    let at_once = stage.workers_active().unwrap_or(1.0).min(f64::from(MOST_SEEN));
+    // Where they wait for it now and then, it is not yet busy: how long each keeps it follows from how long they wait.
+    let met = !queues
+        && found_executor(stage) == Some(Executor::Thread)
+        && named_lock(stage).is_some()
+        && locked > LOCK_MET * (stage.demand.on_cpu + all_own);
+    let wait = ratio(if queues || met { all_own - locked } else { all_own }, tasks)?;
     // One at a time gets through at least as fast as one after another.
     let alone = ratio(1.0, cpu + wait)?;
-    let lock_limit = ratio(tasks, stage.wall.secs_f64()).filter(|_| queues).map(|limit| limit.max(alone));
+    let seen = ratio(tasks, stage.wall.secs_f64());
+    let lock_limit = if met {
+        let kept = ratio(locked, tasks).and_then(|waited| demand_of_queue(at_once, cpu + wait, waited));
+        kept.and_then(|kept| ratio(1.0, kept)).map(|limit| limit.max(seen.unwrap_or(0.0)))
+    } else {
+        seen.filter(|_| queues)
+    };
+    let lock_limit = lock_limit.map(|limit| limit.max(alone));
     let own_cpu = ratio(stage.demand.on_cpu - stage.children_cpu, tasks)?.max(0.0);
     let share = stage.gil.share().unwrap_or(Estimate::new(0.0, 1.0, 1.0));
     // One lock: it cannot have been held for longer than all of them took.
@@ -227,6 +247,7 @@ fn demand_of(stage: &Stage) -> Option<TaskDemand> {
         gil,
         alone: stage.alone.and_then(|alone| ratio(alone, tasks)),
         held_waiting,
+        loop_waiting: ratio(stage.loop_waiting, tasks).unwrap_or(0.0).min(wait),
         wait,
         released_run: match &stage.gil {
             GilEvidence::Measured(measured) => measured.released_run,
@@ -239,7 +260,7 @@ fn demand_of(stage: &Stage) -> Option<TaskDemand> {
         worker_bytes: stage.memory.peak_one_bytes,
         lock_limit,
         lock_spans_processes: found_executor(stage) == Some(Executor::Process),
-        seen_at_once: stage.workers_active().unwrap_or(1.0).min(f64::from(MOST_SEEN)),
+        seen_at_once: at_once,
     })
 }
 

@@ -117,6 +117,11 @@ pub enum Reason {
         /// Tasks a second that the lock let through.
         limit: f64,
     },
+    /// A coroutine blocks its event loop instead of awaiting.
+    LoopBlocked {
+        /// Share of its own wait.
+        share: f64,
+    },
     /// Each process would have that lock to itself.
     LockNotShared,
     /// Its function names a lock that threads may queue for, and no run of so many threads showed whether they do.
@@ -220,6 +225,7 @@ impl Reason {
             Reason::GilAbsent => "gil-absent",
             Reason::SaturatesGil { .. } => "saturates-gil",
             Reason::LockBound { .. } => "lock-bound",
+            Reason::LoopBlocked { .. } => "loop-blocked",
             Reason::LockNotShared => "lock-not-shared",
             Reason::LockUnseen { .. } => "lock-unseen",
             Reason::TaskTooSmall { .. } => "task-too-small",

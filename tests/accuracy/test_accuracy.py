@@ -16,6 +16,7 @@ CORPUS = os.path.join(os.path.dirname(os.path.dirname(HERE)), "fixtures", "accur
 sys.path.insert(0, CORPUS)
 
 import accuracy  # noqa: E402
+import corpora  # noqa: E402
 import grade  # noqa: E402
 import page  # noqa: E402
 import run  # noqa: E402
@@ -62,28 +63,32 @@ class Stages(unittest.TestCase):
         cls.server.wait()
 
     def test_each_runs_once_and_its_items_are_made_alike_each_time(self):
-        for name, stage in stages.STAGES.items():
+        for name, stage in corpora.ALL.items():
             with self.subTest(name):
                 if stage.lacks():
                     print("skipped {}: {}".format(name, stage.lacks()))
                     continue
                 items = stage.items()
                 self.assertGreaterEqual(len(items), 4)
-                stage.function(SHORT.get(name, items[0]))
+                if stage.loops:
+                    run.on_a_loop(stage.function, items[0])
+                else:
+                    stage.function(SHORT.get(name, items[0]))
                 if name not in UNPICKLABLE and not stage.needs:
                     self.assertEqual(pickle.dumps(items), pickle.dumps(stage.items()))
 
     def test_each_is_found_by_its_name_and_described_in_a_line(self):
-        for name, stage in stages.STAGES.items():
+        self.assertEqual(len(corpora.ALL), sum(len(corpus.stages) for corpus in corpora.CORPORA.values()))
+        for name, stage in corpora.ALL.items():
             with self.subTest(name):
-                self.assertIs(getattr(stages, name), stage.function)
+                self.assertIs(getattr(sys.modules[stage.function.__module__], name), stage.function)
                 self.assertEqual(stage.name, name)
                 self.assertRegex(stage.description, r"^\S.{6,110}\.$")
                 self.assertEqual(stage.function.__doc__.strip(), stage.description)
 
     def test_those_that_cannot_be_pickled_are_those_that_say_so(self):
         refused = set()
-        for name, stage in stages.STAGES.items():
+        for name, stage in corpora.ALL.items():
             if stage.lacks():
                 continue
             try:
@@ -298,6 +303,18 @@ class Page(unittest.TestCase):
         self.assertNotIn("## Not graded", text)
         self.assertIn("| picks graded | 0 | 0 |", page.render([], {}, {}, dict(self.FACTS, stages=0)))
 
+    def test_the_second_corpus_has_a_section_that_either_generator_keeps(self):
+        known = {"s": true(serial_1=10, thread_2=20)}
+        seen = [grade.grade("s", "thread", report("thread"), known["s"])]
+        first = page.render(seen, known, {}, self.FACTS, ["## The gate, 2 times", "", "It flaps."])
+        self.assertEqual(page.second_of(first), [])
+        both = page.with_second(first, page.second(seen, known, {"s": "Does s."}, self.FACTS))
+        self.assertEqual(both.count(page.SECOND_HEADING), 1)
+        self.assertLess(both.index("### In sum"), both.index("## The gate"))
+        self.assertEqual(both, page.with_second(both, page.second_of(both)))
+        gate = ["## The gate, 2 times", "", "It flaps."]
+        self.assertEqual(both, page.render(seen, known, {}, self.FACTS, page.second_of(both) + gate))
+
     def test_the_commands_are_those_that_a_user_would_type(self):
         stage = stages.STAGES["http_20ms"]
         line = accuracy.command("poolpick", stage, "serial", 2.0, "x")
@@ -305,6 +322,10 @@ class Page(unittest.TestCase):
         self.assertNotIn("json=", accuracy.typed(line))
         self.assertEqual(accuracy.command("poolpick", stage, "thread", 2.0, "x")[-2:], ["8", "2.0"])
         self.assertEqual(accuracy.command("poolpick", stages.STAGES["tiny"], "process", 2.0, "x")[-2:], ["2", "2.0"])
+        line = accuracy.command("poolpick", corpora.ALL["fractions_sum"], "serial", 2.0, "x")
+        self.assertIn("fractions_sum=second:fractions_sum", line)
+        line = accuracy.command("poolpick", corpora.ALL["aio_sleep_10ms"], "asyncio", 2.0, "x")
+        self.assertEqual(line[-4:], ["aio_sleep_10ms", "asyncio", "8", "2.0"])
 
 
 class Gate(unittest.TestCase):
