@@ -112,7 +112,8 @@ fn python_is_never_misrouted_without_a_look_at_its_lock() {
 
 #[test]
 fn a_program_that_fills_the_cores_is_run_one_at_a_time() {
-    let parallel = Stage { active_threads: 4, parallelism: Some(1.95), ..stage(false, 4.0, 0.0) };
+    let wall = Span::from_secs_f64(2.1);
+    let parallel = Stage { active_threads: 4, parallelism: Some(1.95), wall, lives: wall, ..stage(false, 4.0, 0.0) };
     let judged = judge(&parallel, None, None, &TWO_CORES);
     let found = judged.recommendation.expect("enough evidence");
     assert_eq!((found.executor, found.workers), (Executor::Serial, Some(1)));

@@ -264,9 +264,10 @@ fn demand_of(stage: &Stage) -> Option<TaskDemand> {
     })
 }
 
-/// Threads of one of its processes that do something or wait for it at once.
+/// Threads of one of its processes that do something or wait for it at once. Those that want a CPU are left out: on a busy
+/// machine threads that take turns want one together.
 fn at_once(stage: &Stage) -> f64 {
-    let busy = stage.demand.on_cpu + stage.demand.run_queue + stage.demand.own.sum();
+    let busy = stage.demand.on_cpu + stage.demand.own.sum();
     ratio(busy, stage.lives.secs_f64()).filter(|_| stage.tasks.is_none()).unwrap_or(1.0).max(1.0)
 }
 
