@@ -264,8 +264,9 @@ fn to_file(bytes: io::Result<Vec<u8>>, file: &ReportFile) -> Result<(), Failure>
 /// later waits for its reader.
 fn pipe(path: &Path) -> io::Result<File> {
     let pipe = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-    // By its other name the same pipe is opened anew, in the usual mode; it has a reader, so that waits for nobody.
-    OpenOptions::new().write(true).open(format!("/proc/self/fd/{}", pipe.as_raw_fd()))
+    // By its other name the same pipe is opened anew, in the usual mode; it has a reader, so that waits for nobody. Where
+    // `/proc` shows nothing, it stays as it is: what a pipe holds at once is written all the same.
+    Ok(OpenOptions::new().write(true).open(format!("/proc/self/fd/{}", pipe.as_raw_fd())).unwrap_or(pipe))
 }
 
 fn to_pipe(bytes: io::Result<Vec<u8>>, path: &Path) -> Result<(), Failure> {

@@ -44,9 +44,11 @@ impl ReportFile {
         &self.path
     }
 
-    /// The folder by its descriptor, whatever it is called by now.
+    /// The folder by its descriptor, whatever it is called by now; by its name where `/proc` shows nothing.
     fn here(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/self/fd/{}", self.folder.as_raw_fd()))
+        let by_descriptor = PathBuf::from(format!("/proc/self/fd/{}", self.folder.as_raw_fd()));
+        let by_name = || self.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if by_descriptor.is_dir() { by_descriptor } else { by_name().to_owned() }
     }
 
     /// Replaces the file by these bytes, with this mode.
