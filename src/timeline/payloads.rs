@@ -1,6 +1,7 @@
 //! Payloads that the agent pickled, one direction of one stage: how many, how large, and the readings themselves, as many
 //! as bounded memory allows, by classes of size. What one costs is made of them further on.
 
+use super::sample::keep_spread;
 use crate::trace::PayloadReading;
 use std::collections::BTreeMap;
 
@@ -31,15 +32,7 @@ impl SizeClass {
 
     /// When there are too many, every second one goes.
     fn keep(&mut self, reading: PayloadReading) {
-        self.kept.push(reading);
-        if self.kept.len() > MOST_KEPT {
-            let mut odd = false;
-            self.kept.retain(|_| {
-                odd = !odd;
-                odd
-            });
-            self.thinned = (self.thinned + 1).min(u64::BITS - 1);
-        }
+        keep_spread(&mut self.kept, &mut self.thinned, MOST_KEPT, reading);
     }
 
     fn fold(&mut self, other: &SizeClass) {

@@ -35,15 +35,7 @@ impl TaskSample {
     /// Notes a task that has ended.
     pub fn note(&mut self, task: SampledTask) {
         if self.seen.is_multiple_of(1 << self.thinned) {
-            self.kept.push(task);
-            if self.kept.len() > MOST_KEPT {
-                let mut odd = false;
-                self.kept.retain(|_| {
-                    odd = !odd;
-                    odd
-                });
-                self.thinned = (self.thinned + 1).min(u64::BITS - 1);
-            }
+            keep_spread(&mut self.kept, &mut self.thinned, MOST_KEPT, task);
         }
         self.seen = self.seen.saturating_add(1);
     }
@@ -51,6 +43,19 @@ impl TaskSample {
     /// The tasks.
     pub fn tasks(&self) -> &[SampledTask] {
         &self.kept
+    }
+}
+
+/// Keeps one more; when there are more than `most`, every second one goes, and from then on one of twice as many is wanted.
+pub(super) fn keep_spread<T>(kept: &mut Vec<T>, thinned: &mut u32, most: usize, one: T) {
+    kept.push(one);
+    if kept.len() > most {
+        let mut odd = false;
+        kept.retain(|_| {
+            odd = !odd;
+            odd
+        });
+        *thinned = (*thinned + 1).min(u64::BITS - 1);
     }
 }
 
