@@ -96,6 +96,15 @@ fn a_native_program_fits_wherever_it_is_waited_for_and_is_misrouted_one_by_one()
     let single = Capacity { cores: 1.0, measured_on: 1.0, memory_bytes: None };
     let judged = judge(&burn, Some(Executor::Serial), None, &single);
     assert_eq!(judged.outcome, Outcome::Fits, "one core has nothing to give to a pool");
+    // One that waits half of its time fills half a core by itself: a pool of one would be none.
+    let half = Capacity { cores: 0.5, measured_on: 0.5, memory_bytes: None };
+    let judged = judge(&stage(false, 1.0, 1.0), Some(Executor::Serial), None, &half);
+    let found = judged.recommendation.expect("enough evidence");
+    assert_eq!((found.executor, found.workers, found.speedup), (Executor::Serial, Some(1), None));
+    assert!(found.reasons.iter().any(|reason| reason.code() == "single-core"));
+    assert_eq!(judged.outcome, Outcome::Fits);
+    let pooled = judge(&stage(false, 1.0, 1.0), Some(Executor::Thread), None, &half);
+    assert_eq!(pooled.outcome, Outcome::Fits, "who waits for it matters little");
 }
 
 #[test]

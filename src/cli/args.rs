@@ -12,9 +12,10 @@ use crate::observe::{NamedStage, PythonMode};
 use crate::report::Format;
 use crate::units::{parse_duration, parse_share, parse_size};
 use crate::verdict::Executor;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -141,15 +142,21 @@ pub struct Export {
     pub path: PathBuf,
 }
 
-fn parse_export(text: &str) -> Result<Export, String> {
+/// A path is any bytes but NUL, so what follows the first `=` need not be text.
+fn export_parser() -> impl TypedValueParser<Value = Export> {
+    OsStringValueParser::new().try_map(|argument| parse_export(&argument))
+}
+
+fn parse_export(argument: &OsStr) -> Result<Export, String> {
     let names = || Format::ALL.map(|(_, name)| name).join(", ");
-    let (format, path) =
-        text.split_once('=').ok_or_else(|| format!("it is FORMAT=PATH, with FORMAT one of {}", names()))?;
-    let format = format_named(format).ok_or_else(|| format!("`{format}` is no format; it is one of {}", names()))?;
+    let mut parts = argument.as_bytes().splitn(2, |&byte| byte == b'=');
+    let format = String::from_utf8_lossy(parts.next().unwrap_or_default());
+    let path = parts.next().ok_or_else(|| format!("it is FORMAT=PATH, with FORMAT one of {}", names()))?;
+    let format = format_named(&format).ok_or_else(|| format!("`{format}` is no format; it is one of {}", names()))?;
     if path.is_empty() {
         return Err("the path is missing".to_owned());
     }
-    Ok(Export { format, path: PathBuf::from(path) })
+    Ok(Export { format, path: PathBuf::from(OsStr::from_bytes(path)) })
 }
 
 fn parse_interval(text: &str) -> Result<Duration, String> {
@@ -210,7 +217,7 @@ pub struct OutputArgs {
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Also write it as FORMAT to PATH (may be given several times); otlp=env sends it
-    #[arg(long, value_name = "FORMAT=PATH", value_parser = parse_export)]
+    #[arg(long, value_name = "FORMAT=PATH", value_parser = export_parser())]
     pub export: Vec<Export>,
     /// What metrics and test reports call this pipeline [default: the script or program; of a gate, its manifest's folder]
     #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]

@@ -35,6 +35,10 @@ use std::process::ExitCode;
 
 /// Runs poolpick with the process's arguments.
 pub fn main() -> ExitCode {
+    crate::sys::stack::with_enough(on_enough_stack)
+}
+
+fn on_enough_stack() -> ExitCode {
     let cpu_before = crate::sys::clock::process_cpu();
     crate::sys::signals::take_file_size_limit_as_error();
     // It passes on a program's status, which is not to be mistaken for poolpick's.

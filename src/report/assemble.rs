@@ -113,7 +113,7 @@ fn sources(assembly: &Assembly<'_>) -> Sources {
     let coverage = &footer.coverage;
     let asked = assembly.asked.as_ref().and_then(|asked| wording::asked(asked, assembly.terms.capacity.measured_on));
     let mut notes: Vec<String> = asked.into_iter().collect();
-    notes.extend(coverage.refusals.iter().map(wording::refusal));
+    notes.extend(coverage.refusals.iter().map(|refusal| wording::refusal(refusal, coverage.scheduler)));
     notes.extend(wording::folded(assembly.folded));
     notes.extend(assembly.unseen_cpu_seconds.and_then(|seconds| wording::unseen(seconds, coverage.scheduler)));
     notes.extend(assembly.notes.iter().cloned());

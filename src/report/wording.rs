@@ -266,9 +266,10 @@ pub fn why(why: Why) -> &'static str {
 }
 
 /// A refused source, with the command that would change it.
-pub fn refusal(refusal: &Refusal) -> String {
+pub fn refusal(refusal: &Refusal, rung: Rung) -> String {
     let effect = match refusal.source.as_str() {
-        "perf" => "switch records are not there, times of threads are sampled",
+        "perf" if rung == Rung::Schedstat => "switch records are not there, times of threads are sampled",
+        "perf" => "switch records are not there",
         "schedstat" => "counters of threads are not there",
         "waits" => "what blocked threads wait for is not known",
         "gil" => "who holds the interpreter lock (GIL) is not known",
@@ -342,7 +343,7 @@ fn named(folded: &[&Folded]) -> Option<String> {
 pub fn unseen(seconds: f64, rung: Rung) -> Option<String> {
     (rung == Rung::Schedstat && seconds > 0.05).then(|| {
         format!(
-            "{} of CPU was used by programs that ended before a reading could see them; it is in the totals, not in a stage",
+            "{} of CPU was used by programs and threads that ended before a reading could see them; it is in the totals, not in a stage",
             seconds_of(seconds)
         )
     })

@@ -12,6 +12,7 @@ pub mod poll;
 pub mod process;
 pub mod ring;
 pub mod signals;
+pub mod stack;
 pub mod tty;
 
 use std::io;

@@ -52,6 +52,22 @@ pub fn take_file_size_limit_as_error() {
     set_disposition(libc::SIGXFSZ, true);
 }
 
+/// While it lives, no signal that another thread can take is delivered to this one.
+pub(super) struct Blocked(libc::sigset_t);
+
+impl Blocked {
+    /// Blocks all.
+    pub(super) fn all() -> Blocked {
+        Blocked(set_mask(libc::SIG_SETMASK, &set_of(1..=libc::SIGRTMAX())))
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        set_mask(libc::SIG_SETMASK, &self.0);
+    }
+}
+
 /// Watches a set of signals: they are blocked, and a descriptor tells of them. Dropping it puts everything back;
 /// signals that were not read until then are lost, so that they do not kill poolpick before its report.
 pub struct SignalWatch {

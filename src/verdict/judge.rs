@@ -258,6 +258,8 @@ fn compare(evidence: &Evidence, recommendation: &Recommendation, current: Execut
             Outcome::Fits
         }
         (Executor::Serial, Executor::Thread) => serial_cost(evidence, recommendation, capacity),
+        // Nor where there is one core for it.
+        _ if recommendation.reasons.iter().any(|reason| matches!(reason, Reason::SingleCore { .. })) => Outcome::Fits,
         _ => Outcome::Undecided(Why::TooClose),
     }
 }

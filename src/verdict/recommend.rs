@@ -12,6 +12,7 @@
 //! | Python | hybrid with phases | no | split: threads for the waiting, processes for the computing |
 //! | Python | hybrid, CPU-bound | no | processes, N*: medium confidence where the lock binds, else low |
 //! | any | CPU-bound | one core only | serial |
+//! | any | any, where cores or memory bear one worker | | serial |
 
 use super::{Class, Evidence, Executor, Gil, Payload, Reason, Terms};
 use crate::laws::{saturation_point, thread_of_children_bound};
@@ -114,6 +115,13 @@ pub fn recommend(
             workers = fit;
             reasons.push(Reason::MemoryLimited { workers, bytes, limit });
         }
+    }
+    if workers == 1 {
+        // A pool of one is none.
+        if cores < 1.5 {
+            reasons.push(Reason::SingleCore { cores });
+        }
+        return Some(plain(Executor::Serial, 1, None, confidence, reasons));
     }
     let task_seconds = evidence.task_seconds;
     if let Some(share) = payload.and_then(|payload| payload.share_of_latency(task_seconds))
