@@ -2,7 +2,7 @@
 
 use poolpick::stages::{Kind, Totals, segment};
 use poolpick::timeline::{Records, Timeline, build};
-use poolpick::trace::{Blocking, Event, Ids, Rung, SwitchOut, ThreadReading};
+use poolpick::trace::{Blocking, Event, Ids, ProcessReading, Rung, SwitchOut, ThreadReading};
 use poolpick::units::{Span, Timestamp};
 
 const ROOT: u32 = 100;
@@ -293,6 +293,36 @@ fn threads_that_are_hardly_read_wait_all_the_same() {
     let timeline = build(&events, at(0), ROOT, at(1000));
     let demand = timeline.programs.iter().find(|program| program.processes > 0).expect("one program").demand;
     assert!((demand.own.sleep - 40.0).abs() < 2.0, "{demand:?}");
+}
+
+/// Without records, a program whose threads each live between two readings: its own counters tell what they used, and what
+/// they waited for nobody saw.
+#[test]
+fn threads_that_no_reading_comes_to_are_in_their_programs_time() {
+    let me = ids(ROOT, ROOT);
+    let mut events = exec(0, ROOT, &["/bin/stage"]);
+    events.push(Event::SwitchesEnd { at: at(0) });
+    for round in 1..=100u64 {
+        let millis = round * 10;
+        let reading = ThreadReading {
+            on_cpu: Some(Span(round * 200_000)),
+            run_delay: Some(Span::ZERO),
+            active: Some(false),
+            ..ThreadReading::default()
+        };
+        events.push(Event::Waiting { at: at(millis), ids: me, on: Blocking::Lock });
+        events.push(Event::Thread { at: at(millis), ids: me, reading });
+        let (cpu_user, cpu_system) = (Some(Span::from_millis(8 * round)), Some(Span::from_millis(round)));
+        let reading = ProcessReading { cpu_user, cpu_system, ..ProcessReading::default() };
+        events.push(Event::Process { at: at(millis), pid: ROOT, parent: None, reading });
+    }
+    let timeline = build(&events, at(0), ROOT, at(1000));
+    let program = timeline.programs.iter().find(|program| program.processes > 0).expect("one program");
+    assert!(near(program.demand.on_cpu, 0.9) && near(program.unread_cpu, 0.88), "{program:#?}");
+    let totals = Totals { rusage: None, rung: Rung::Schedstat, whole: true };
+    let stages = segment(&timeline, &totals).stages;
+    let score = stages[0].score.expect("it computed");
+    assert!(score.low < 0.1, "what those threads waited for is not known: {score:?}");
 }
 
 #[test]

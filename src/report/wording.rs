@@ -244,6 +244,9 @@ pub fn why(why: Why) -> &'static str {
     match why {
         Why::NoExecutor => "one run does not show which executor production runs it under; `--executor` tells",
         Why::ThinEvidence => "the run shows too little CPU time and wait of it to judge",
+        Why::ClassOpen => {
+            "its score may fall on either side of a threshold; a longer run or more to see it by (`poolpick doctor`) decides it"
+        }
         Why::FeedsPool => "it feeds a pool of its own workers, which are judged instead",
         Why::OutsideStages => "its stages are judged; this is what it did besides",
         Why::PayloadUnknown => {

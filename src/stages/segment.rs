@@ -127,12 +127,15 @@ pub fn segment(timeline: &Timeline, totals: &Totals) -> Stages {
 
 /// Where readings missed much of the CPU time, what they saw of a stage may be unlike the rest of it.
 fn doubt(stage: &mut Stage, unseen: f64) {
+    stage.score = doubted(stage.score, unseen);
+}
+
+fn doubted(score: Option<Estimate>, unseen: f64) -> Option<Estimate> {
+    let score = score?;
     if unseen < MISSED_MUCH {
-        return;
+        return Some(score);
     }
-    stage.score = stage
-        .score
-        .map(|score| Estimate::new(score.low * (1.0 - unseen), score.point, score.high + (1.0 - score.high) * unseen));
+    Some(Estimate::new(score.low * (1.0 - unseen), score.point, score.high + (1.0 - score.high) * unseen))
 }
 
 /// Adds the stages inside programs; where two share a name, the executor tells them apart.
@@ -180,7 +183,10 @@ fn stage_of(program: &Program, timeline: &Timeline, kind: Kind, sampled: bool) -
         feeds_pool: false,
         demand,
         waits_told: demand.assumed_own <= TOLD_SHARE * demand.thread_seconds(),
-        score: score_of(&demand, &strata(&pieces, &phases), program.threads, sampled),
+        score: doubted(
+            score_of(&demand, &strata(&pieces, &phases), program.threads, sampled),
+            ratio(program.unread_cpu, demand.on_cpu).unwrap_or(0.0),
+        ),
         wall,
         lives: program.process_life,
         processes: program.processes,

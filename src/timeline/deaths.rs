@@ -15,6 +15,10 @@ const LAG: Span = Span::from_millis(30);
 /// For so many times the life of the threads that were read, those that were not are taken to be like them.
 const MOST_UNREAD: f64 = 10.0;
 
+/// What a process's counters may be ahead of those of its threads without a thread gone unread: two clock ticks, as they
+/// count in these.
+const UNREAD_AT_LEAST: Span = Span::from_millis(20);
+
 impl TimelineBuilder {
     pub(super) fn end_thread(&mut self, slot: u32, at: Timestamp) {
         self.cut(slot, at);
@@ -157,7 +161,15 @@ impl TimelineBuilder {
         if let (Some(user), Some(system)) = (reading.cpu_user, reading.cpu_system) {
             let (base_user, base_system) = process.split_base;
             let (users, systems) = program.cpu_split.unwrap_or_default();
-            program.cpu_split = Some((users + (user - base_user), systems + (system - base_system)));
+            let (user, system) = (user - base_user, system - base_system);
+            program.cpu_split = Some((users + user, systems + system));
+            let unread = (user + system - process.read_cpu).secs_f64();
+            // What ran in stages is told by their tasks.
+            let is_told = !process.stages.is_empty();
+            if self.records == Records::None && !is_told && unread > UNREAD_AT_LEAST.secs_f64() {
+                program.demand.on_cpu += unread;
+                program.unread_cpu += unread;
+            }
         }
         let most = |growth: &DescriptorGrowth| growth.after.saturating_sub(growth.before);
         program.descriptors = process.descriptors.growth().into_iter().chain(program.descriptors).max_by_key(most);

@@ -231,6 +231,8 @@ pub struct Process {
     pub file_base: (Option<u64>, Option<u64>),
     /// CPU by readings before it ran this program.
     pub split_base: (Span, Span),
+    /// Without records: on-CPU time that its threads' own readings told of.
+    pub read_cpu: Span,
     /// Readings of threads since the last round closed: slots in the timeline.
     pub round: Vec<u32>,
     /// When the last round closed.
@@ -304,6 +306,7 @@ impl Process {
             reading: ProcessReading::default(),
             file_base: (None, None),
             split_base: (Span::ZERO, Span::ZERO),
+            read_cpu: Span::ZERO,
             round: Vec::new(),
             round_at: at,
             round_stopped: Span::ZERO,
@@ -376,6 +379,7 @@ impl Process {
         self.still_since = self.still_since.map(|_| at);
         self.sums = ProcessSums::default();
         self.peak_active = self.active;
+        self.read_cpu = Span::ZERO;
         self.split_base = (self.reading.cpu_user.unwrap_or(Span::ZERO), self.reading.cpu_system.unwrap_or(Span::ZERO));
         self.file_base =
             (self.reading.stdin_bytes.or(self.file_base.0), self.reading.stdout_bytes.or(self.file_base.1));

@@ -68,6 +68,9 @@ pub struct Program {
     pub involuntary: Option<u64>,
     /// User and system time by the last readings.
     pub cpu_split: Option<(Span, Span)>,
+    /// Without records: CPU time that its processes' counters tell of and no reading of a thread does, because threads ended
+    /// before one; seconds. It is in the demand, whose waits know nothing of those threads.
+    pub unread_cpu: f64,
     /// Memory.
     pub memory: ProgramMemory,
     /// Bytes in and out.
@@ -163,6 +166,7 @@ impl Program {
             voluntary: None,
             involuntary: None,
             cpu_split: None,
+            unread_cpu: 0.0,
             memory: ProgramMemory::default(),
             bytes: ProgramBytes::default(),
             descriptors: None,

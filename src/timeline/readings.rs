@@ -77,6 +77,7 @@ impl TimelineBuilder {
             None => (thread.began, Span::ZERO, Span::ZERO, Span::ZERO),
         };
         let ran = on_cpu - on_cpu_before;
+        self.processes[thread.process].read_cpu += ran;
         if ran > Span::ZERO {
             thread.locked.runs(at);
         }

@@ -14,7 +14,7 @@
 //! | stage in Python | any | predicted under 85 % of the recommended one, intervals apart | misrouted |
 
 use super::arrival::answer;
-use super::classify::{classify, phases_by_class};
+use super::classify::{classify, is_thin, phases_by_class};
 use super::decide::decide;
 use super::diagnose::Warning;
 use super::recommend::{Confidence, Recommendation, recommend};
@@ -38,6 +38,8 @@ pub enum Why {
     NoExecutor,
     /// The evidence is too thin for a class.
     ThinEvidence,
+    /// There is enough of it, but its score may fall on either side of a threshold.
+    ClassOpen,
     /// It hands work to a pool of its own workers, which are judged instead.
     FeedsPool,
     /// It is what a program did outside of its stages.
@@ -139,6 +141,7 @@ pub fn judge(evidence: &Evidence, payload: Option<&Payload>, terms: &Terms) -> J
         (None, _) if evidence.feeds_pool => Outcome::NotJudged(Why::FeedsPool),
         (None, _) if evidence.is_outside => Outcome::NotJudged(Why::OutsideStages),
         (None, _) if evidence.is_unfinished() => Outcome::NotJudged(Why::Unfinished),
+        (None, _) if !is_thin(evidence) => Outcome::NotJudged(Why::ClassOpen),
         (None, _) => Outcome::NotJudged(Why::ThinEvidence),
         (Some(_), None) => Outcome::NotJudged(Why::NoExecutor),
         (Some(recommendation), Some(current)) if !predictions.is_empty() => {
