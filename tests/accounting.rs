@@ -271,3 +271,21 @@ fn a_daemon_that_is_left_behind_is_counted_so_far_once() {
         assert!(rung.name != PERF.name || unwaited.is_some());
     }
 }
+
+/// What is started through programs that replace themselves by it ran once: its payload and time are those of one task.
+#[test]
+fn a_chain_of_launchers_is_one_run_of_the_last() {
+    let Some(python) = python() else { return };
+    let _turn = alone();
+    for rung in [PERF, SCHEDSTAT] {
+        if !rung.is_here() {
+            continue;
+        }
+        let mut argv: Vec<String> =
+            ["env", "nice", "-n", "0", "sh", "-c", "exec \"$0\" \"$@\""].map(str::to_owned).to_vec();
+        argv.extend(workload(python, &["burn", "--seconds", "0.3"]));
+        let report = Profile::of(rung, &argv).run().report;
+        let stage = report.stage("workloads.py").unwrap_or_else(|| panic!("no stage: {:#}", report.0));
+        assert_eq!(stage.0["evidence"]["tasks"], 1, "{}: {:#}", rung.name, report.0);
+    }
+}

@@ -151,6 +151,34 @@ fn a_chain_of_execs_is_the_last_program() {
     assert_eq!(stages.folded.len(), 2);
 }
 
+/// `env` lives so short that its name is read when it is another program already, and the record of that exec comes later.
+#[test]
+fn a_name_that_was_read_late_is_that_of_the_next_program() {
+    let mut events = vec![
+        Event::Exec { at: at(0), ids: ids(ROOT, ROOT), name: "env".to_owned() },
+        Event::Program {
+            at: at(3),
+            pid: ROOT,
+            parent: 0,
+            exe: Some("/bin/python3".to_owned()),
+            argv: ["python3", "stage.py"].map(str::to_owned).to_vec(),
+        },
+        Event::Exec { at: at(2), ids: ids(ROOT, ROOT), name: "python3".to_owned() },
+        switch_in(4, (ROOT, ROOT)),
+        exit(500, (ROOT, ROOT)),
+    ];
+    // As they come: the ring is read after the name.
+    let programs = |events: &[Event]| {
+        let timeline = build(events, at(0), ROOT, at(500));
+        let ran = timeline.programs.iter().filter(|program| program.processes > 0);
+        ran.map(|program| (program.image.name(), program.processes, program.replaced)).collect::<Vec<_>>()
+    };
+    assert_eq!(programs(&events), [("stage.py".to_owned(), 1, 0)]);
+    // A later exec is one.
+    events.insert(4, Event::Exec { at: at(300), ids: ids(ROOT, ROOT), name: "sleep".to_owned() });
+    assert_eq!(programs(&events), [("stage.py".to_owned(), 1, 1), ("sleep".to_owned(), 1, 0)]);
+}
+
 #[test]
 fn two_scripts_of_one_interpreter_are_two_stages() {
     let mut events = exec(0, ROOT, &["/bin/sh", "run.sh"]);

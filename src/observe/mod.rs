@@ -430,13 +430,15 @@ impl Instruments {
             match event {
                 Event::Lost { records, .. } => lost += records,
                 // Read at once: a short program is gone soon. Its arguments belong right behind its exec.
-                Event::Exec { at, ids, .. } => {
-                    let gone = events[index..]
-                        .iter()
-                        .take(SOON)
-                        .any(|later| matches!(later, Event::Exit { ids: ended, .. } if ended == ids));
+                Event::Exec { at, ids, name } => {
+                    // Or is another program by now: what `/proc` says is that one's.
+                    let gone = events[index + 1..].iter().take(SOON).any(|later| match later {
+                        Event::Exit { ids: ended, .. } => ended == ids,
+                        Event::Exec { ids: replaced, .. } => replaced.pid == ids.pid,
+                        _ => false,
+                    });
                     let gone = gone || records.is_ending(*ids);
-                    if !gone && let Some(program) = self.sampler.program(ids.pid, *at) {
+                    if !gone && let Some(program) = self.sampler.program(ids.pid, name, *at) {
                         sink.event(&program);
                     }
                 }

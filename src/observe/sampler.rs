@@ -163,13 +163,24 @@ impl Sampler {
         self.census.follow(event);
     }
 
-    /// The program of a process that was just seen to exec.
-    pub fn program(&self, pid: u32, at: Timestamp) -> Option<Event> {
+    /// The program of a process that was just seen to exec, by the kernel's name for it. One that is called otherwise by now
+    /// has renamed itself, or is another program already, whose record is still to come: then it is said when it was read.
+    pub fn program(&self, pid: u32, name: &str, at: Timestamp) -> Option<Event> {
         if !self.visible {
             return None;
         }
-        let process = Process::new_with_root(self.root.join(pid.to_string())).ok()?;
-        readings::program(&process, pid, 0, at)
+        let folder = self.root.join(pid.to_string());
+        let comm = folder.join("comm");
+        let read = readings::program(&Process::new_with_root(folder).ok()?, pid, 0, at)?;
+        let comm = std::fs::read(comm).ok()?;
+        if String::from_utf8_lossy(&comm).strip_suffix('\n') == Some(name) {
+            return Some(read);
+        }
+        let at = clock::monotonic();
+        match read {
+            Event::Program { pid, parent, exe, argv, .. } => Some(Event::Program { at, pid, parent, exe, argv }),
+            other => Some(other),
+        }
     }
 
     /// What the target had used before its exec: not its own doing.

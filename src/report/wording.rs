@@ -338,8 +338,13 @@ fn named(folded: &[&Folded]) -> Option<String> {
         (names, 0) => names.join(", "),
         (names, more) => format!("{} and {more} more", names.join(", ")),
     };
-    let processes = if processes == 1 { "1 process".to_owned() } else { format!("{processes} processes") };
-    Some(format!("{names} ({processes}, {} of CPU)", seconds_of(cpu)))
+    let processes = match processes {
+        // They became the programs of other stages.
+        0 => String::new(),
+        1 => "1 process, ".to_owned(),
+        more => format!("{more} processes, "),
+    };
+    Some(format!("{names} ({processes}{} of CPU)", seconds_of(cpu)))
 }
 
 /// CPU that nothing but the kernel's total tells of.

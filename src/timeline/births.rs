@@ -152,6 +152,11 @@ impl TimelineBuilder {
             }
             thread.began = at;
         }
+        // Records come late: a name that was read after this exec is already that of the program that it began. What was
+        // so short before has no other name, and goes along.
+        if self.processes[process].named_at > at {
+            return;
+        }
         if self.processes[process].execed {
             self.cut(leader, at);
             self.close_program(process, leader, at, true);
@@ -199,6 +204,7 @@ impl TimelineBuilder {
             return;
         }
         self.processes[process].execed = true;
+        self.processes[process].named_at = at;
         self.move_to(process, Image::from_argv(exe, argv), at);
         let program = self.processes[process].program;
         if let Some(exe) = exe {

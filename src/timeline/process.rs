@@ -210,6 +210,8 @@ pub struct Process {
     pub program: ProgramId,
     /// Whether it has replaced its program since its fork.
     pub execed: bool,
+    /// When the name of its program was last read.
+    pub named_at: Timestamp,
     /// When it began to run this program.
     pub began: Timestamp,
     /// Stopped time of the run before that.
@@ -295,6 +297,7 @@ impl Process {
             parent,
             program,
             execed: false,
+            named_at: Timestamp(0),
             began: at,
             stopped_base: Span::ZERO,
             threads: 0,
