@@ -208,6 +208,34 @@ fn waiting(found: Executor, at_once: f64) -> Evidence {
     }
 }
 
+/// A request of 1 ms of CPU, whose hold of the lock was not read, in 20 ms of waiting: one after another it looks as if the
+/// lock held threads back.
+#[test]
+fn what_waits_goes_to_threads_unless_processes_are_clearly_faster() {
+    let one = waiting(Executor::Serial, 1.0);
+    let request = |gil: Gil, held: (f64, f64, f64), cpu: f64| {
+        let task = TaskDemand {
+            cpu,
+            own_cpu: cpu,
+            wait: 20e-3,
+            gil: Estimate::new(held.0, held.1, held.2),
+            ..one.task.expect("it has one")
+        };
+        let score = Some(Estimate::new(0.04, cpu / (cpu + 20e-3), 0.3));
+        let (cpu, wait) = (100.0 * cpu, 2.0);
+        Evidence { gil, task: Some(task), score, cpu, wait, tasks: 100, task_seconds: Some(21e-3), ..one.clone() }
+    };
+    let cheap = payload(1e-5, 12, 0.25);
+    let unread = judged(&request(Gil::Unknown, (0.2e-3, 1e-3, 1e-3), 1e-3), Some(&cheap));
+    let found = unread.recommendation.as_ref().expect("enough evidence");
+    assert_eq!(found.executor, Executor::Thread, "{unread:#?}");
+    assert!(codes(&unread).contains(&"threads-suffice"), "{:?}", codes(&unread));
+    // With five times the CPU, all of it held, threads are held back for certain.
+    let held = Gil::Held { share: Estimate::new(0.97, 1.0, 1.0), released_run: None };
+    let bound = judged(&request(held, (4.9e-3, 5e-3, 5e-3), 5e-3), Some(&cheap));
+    assert_eq!(bound.recommendation.as_ref().expect("enough evidence").executor, Executor::Process, "{bound:#?}");
+}
+
 #[test]
 fn a_lock_that_threads_may_queue_for_leaves_open_whether_they_help() {
     let cheap = payload(1e-5, 12, 0.25);

@@ -122,6 +122,10 @@ pub fn reason(reason: &Reason) -> String {
         Reason::SaturatesCores { used, cores } => {
             format!("its pool keeps {used:.1} of {cores:.1} cores busy: no executor has more to give")
         }
+        Reason::ThreadsSuffice { threads, processes } => format!(
+            "processes are predicted at {processes:.1}×, threads at {threads:.1}×: this run leaves open which is faster, and \
+             each process costs memory and its start"
+        ),
         Reason::WaitAssumed { workers, seen } => format!(
             "{workers} at once were not seen, only {seen}: that what it waits for keeps up is an assumption"
         ),

@@ -15,6 +15,7 @@
 //! | two executors within 3 % (5 % where intervals overlap) | the simpler one |
 //! | the same, but threads would have to overlap native code that no run in threads showed to overlap | processes |
 //! | threads gain less than their model may be off | no pool |
+//! | a stage that waits, threads within 40 % of processes, intervals overlap | threads |
 //! | module state is written by tasks | confidence at most medium |
 //! | its function names a lock, and it was not seen in threads | threads only with low confidence, and perhaps no faster than one |
 //! | threads queue for a lock of the program | processes, which would not, only with low confidence |
@@ -36,6 +37,9 @@ const CLOSE: f64 = 0.03;
 const CLOSE_OVERLAPPING: f64 = 0.05;
 /// And no pool to threads that gain less than this: their model may be off by as much.
 const CLOSE_TO_NO_POOL: f64 = 0.08;
+/// What waits for most of its time is colder when it is seen than when many of it run: a task's CPU time, and with it the time
+/// that it holds the lock, fell by up to this share of it (0.94 ms to 0.56 ms a request, 45 to 1285 of them a second).
+const WARMER: f64 = 0.4;
 /// So many at once show whether native code overlaps.
 const OVERLAPS: f64 = 1.5;
 /// A limit that is not this near to what threads would reach does not hold them.
@@ -109,14 +113,18 @@ pub fn decide(
             .collect()
     };
     let mut best = peaks(&task);
-    let (unseen, blocking) = (overlap_unseen(&task, evidence), blocks_its_loop(&task, evidence));
-    let pick = pick(&best, evidence, unseen, blocking)?;
+    let blocking = blocks_its_loop(&task, evidence);
+    let doubts = Doubts {
+        unseen: overlap_unseen(&task, evidence),
+        blocking,
+        waits: (class == Class::IoBound || is_open && score.point < thresholds.io) && evidence.takes_lock.is_none(),
+    };
+    let pick = pick(&best, evidence, doubts)?;
     let mut lock_decides = false;
     if evidence.gil == Gil::Unknown {
         // As if the lock were never held: an executor may then do as well as what is picked, at other numbers of workers.
         let free = peaks(&TaskDemand { gil: Estimate::new(task.gil.low, task.gil.low, task.gil.low), ..task });
-        lock_decides =
-            self::pick(&free, evidence, unseen, blocking).is_none_or(|other| other.executor != pick.executor);
+        lock_decides = self::pick(&free, evidence, doubts).is_none_or(|other| other.executor != pick.executor);
         let fits = |one: &Prediction| one.speedup.point >= FITTING_SHARE * pick.speedup.point;
         let same = |held: &Prediction| free.iter().find(|free| free.executor == held.executor).is_some_and(fits);
         lock_decides |= best.iter().any(|held| held.executor != pick.executor && fits(held) != same(held));
@@ -226,6 +234,12 @@ pub fn decide(
         reasons.push(Reason::SharedState);
         confidence = confidence.min(Confidence::Medium);
     }
+    if let Some(process) = process.filter(|_| pick.executor == predict::Executor::Thread && doubts.waits)
+        && pick.speedup.point < (1.0 - CLOSE_OVERLAPPING) * process.speedup.point
+    {
+        reasons.push(Reason::ThreadsSuffice { threads: pick.speedup.point, processes: process.speedup.point });
+        confidence = confidence.min(Confidence::Medium);
+    }
     let seen = task.seen_at_once.round().max(1.0) as u32;
     if pick.workers > seen && task.wait > task.cpu * 0.1 {
         confidence = confidence.min(Confidence::Medium);
@@ -309,13 +323,25 @@ fn overlap_unseen(task: &TaskDemand, evidence: &Evidence) -> bool {
     !seen && task.own_cpu > 0.5 * (task.cpu + task.wait)
 }
 
-/// The highest throughput; a simpler one within 3 %, or 5 % where the intervals overlap. Threads whose code was `unseen`
-/// to overlap are not simpler than processes. An event loop only for what is a coroutine already: whether rewriting pays is
-/// a reason of its own.
-fn pick(best: &[Prediction], evidence: &Evidence, unseen: bool, blocking: bool) -> Option<Prediction> {
+/// What the run did not show of a stage, and bears on which executor is preferred.
+#[derive(Debug, Clone, Copy)]
+struct Doubts {
+    /// Its threads would have to overlap native code, which was not seen.
+    unseen: bool,
+    /// It blocks its event loop.
+    blocking: bool,
+    /// It waits for most of its time, and not for a lock that its function names: how long it holds the interpreter's when
+    /// many run at once is less than was seen.
+    waits: bool,
+}
+
+/// The highest throughput; a simpler one within 3 %, or 5 % where the intervals overlap, and threads of what waits within
+/// 40 %. Threads whose code was `unseen` to overlap are not simpler than processes. An event loop only for what is a
+/// coroutine already: whether rewriting pays is a reason of its own.
+fn pick(best: &[Prediction], evidence: &Evidence, doubts: Doubts) -> Option<Prediction> {
     let is_coroutine = evidence.is_coroutine;
     // Threads share the lock that the loop holds, and cost more each: they gain only where the lock is let go, or what blocks a loop overlaps in them.
-    let released = evidence.gil.share().is_some_and(|share| share.point < GIL_BINDS) || blocking;
+    let released = evidence.gil.share().is_some_and(|share| share.point < GIL_BINDS) || doubts.blocking;
     let eligible = |one: &&Prediction| match one.executor {
         predict::Executor::Asyncio => is_coroutine,
         predict::Executor::Thread => !is_coroutine || released,
@@ -323,10 +349,12 @@ fn pick(best: &[Prediction], evidence: &Evidence, unseen: bool, blocking: bool) 
     };
     let top = best.iter().filter(eligible).max_by(|one, other| one.speedup.point.total_cmp(&other.speedup.point))?;
     let close = |one: &&Prediction| {
+        let overlap = one.speedup.high >= top.speedup.low;
         let share = match (one.executor, top.executor) {
-            (predict::Executor::Thread, predict::Executor::Process) if unseen => 0.0,
+            (predict::Executor::Thread, predict::Executor::Process) if doubts.waits && overlap => WARMER,
+            (predict::Executor::Thread, predict::Executor::Process) if doubts.unseen => 0.0,
             (predict::Executor::Serial, predict::Executor::Thread) => CLOSE_TO_NO_POOL,
-            _ if one.speedup.high >= top.speedup.low => CLOSE_OVERLAPPING,
+            _ if overlap => CLOSE_OVERLAPPING,
             _ => CLOSE,
         };
         one.speedup.point >= (1.0 - share) * top.speedup.point

@@ -158,6 +158,13 @@ pub enum Reason {
         /// CPUs that there are.
         cores: f64,
     },
+    /// Processes are predicted to do more for what waits, but within what the run leaves open.
+    ThreadsSuffice {
+        /// What threads are predicted to gain.
+        threads: f64,
+        /// And processes.
+        processes: f64,
+    },
     /// More workers than were seen: that the outside world keeps up is assumed.
     WaitAssumed {
         /// Workers recommended.
@@ -236,6 +243,7 @@ impl Reason {
             Reason::SharedState => "shared-state",
             Reason::GilUnknown => "gil-unknown",
             Reason::SaturatesCores { .. } => "saturates-cores",
+            Reason::ThreadsSuffice { .. } => "threads-suffice",
             Reason::WaitAssumed { .. } => "wait-assumed",
             Reason::ManyConnections { .. } => "many-connections",
             Reason::ArrivalRate { .. } => "arrival-rate",
