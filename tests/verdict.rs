@@ -71,6 +71,8 @@ fn what_is_recommended() {
         (false, 2.0, 0.0, CpuBound, Executor::Process, Executor::Thread, Some(2), High),
         (false, 1.0, 1.0, Hybrid, Executor::Split, Executor::Thread, Some(4), Medium),
         (false, 0.1, 1.9, IoBound, Executor::Thread, Executor::Thread, Some(40), Medium),
+        // A shade under one half, as a run of a program that computes for half of its time may have it.
+        (false, 0.995, 1.0, Hybrid, Executor::Split, Executor::Thread, Some(4), Medium),
         (true, 2.0, 0.0, CpuBound, Executor::Process, Executor::Process, Some(2), Low),
         (true, 1.0, 1.0, Hybrid, Executor::Split, Executor::Process, Some(4), Low),
         (true, 0.1, 1.9, IoBound, Executor::Thread, Executor::Thread, Some(40), Medium),

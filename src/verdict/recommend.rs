@@ -25,6 +25,8 @@ const PARALLEL_SHARE: f64 = 0.75;
 const MEMORY_SHARE: f64 = 0.8;
 /// More workers than this are not recommended on the word of an assumption.
 const MOST_WORKERS: u32 = 64;
+/// So little more than a whole number asks for no worker more: a score is not known that well.
+const NEARLY: f64 = 0.05;
 /// From here on an event loop is worth a thought.
 const MANY_CONNECTIONS: f64 = 200.0;
 
@@ -98,7 +100,7 @@ pub fn recommend(
     // Each copy of a program takes the cores that it uses at once, and waits for as many things at once as it has threads.
     let room = evidence.room(cores);
     let wanted = saturation_point(room, demand, wait)?;
-    let mut workers = (wanted.ceil() as u32).clamp(1, MOST_WORKERS);
+    let mut workers = ((wanted - NEARLY).ceil() as u32).clamp(1, MOST_WORKERS);
     if class == Class::CpuBound {
         workers = workers.min((cores.round() as u32).max(1));
     }
