@@ -139,9 +139,8 @@ pub fn rule_on(stage: &Stage, declared: &Declared, ran: &Ran, rules: &Rules) -> 
             StageOutcome::Undecided
         }
         Ruling::TooLittle if declared.required => {
-            let message = "the runs show too little CPU time and wait of it to judge".to_owned();
-            let fix = Some("give it more to do, such as a larger input".to_owned());
-            found.add(Code::InsufficientData, Level::Error, message, None, None, fix);
+            let (message, fix) = wording::too_little(stage);
+            found.add(Code::InsufficientData, Level::Error, message, None, None, Some(fix));
             StageOutcome::Failed
         }
         Ruling::TooLittle | Ruling::NotJudged(_) => StageOutcome::NotJudged,

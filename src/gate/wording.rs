@@ -35,6 +35,28 @@ fn plural(executor: Executor) -> &'static str {
     }
 }
 
+/// A stage that computed for so long is not too small to be judged, seconds; a wide interval of its score is what leaves it open.
+const MUCH: f64 = 0.1;
+
+/// Why a stage is not judged though it has to be, and what would change that.
+pub fn too_little(stage: &Stage) -> (String, String) {
+    match open_score(stage) {
+        Some([low, high]) => (
+            format!("what the runs show leaves its score anywhere between {low:.2} and {high:.2}"),
+            "run it for longer, or where there is more to see it by: `poolpick doctor` tells".to_owned(),
+        ),
+        None => (
+            "the runs show too little CPU time and wait of it to judge".to_owned(),
+            "give it more to do, such as a larger input".to_owned(),
+        ),
+    }
+}
+
+/// The interval of a score that is not decided though much of the stage was seen.
+fn open_score(stage: &Stage) -> Option<[f64; 2]> {
+    stage.score_interval.filter(|_| stage.time.cpu_seconds.is_some_and(|seconds| seconds > MUCH))
+}
+
 /// What is written in Python.
 fn in_code(executor: Executor, workers: Option<u32>) -> String {
     let count = workers.map_or_else(String::new, |workers| format!("max_workers={workers}"));
@@ -230,7 +252,10 @@ pub fn outcome(ruling: &Ruling, now: Option<Executor>, stage: &Stage) -> String 
         }
         Ruling::Misrouted { wanted, .. } => format!("the plain rule wants {}, not {runs}", plural(*wanted)),
         Ruling::Undecided(open) => open.why.clone(),
-        Ruling::TooLittle => "too little of it was seen to judge".to_owned(),
+        Ruling::TooLittle => match open_score(stage) {
+            Some([low, high]) => format!("its score may be anything between {low:.2} and {high:.2}"),
+            None => "too little of it was seen to judge".to_owned(),
+        },
         Ruling::NoExecutor => "no executor is declared for it, and none was found".to_owned(),
         Ruling::NotJudged(why) => why.clone(),
     }

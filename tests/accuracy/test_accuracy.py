@@ -267,6 +267,13 @@ class Grading(unittest.TestCase):
         self.assertEqual(grade.pick_disagreements(seen), {"s": picks})
         self.assertEqual(grade.disagreements(seen[:2]), {})
 
+    def test_noise_is_the_spread_of_rounds(self):
+        lines = [{"rounds": [10, 10], "mean": 10}, {"rounds": [9, 11], "mean": 10}, {"rounds": [], "mean": 0.0}]
+        usual, most = grade.noise(lines)
+        self.assertEqual(usual, 0.0)
+        self.assertAlmostEqual(most, 2 ** 0.5 / 10)
+        self.assertEqual(grade.noise([]), (None, None))
+
     def test_the_sum_counts_what_is_right(self):
         stage = true(serial_1=10, thread_2=20, process_2=19.5)
         told = [{"executor": "thread", "workers": 2, "speedup": 2.2},
@@ -283,7 +290,7 @@ class Grading(unittest.TestCase):
 
 class Page(unittest.TestCase):
     FACTS = {"stages": 1, "rounds": 3, "seconds": 2, "version": "poolpick 9", "beside": "idle",
-             "truth_host": "a machine"}
+             "truth_host": "a machine", "noise": "the rounds of a cell differ by 1 %"}
 
     def test_it_names_misses_and_what_was_not_graded(self):
         known = {"s": true(serial_1=10, thread_2=20, process_2=5)}
@@ -293,6 +300,7 @@ class Page(unittest.TestCase):
         self.assertIn("| s | no pool | no pool | threads ×2 | 0.50 | yes | gil-bound |", text)
         self.assertIn("- s, in processes: the stage is not in the report", text)
         self.assertIn("| at least 0.95 of the best | 1 (50 %) | 0 (0 %) |", text)
+        self.assertIn("| clear misses | 1 | 2 |", text)
         self.assertIn("| s | Does s. | threads ×2 | 2.00× |", text)
         self.assertIn("| s | executor | serial | thread | – |", text)
 
