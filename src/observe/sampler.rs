@@ -385,9 +385,6 @@ impl Sampler {
             let known = self.known_wait(ids, slices, called).filter(|known| known.call == call).map(|known| known.on);
             if let Some(on) = known.or_else(|| self.look_into(ids, call, slices, called, python)) {
                 emit(Event::Waiting { at: called, ids, on: self.unless_stopped(ids, on, called) });
-                if let Some(ends) = self.time_out(ids, Some(call), on, slices) {
-                    emit(Event::TimesOut { at: called, ids, ends });
-                }
             }
             if let Some(reading) = &mut reading {
                 reading.active = Some(matches!(call, Syscall::Running));
@@ -457,7 +454,7 @@ impl Sampler {
         if stopped { Blocking::Stopped } else { on }
     }
 
-    /// When a wait for another ends of itself: records can tell that from one that the other ended, counters what is likely.
+    /// When a wait for another ends of itself, which records can tell from one that the other ended.
     fn time_out(&mut self, ids: Ids, call: Option<Syscall>, on: Blocking, slices: Option<u64>) -> Option<TimeOut> {
         if !matches!(on, Blocking::Lock | Blocking::SharedLock | Blocking::Pipe | Blocking::Idle) {
             return None;

@@ -19,9 +19,6 @@ const MOST_UNREAD: f64 = 10.0;
 /// count in these.
 const UNREAD_AT_LEAST: Span = Span::from_millis(20);
 
-/// So many times at the most is a thread on a CPU between two waits, where a few share each.
-const RUNS_A_WAIT: f64 = 4.0;
-
 impl TimelineBuilder {
     pub(super) fn end_thread(&mut self, slot: u32, at: Timestamp) {
         self.cut(slot, at);
@@ -98,14 +95,6 @@ impl TimelineBuilder {
         thread.missing_on_cpu = Span::ZERO;
         ledger.threads = 1;
         ledger.life = at.since(thread.began);
-        let timed = std::mem::take(&mut thread.timed);
-        let left = (ledger.life - ledger.on_cpu - ledger.run_queue).secs_f64();
-        // It runs again after a wait, and after it was preempted. How often it waited is read seldom, and may be of long ago.
-        let runs = thread.last.and_then(|last| last.slices).unwrap_or(0) as f64;
-        let times = (ledger.voluntary as f64).max(runs / RUNS_A_WAIT);
-        if ratio(left, times).is_some_and(|wait| timed.may_run_out(wait)) {
-            ledger.looks.unsure = timed.time.0;
-        }
         let quiet = (ledger.on_cpu.0 as f64) < QUIET_SHARE_OF_LIFE * ledger.life.0 as f64;
         let unlaid = std::mem::take(&mut thread.unlaid);
         let program = self.processes[thread.process].program;

@@ -176,7 +176,6 @@ impl TimelineBuilder {
                 if let Some(&slot) = self.by_tid.get(&ids.tid) {
                     let thread = &mut self.threads[slot as usize];
                     thread.ends = Some(*ends).filter(|_| thread.clock.state() == ThreadState::Blocked);
-                    thread.noticed_ends = Some(ends.seen_at(at)).filter(|_| self.records != Records::Whole);
                 }
             }
         }

@@ -141,8 +141,6 @@ pub struct Looks {
     pub time: [u64; Blocking::ALL.len()],
     /// The squares of it, added up, seconds squared.
     pub squares: f64,
-    /// Of the time, that of waits for others which may have been sleeps, nanoseconds.
-    pub unsure: u64,
 }
 
 impl Looks {
@@ -171,44 +169,8 @@ impl Looks {
             *time = time.saturating_add(more);
         }
         self.squares += other.squares;
-        self.unsure = self.unsure.saturating_add(other.unsure);
-    }
-
-    /// Which share of the time is that of waits for others which may have been sleeps.
-    pub fn unsure_share(&self) -> f64 {
-        let time: f64 = self.time.iter().map(|&time| time as f64).sum();
-        ratio(self.unsure as f64, time).unwrap_or(0.0).min(1.0)
     }
 }
-
-/// Looks at waits for others that end of themselves at a time-out. Without records it is not known which of them lasted so
-/// long, and were sleeps then.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct TimedLooks {
-    /// The time that they stand for.
-    pub time: Span,
-    /// How many they are.
-    pub looks: u64,
-    /// Their time-outs, added up.
-    pub time_outs: Span,
-}
-
-impl TimedLooks {
-    /// Notes a look that stands for `span` at a wait with this time-out.
-    pub fn note(&mut self, time_out: Span, span: Span) {
-        self.time += span;
-        self.looks += 1;
-        self.time_outs += time_out;
-    }
-
-    /// Whether waits that last `wait` on average may have lasted until their time-outs.
-    pub fn may_run_out(&self, wait: f64) -> bool {
-        ratio(self.time_outs.secs_f64(), self.looks as f64).is_some_and(|time_out| wait > RUNS_OUT * time_out)
-    }
-}
-
-/// Waits that are cut short by others are shorter than this share of their time-out, on average.
-const RUNS_OUT: f64 = 0.5;
 
 /// Where time went.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

@@ -4,7 +4,7 @@
 use super::attribution::Tasked;
 use super::descriptors::Descriptors;
 use super::gil::{Booked, Interpreter};
-use super::ledger::{Ledger, TimedLooks};
+use super::ledger::Ledger;
 use super::program::ProgramId;
 use super::reconcile::{ProcessSums, QUIET_SHARE_OF_LIFE};
 use super::stuck::Locked;
@@ -47,10 +47,6 @@ pub struct Thread {
     pub ends: Option<TimeOut>,
     /// Without records: what it was seen blocked on since its last reading.
     pub noticed: Option<Blocking>,
-    /// Without records: the time-out of what it was seen blocked on.
-    pub noticed_ends: Option<Span>,
-    /// Without records: its looks at waits with a time-out.
-    pub timed: TimedLooks,
     /// By switch records: on a CPU since it was last blocked.
     pub ran: Span,
     /// What the last burst of readings of its process's lock added to the ledger.
@@ -171,8 +167,6 @@ impl Thread {
             sampled: [0; Blocking::ALL.len()],
             ends: None,
             noticed: None,
-            noticed_ends: None,
-            timed: TimedLooks::default(),
             ran: Span::ZERO,
             wait: None,
             last: None,

@@ -84,11 +84,7 @@ impl TimelineBuilder {
         let queued = run_delay - delay_before;
         let window = at.since(from) - (stopped - stopped_before);
         let tasked = thread.tasked.is_some();
-        let time_out = thread.noticed_ends.take();
         if let Some(on) = thread.noticed.take() {
-            if let Some(time_out) = time_out.filter(|_| !tasked) {
-                thread.timed.note(time_out, window);
-            }
             Self::note_look(thread, &mut self.processes, &mut self.programs, on, (from, at, window));
         }
         let thread = &mut self.threads[slot as usize];

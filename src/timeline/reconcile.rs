@@ -63,8 +63,6 @@ pub struct Demand {
     pub looked_at: f64,
     /// To how many looks of equal weight these come.
     pub looks: f64,
-    /// Without records: the part of `starved` that may have been sleeps, because it was waited for with a time-out.
-    pub unsure: f64,
 }
 
 /// Own wait by kind, seconds.
@@ -117,7 +115,6 @@ impl Demand {
         self.told_apart += other.told_apart;
         self.looked_at += other.looked_at;
         self.looks += other.looks;
-        self.unsure += other.unsure;
     }
 
     /// The same, `factor` times.
@@ -145,7 +142,6 @@ impl Demand {
             looked_at: self.looked_at * factor,
             // A part of them tells no less of each second.
             looks: self.looks,
-            unsure: self.unsure * factor,
         }
     }
 
@@ -298,7 +294,6 @@ pub fn reconcile(sums: &ProcessSums, neighbours: &Neighbours) -> Demand {
     let own_lock = locked.min(unexplained.max(0.0));
     demand.own.lock += own_lock;
     demand.starved += locked - own_lock;
-    demand.unsure = (active.looks.unsure_share() * demand.told_apart).min(demand.starved);
     demand
 }
 

@@ -76,15 +76,6 @@ pub enum TimeOut {
 }
 
 impl TimeOut {
-    /// How long it is, where a look at `at` fell into the wait: of a moment to come, twice what is left of it, as a look is
-    /// as likely early as late.
-    pub fn seen_at(self, at: Timestamp) -> Span {
-        match self {
-            TimeOut::After(span) => span,
-            TimeOut::At(end) => Span(end.since(at).0.saturating_mul(2)),
-        }
-    }
-
     /// Whether a wait that began and ended then lasted until it.
     pub fn is_reached(self, start: Timestamp, end: Timestamp) -> bool {
         match self {
