@@ -4,7 +4,7 @@ use poolpick::trace::{
     AgentFact, Blocking, BytePrice, Counters, Coverage, Direction, Event, Flaw, Footer, GilAccess, GilHolder, GilRun,
     GilSample, Header, Host, Ids, PayloadPrices, PayloadReading, PicklePrices, Prices, ProcessReading, Reader, Refusal,
     Rung, RunsUnder, Rusage, StackCall, StageDefinition, SwitchOut, TaskEnd, TaskKind, TaskPrices, TaskTotals,
-    ThreadReading, ThreadStack, Trace, TraceError, WhyNot, Writer, append_prices,
+    ThreadReading, ThreadStack, TimeOut, Trace, TraceError, WhyNot, Writer, append_prices,
 };
 use poolpick::units::{Span, Timestamp};
 use proptest::collection::vec;
@@ -289,11 +289,12 @@ fn event() -> impl Strategy<Value = Event> {
             Event::Stopped { .. } | Event::Continued { .. } | Event::HostIdle { .. } => {}
             Event::Interpreter { .. } | Event::Gil { .. } => {}
             Event::TaskBegin { .. } | Event::TaskEnd { .. } | Event::Agent { .. } | Event::Stacks { .. } => {}
-            Event::Descriptors { .. } | Event::MemoryKills { .. } => {}
+            Event::Descriptors { .. } | Event::MemoryKills { .. } | Event::TimesOut { .. } => {}
         }
     }
     let why = prop_oneof![Just(SwitchOut::Preempted), Just(SwitchOut::Blocked)];
     let on = (0..Blocking::ALL.len()).prop_map(|index| Blocking::ALL[index]);
+    let ends = prop_oneof![span().prop_map(TimeOut::After), at().prop_map(TimeOut::At)];
     let program = (at(), any::<u32>(), any::<u32>(), option::of(".{0,40}"), vec(".{0,40}", 0..8));
     let process = (at(), any::<u32>(), any::<Option<u32>>(), process_reading());
     let idle = (at(), 0.0..=1.0, option::of(span()));
@@ -328,6 +329,7 @@ fn event() -> impl Strategy<Value = Event> {
         (at(), any::<u32>(), vec(thread_stack(), 0..4)).prop_map(|(at, pid, stacks)| Event::Stacks { at, pid, stacks }),
         (at(), any::<u32>(), any::<u32>()).prop_map(|(at, pid, open)| Event::Descriptors { at, pid, open }),
         (at(), any::<u64>()).prop_map(|(at, kills)| Event::MemoryKills { at, kills }),
+        (at(), ids(), ends).prop_map(|(at, ids, ends)| Event::TimesOut { at, ids, ends }),
     ]
     .prop_map(|event| {
         listed(&event);

@@ -99,6 +99,17 @@ pub fn birth_and_state(files: &mut Files, ids: Ids, ticks: u64) -> Option<(Times
     Some((Timestamp(nanos as u64), stat.state == 'R'))
 }
 
+/// Whether a signal or a debugger has stopped a process, told by its first thread.
+pub fn is_stopped(files: &mut Files, pid: u32) -> bool {
+    files.read(Ids { pid, tid: pid }, Which::TaskStat).is_ok_and(|text| matches!(state(text), Some(b'T' | b't')))
+}
+
+/// The letter behind the name in parentheses, which may hold parentheses itself.
+fn state(stat: &[u8]) -> Option<u8> {
+    let name_ends = stat.iter().rposition(|&byte| byte == b')')?;
+    stat.get(name_ends + 2).copied()
+}
+
 /// Times, memory and bytes of a process; without its memory and descriptors where it has ended.
 pub fn process(files: &mut Files, root: &Path, pid: u32, ticks: u64, alive: bool) -> Option<ProcessReading> {
     let ids = Ids { pid, tid: pid };
@@ -173,6 +184,13 @@ fn shorten(mut text: String, most: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_state_stands_behind_the_name() {
+        assert_eq!(state(b"7 (a) T (x) S 1 7 7 0 -1\n"), Some(b'S'));
+        assert_eq!(state(b"7 (sleep) T 1 7 7 0 -1\n"), Some(b'T'));
+        assert_eq!(state(b""), None);
+    }
 
     #[test]
     fn what_has_ended_is_told_from_what_waits_for_a_page() {

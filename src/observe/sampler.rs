@@ -10,7 +10,7 @@ use super::readings::{self, Called};
 use super::timed;
 use super::waits::{Sockets, classify, may_change};
 use crate::sys::clock;
-use crate::trace::{Blocking, Event, Ids, ProcessReading, ThreadReading, WhyNot};
+use crate::trace::{Blocking, Event, Ids, ProcessReading, ThreadReading, TimeOut, WhyNot};
 use crate::units::{Span, Timestamp};
 use procfs::process::{Process, Syscall};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -36,6 +36,8 @@ const SWITCHES_READ_BESIDE: u8 = 32;
 const SWITCHES_READ_ALONE: u8 = 8;
 /// What an event loop waits for is looked into anew after this time.
 const SAME_LOOP: Span = Span::from_millis(1_000);
+/// Whether a process is stopped is looked up once in this time.
+const STOPS_LOOKED_UP: Span = Span::from_millis(100);
 /// Most waits that are remembered.
 const MOST_WAITS: usize = 2048;
 /// A thread's birth is told with so many of its readings: the first may come before its process is known.
@@ -61,6 +63,8 @@ pub struct Sampler {
     sockets: Sockets,
     /// What threads waited for when they were last looked at.
     known: FxHashMap<Ids, Wait>,
+    /// When it was last looked up whether a process is stopped, and whether it was.
+    stops: FxHashMap<u32, (Timestamp, bool)>,
     /// Threads that ended without being waited for, where records do not tell.
     zombies: FxHashSet<Ids>,
     /// How often a thread's birth was told, where records do not.
@@ -118,6 +122,7 @@ impl Sampler {
             files: Files::new(root),
             sockets: Sockets::default(),
             known: FxHashMap::default(),
+            stops: FxHashMap::default(),
             zombies: FxHashSet::default(),
             births: FxHashMap::default(),
             process_next: Timestamp(0),
@@ -322,8 +327,8 @@ impl Sampler {
         let reading = self.counters(ids, at, SWITCHES_READ_BESIDE);
         let slices = reading.as_ref().and_then(|reading| reading.slices);
         let mut looked = Ok(());
-        if let Some(known) = self.known_wait(ids, slices, at) {
-            emit(Event::Waiting { at, ids, on: known.on });
+        if let Some(on) = self.known_wait(ids, slices, at).map(|known| known.on) {
+            emit(Event::Waiting { at, ids, on: self.unless_stopped(ids, on, at) });
         } else if self.waits {
             let before = clock::monotonic();
             looked = readings::syscall(&mut self.files, ids).map(|called| {
@@ -335,7 +340,10 @@ impl Sampler {
                 let prompt = at.since(before) < AT_ONCE;
                 if let Some(on) = call.and_then(|call| self.look_into(ids, call, slices, at, python)).filter(|_| prompt)
                 {
-                    emit(Event::Waiting { at, ids, on });
+                    emit(Event::Waiting { at, ids, on: self.unless_stopped(ids, on, at) });
+                    if let Some(ends) = self.time_out(ids, call, on, slices) {
+                        emit(Event::TimesOut { at, ids, ends });
+                    }
                 }
             });
         }
@@ -365,7 +373,7 @@ impl Sampler {
             self.waits_told = true;
             let known = self.known_wait(ids, slices, called).filter(|known| known.call == call).map(|known| known.on);
             if let Some(on) = known.or_else(|| self.look_into(ids, call, slices, called, python)) {
-                emit(Event::Waiting { at: called, ids, on });
+                emit(Event::Waiting { at: called, ids, on: self.unless_stopped(ids, on, called) });
             }
             if let Some(reading) = &mut reading {
                 reading.active = Some(matches!(call, Syscall::Running));
@@ -419,6 +427,31 @@ impl Sampler {
     fn known_wait(&self, ids: Ids, slices: Option<u64>, at: Timestamp) -> Option<&Wait> {
         let known = self.known.get(&ids).filter(|known| Some(known.slices) == slices)?;
         (!may_change(known.call) || at.since(known.at) < SAME_LOOP).then_some(known)
+    }
+
+    /// What a thread waits for, unless its process is stopped: the kernel goes on telling of the call that was interrupted.
+    fn unless_stopped(&mut self, ids: Ids, on: Blocking, at: Timestamp) -> Blocking {
+        let known = self.stops.get(&ids.pid).filter(|known| !known.1 && at.since(known.0) < STOPS_LOOKED_UP);
+        if known.is_some() {
+            return on;
+        }
+        let stopped = readings::is_stopped(&mut self.files, ids.pid);
+        if self.stops.len() >= MOST_WAITS {
+            self.stops.clear();
+        }
+        self.stops.insert(ids.pid, (at, stopped));
+        if stopped { Blocking::Stopped } else { on }
+    }
+
+    /// When a wait for another ends of itself, which records can tell from one that the other ended.
+    fn time_out(&mut self, ids: Ids, call: Option<Syscall>, on: Blocking, slices: Option<u64>) -> Option<TimeOut> {
+        if !matches!(on, Blocking::Lock | Blocking::SharedLock | Blocking::Pipe | Blocking::Idle) {
+            return None;
+        }
+        let ends = timed::time_out(self.census.handle(ids.pid)?, call?)?;
+        // Its arguments lie in memory that it uses for something else as soon as it runs on.
+        let reading = readings::thread(&mut self.files, ids, false)?;
+        (reading.slices.is_some() && reading.slices == slices).then_some(ends)
     }
 
     /// What a thread in `call` waits for; remembered with its slices.

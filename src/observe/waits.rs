@@ -2,7 +2,7 @@
 
 use crate::trace::Blocking;
 use procfs::net::UnixState;
-use procfs::process::{FDTarget, Process, Syscall};
+use procfs::process::{FDTarget, MMPermissions, Process, Syscall};
 use rustc_hash::FxHashMap;
 use std::os::unix::fs::{FileExt, FileTypeExt};
 
@@ -40,10 +40,10 @@ pub fn classify(
     let first = arguments[0];
     Some(match syscall_number {
         // Blocked outside a system call: stopped by a signal, or in a page fault that waits for storage.
-        -1 if is_stopped(process) => Blocking::Idle,
+        -1 if is_stopped(process) => Blocking::Stopped,
         -1 => Blocking::Disk,
         libc::SYS_futex if is_gil(first) => Blocking::Gil,
-        libc::SYS_futex | libc::SYS_futex_waitv => futex(syscall_number, &arguments),
+        libc::SYS_futex | libc::SYS_futex_waitv => futex(process, syscall_number, &arguments),
         libc::SYS_nanosleep | libc::SYS_clock_nanosleep => Blocking::Sleep,
         libc::SYS_wait4 | libc::SYS_waitid => Blocking::Child,
         #[cfg(target_arch = "x86_64")]
@@ -116,7 +116,7 @@ pub fn classify(
         | libc::SYS_msgsnd
         | libc::SYS_flock => Blocking::SharedLock,
         // Calls that never wait are where a signal stops who computes.
-        _ if is_stopped(process) => Blocking::Idle,
+        _ if is_stopped(process) => Blocking::Stopped,
         _ => Blocking::Other,
     })
 }
@@ -126,10 +126,23 @@ fn is_stopped(process: &Process) -> bool {
     process.stat().is_ok_and(|stat| matches!(stat.state, 'T' | 't'))
 }
 
-/// A futex without the private flag lies in memory that may be shared: `multiprocessing`'s locks and queues, and the
-/// join of a thread. Who waits there waits for another's work.
-fn futex(number: i64, arguments: &[u64; 6]) -> Blocking {
-    if number == libc::SYS_futex && arguments[1] & FUTEX_PRIVATE == 0 { Blocking::SharedLock } else { Blocking::Lock }
+/// A futex without the private flag lies in memory that may be shared: `multiprocessing`'s locks and queues. Who waits there
+/// waits for another's work. The join of a thread has none either, because it is the kernel that ends it, but there the
+/// value that the word is waited to change from is the number of a thread of the same process, and it is a lock of its own.
+fn futex(process: &Process, number: i64, arguments: &[u64; 6]) -> Blocking {
+    let private = number != libc::SYS_futex || arguments[1] & FUTEX_PRIVATE != 0;
+    if private || is_join(process, arguments[0], arguments[2] as u32) { Blocking::Lock } else { Blocking::SharedLock }
+}
+
+/// Whether who waits for the word at an address to change from `value` joins a thread of its process.
+fn is_join(process: &Process, address: u64, value: u32) -> bool {
+    let is_thread = value > 0 && std::fs::exists(format!("/proc/{}/task/{value}", process.pid)).unwrap_or(false);
+    // Counters in memory that is shared may stand at such a number too.
+    is_thread
+        && process.maps().is_ok_and(|maps| {
+            let area = maps.into_iter().find(|area| (area.address.0..area.address.1).contains(&address));
+            area.is_some_and(|area| area.perms.contains(MMPermissions::PRIVATE))
+        })
 }
 
 fn descriptor(process: &Process, fd: u64, sockets: &mut Sockets) -> Blocking {
@@ -295,7 +308,8 @@ fn most_outward(process: &Process, descriptors: Vec<u64>, sockets: &mut Sockets)
         .unwrap_or(Blocking::Other)
 }
 
-fn read_memory(process: &Process, address: u64, into: &mut [u8]) -> bool {
+/// Reads the target's memory; whether all of it could be read.
+pub fn read_memory(process: &Process, address: u64, into: &mut [u8]) -> bool {
     process.mem().is_ok_and(|memory| memory.read_exact_at(into, address).is_ok())
 }
 
@@ -305,9 +319,23 @@ mod tests {
 
     #[test]
     fn locks_of_one_process_are_told_from_shared_ones() {
-        let operation = |operation| futex(libc::SYS_futex, &[0, operation, 0, 0, 0, 0]);
+        let ourselves = Process::myself().expect("we are there");
+        let operation = |operation| futex(&ourselves, libc::SYS_futex, &[0, operation, 0, 0, 0, 0]);
         assert_eq!(operation(FUTEX_PRIVATE | 9), Blocking::Lock);
         assert_eq!(operation(9 | 256), Blocking::SharedLock, "sem_wait on shared memory");
-        assert_eq!(operation(0), Blocking::SharedLock, "pthread_join");
+        assert_eq!(operation(0), Blocking::SharedLock, "a process-shared condition");
+    }
+
+    #[test]
+    fn a_join_is_no_neighbour_s_lock() {
+        let ourselves = Process::myself().expect("we are there");
+        let link = std::fs::read_link("/proc/thread-self").expect("a thread");
+        let tid: u64 = link.file_name().and_then(|tid| tid.to_str()?.parse().ok()).expect("its number");
+        let word = Box::new(tid);
+        let address = std::ptr::from_ref(word.as_ref()) as u64;
+        let waits = |address, value| futex(&ourselves, libc::SYS_futex, &[address, 9 | 256, value, 0, 0, 0]);
+        assert_eq!(waits(address, tid), Blocking::Lock);
+        assert_eq!(waits(address, u64::from(u32::MAX)), Blocking::SharedLock, "no thread has this number");
+        assert_eq!(waits(0, tid), Blocking::SharedLock, "nothing is known of the memory");
     }
 }

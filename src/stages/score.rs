@@ -28,12 +28,14 @@ pub fn score_of(demand: &Demand, strata: &[Vec<(f64, f64)>], threads: u64, sampl
     let blocked = own + demand.starved + demand.child;
     let doubt = 0.5 * demand.extrapolated_delay * ratio(own, blocked).unwrap_or(0.0);
     estimate = widen(estimate, point, with(demand.on_cpu, own + doubt), with(demand.on_cpu, own - doubt));
-    if sampled {
+    if demand.looked_at > 0.0 {
         // How much of the blocked time is own was seen in so many looks, and in no others.
-        let share = ratio(own, demand.looked_at).map_or(0.0, |share| share.min(1.0));
-        let (least, most) = if demand.looks > 0.0 { wilson(share, demand.looks) } else { (0.0, 1.0) };
+        let share = ratio(own, demand.told_apart).map_or(0.0, |share| share.min(1.0));
+        let (least, most) = wilson(share, demand.looks);
         let (less, more) = (demand.looked_at * (share - least), demand.looked_at * (most - share));
         estimate = widen(estimate, point, with(demand.on_cpu, own + more), with(demand.on_cpu, own - less));
+    }
+    if sampled {
         let edge = BOUNDARY_SECONDS * (threads as f64).sqrt();
         estimate = widen(estimate, point, with(demand.on_cpu, own + edge), with(demand.on_cpu, own - edge));
     }

@@ -1,4 +1,4 @@
-//! Reads clocks. Must not sleep, and must not read the realtime clock: it jumps.
+//! Reads clocks. Must not sleep, and must not measure by the realtime clock: it jumps.
 
 use crate::units::{Span, Timestamp};
 
@@ -11,6 +11,13 @@ pub fn monotonic() -> Timestamp {
 pub fn boot_offset() -> Span {
     let monotonic = monotonic();
     Timestamp(nanoseconds(libc::CLOCK_BOOTTIME)).since(monotonic)
+}
+
+/// What the realtime clock shows when [`monotonic`] shows `at`: for time-outs that the target counts by it.
+pub fn realtime(at: Timestamp) -> Timestamp {
+    let monotonic = monotonic();
+    let ahead = Timestamp(nanoseconds(libc::CLOCK_REALTIME)).since(monotonic);
+    at + ahead
 }
 
 /// CPU time that this process has used so far, all threads together.

@@ -172,6 +172,12 @@ impl TimelineBuilder {
             }
             Event::MemoryKills { kills, .. } => self.memory_kills = self.memory_kills.saturating_add(*kills),
             Event::Stacks { pid, stacks, .. } => self.read_stacks(*pid, stacks),
+            Event::TimesOut { ids, ends, .. } => {
+                if let Some(&slot) = self.by_tid.get(&ids.tid) {
+                    let thread = &mut self.threads[slot as usize];
+                    thread.ends = Some(*ends).filter(|_| thread.clock.state() == ThreadState::Blocked);
+                }
+            }
         }
     }
 

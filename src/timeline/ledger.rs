@@ -185,6 +185,10 @@ pub struct Ledger {
     pub blocked: BlockedTime,
     /// Without records: what it was seen blocked on.
     pub looks: Looks,
+    /// By records: waits that a look fell into.
+    pub told: u64,
+    /// By records: the time of waits that none fell into, whose kinds are guessed from those.
+    pub guessed: Span,
     /// Times that it left the CPU of its own will.
     pub voluntary: u64,
     /// Times that it was preempted.
@@ -215,6 +219,8 @@ impl Ledger {
         self.unknown += other.unknown;
         self.blocked.fold(&other.blocked);
         self.looks.fold(&other.looks);
+        self.told += other.told;
+        self.guessed += other.guessed;
         self.voluntary += other.voluntary;
         self.involuntary += other.involuntary;
         self.wakeups_read += other.wakeups_read;

@@ -9,7 +9,7 @@ use super::program::ProgramId;
 use super::reconcile::{ProcessSums, QUIET_SHARE_OF_LIFE};
 use super::stuck::Locked;
 use super::thread::ThreadClock;
-use crate::trace::{Blocking, Ids, ProcessReading, TaskTotals};
+use crate::trace::{Blocking, Ids, ProcessReading, TaskTotals, TimeOut};
 use crate::units::{Span, Timestamp};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::VecDeque;
@@ -43,6 +43,8 @@ pub struct Thread {
     pub stopped_at_block: Span,
     /// What samples saw it wait for since it blocked (or since its last reading).
     pub sampled: [u32; Blocking::ALL.len()],
+    /// When the wait that it is in ends of itself, where that was seen.
+    pub ends: Option<TimeOut>,
     /// Without records: what it was seen blocked on since its last reading.
     pub noticed: Option<Blocking>,
     /// By switch records: on a CPU since it was last blocked.
@@ -131,6 +133,8 @@ pub struct Wait {
     pub launcher: bool,
     /// How long its thread had a CPU before.
     pub ran_before: Span,
+    /// Whether it was seen to have a time-out, and lasted until that.
+    pub ran_out: bool,
 }
 
 /// Which waits of a thread are its stage's own.
@@ -161,6 +165,7 @@ impl Thread {
             children_at_block: false,
             stopped_at_block: Span::ZERO,
             sampled: [0; Blocking::ALL.len()],
+            ends: None,
             noticed: None,
             ran: Span::ZERO,
             wait: None,

@@ -140,7 +140,7 @@ impl TimelineBuilder {
         // A task that reads what its child writes waits for the child.
         let on = if on == Blocking::Pipe && process.children > 0 { Blocking::Child } else { on };
         process.task_ledger(stage).looks.note(on, window);
-        if !matches!(on, Blocking::Gil | Blocking::Child) {
+        if !matches!(on, Blocking::Gil | Blocking::Child | Blocking::Stopped) {
             programs[stage.0].series.add(Lane::OwnWait, from, at, window);
         }
     }

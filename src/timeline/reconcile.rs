@@ -56,7 +56,10 @@ pub struct Demand {
     pub extrapolated_cost: f64,
     /// Wake-ups whose delay nothing tells, not even other threads.
     pub undelayed_wakeups: u64,
-    /// Without records: the blocked time of threads that matter, which looks alone tell apart.
+    /// The blocked time of threads that matter, of whatever kind.
+    pub told_apart: f64,
+    /// The part of it whose kinds are those of other waits that were looked at: all of it where there are no records, with
+    /// them the waits that no look fell into.
     pub looked_at: f64,
     /// To how many looks of equal weight these come.
     pub looks: f64,
@@ -109,6 +112,7 @@ impl Demand {
         self.extrapolated_delay += other.extrapolated_delay;
         self.extrapolated_cost += other.extrapolated_cost;
         self.undelayed_wakeups += other.undelayed_wakeups;
+        self.told_apart += other.told_apart;
         self.looked_at += other.looked_at;
         self.looks += other.looks;
     }
@@ -134,6 +138,7 @@ impl Demand {
             extrapolated_delay: self.extrapolated_delay * factor,
             extrapolated_cost: self.extrapolated_cost * factor,
             undelayed_wakeups: (self.undelayed_wakeups as f64 * factor) as u64,
+            told_apart: self.told_apart * factor,
             looked_at: self.looked_at * factor,
             // A part of them tells no less of each second.
             looks: self.looks,
@@ -249,7 +254,9 @@ pub fn reconcile(sums: &ProcessSums, neighbours: &Neighbours) -> Demand {
             Some(Blocking::Lock) => demand.starved += beside,
             Some(Blocking::Child) => demand.child += beside + alone,
             Some(Blocking::Gil) => demand.gil_wait += beside + alone,
-            Some(Blocking::Pipe | Blocking::SharedLock | Blocking::Idle) => demand.starved += beside + alone,
+            Some(Blocking::Pipe | Blocking::SharedLock | Blocking::Idle | Blocking::Stopped) => {
+                demand.starved += beside + alone;
+            }
             _ => own_lane(&mut demand.own, kind, beside + alone),
         }
         if kind != Blocking::Lock as usize {
@@ -272,7 +279,7 @@ pub fn reconcile(sums: &ProcessSums, neighbours: &Neighbours) -> Demand {
         match Blocking::ALL.get(kind) {
             Some(Blocking::Child) => demand.child += beside + alone,
             Some(Blocking::Gil) => demand.gil_wait += beside + alone,
-            Some(Blocking::Lock | Blocking::Pipe | Blocking::SharedLock | Blocking::Idle) => {
+            Some(Blocking::Lock | Blocking::Pipe | Blocking::SharedLock | Blocking::Idle | Blocking::Stopped) => {
                 demand.starved += beside + alone;
             }
             _ => {
@@ -302,6 +309,7 @@ pub fn reconcile_tasks(ledger: &Ledger, neighbours: &Neighbours, locks_told: boo
         match Blocking::ALL.get(kind) {
             Some(Blocking::Gil) => demand.gil_wait += beside + alone,
             Some(Blocking::Child) => demand.child += beside + alone,
+            Some(Blocking::Stopped) => demand.starved += beside + alone,
             Some(Blocking::Lock) if !locks_told => {
                 demand.own.lock += alone;
                 demand.starved += beside;
@@ -319,10 +327,16 @@ pub fn reconcile_tasks(ledger: &Ledger, neighbours: &Neighbours, locks_told: boo
 
 /// Notes how much blocked time is told apart by looks alone, and by how many.
 fn looked(ledger: &Ledger, waits: &Waits, demand: &mut Demand) {
-    // Records tell wake-ups; readings have none.
+    demand.told_apart = waits.beside.iter().chain(&waits.alone).sum();
     if ledger.wakeups == 0 {
-        demand.looked_at = waits.beside.iter().chain(&waits.alone).sum();
+        // Records tell wake-ups; readings have none.
+        demand.looked_at = demand.told_apart;
         demand.looks = ledger.looks.effective();
+    } else if ledger.told > 0 {
+        // What the delay left of it. Where no wait was ever looked at, all of it is of no known kind, and told as such.
+        let left = crate::units::ratio(demand.told_apart, ledger.blocked.sum() as f64 / 1e9).unwrap_or(0.0);
+        demand.looked_at = ledger.guessed.secs_f64() * left.min(1.0);
+        demand.looks = ledger.told as f64;
     }
 }
 
@@ -490,7 +504,7 @@ mod tests {
 
     #[test]
     fn a_child_and_a_pipe_are_neither_term() {
-        for kind in [Blocking::Child, Blocking::Pipe, Blocking::SharedLock, Blocking::Idle] {
+        for kind in [Blocking::Child, Blocking::Pipe, Blocking::SharedLock, Blocking::Idle, Blocking::Stopped] {
             let sums =
                 ProcessSums { busy: ledger(SECOND, kind, 0, 9 * SECOND), alone: 9 * SECOND, ..ProcessSums::default() };
             assert!((score(&reconcile(&sums, &Neighbours::default())) - 1.0).abs() < 1e-9, "{kind:?}");
@@ -500,11 +514,11 @@ mod tests {
     proptest! {
         #[test]
         fn demands_add_up_to_thread_time(
-            busy in prop::array::uniform22(0u64..10 * SECOND),
-            quiet in prop::array::uniform22(0u64..10 * SECOND),
+            busy in prop::array::uniform24(0u64..10 * SECOND),
+            quiet in prop::array::uniform24(0u64..10 * SECOND),
             on_cpu in 0u64..10 * SECOND, alone in 0u64..40 * SECOND, delay in 0u64..SECOND, wakeups in 0u64..100,
         ) {
-            let build = |amounts: [u64; 22], on_cpu| {
+            let build = |amounts: [u64; 2 * KINDS], on_cpu| {
                 let mut ledger = Ledger { on_cpu: Span(on_cpu), threads: 1, ..Ledger::default() };
                 for kind in 0..KINDS {
                     ledger.blocked.beside[kind] = amounts[2 * kind];

@@ -10,6 +10,10 @@ use super::thread::{Activity, Interval, Step, ThreadClock, ThreadState};
 use crate::trace::{Blocking, Ids, SwitchOut};
 use crate::units::{Span, Timestamp};
 
+/// Who has waited in vain until a time-out and then runs for so long has work of its own. Who only looks again whether there
+/// is some needs less.
+const OWN_PACE: Span = Span::from_millis(1);
+
 impl TimelineBuilder {
     pub(super) fn step(&mut self, ids: Ids, step: Step, at: Timestamp) {
         let slot = self.thread(ids, at);
@@ -108,7 +112,8 @@ impl TimelineBuilder {
         let launcher = has_children && !in_task;
         let ran_before = std::mem::take(&mut thread.ran);
         Self::settle_wait(thread, program);
-        thread.wait = Some(Wait { start, end, beside, alone, kinds, lanes, launcher, ran_before });
+        let ran_out = thread.ends.take().is_some_and(|ends| ends.is_reached(start, end));
+        thread.wait = Some(Wait { start, end, beside, alone, kinds, lanes, launcher, ran_before, ran_out });
     }
 
     /// The thread's last wait is followed by no more than what it ran since: by what samples saw it wait for, else by what
@@ -117,11 +122,19 @@ impl TimelineBuilder {
         let Some(wait) = thread.wait.take() else { return };
         let (beside, alone, mut kinds) = (wait.beside, wait.alone, wait.kinds);
         let blocked = beside + alone;
+        if wait.ran_out && thread.ran >= OWN_PACE {
+            // Nobody woke it, and it had something to do all the same: it waited for the clock.
+            for on in [Blocking::Lock, Blocking::SharedLock, Blocking::Pipe, Blocking::Idle] {
+                kinds[Blocking::Sleep as usize] += std::mem::take(&mut kinds[on as usize]);
+            }
+        }
         let shape = Shape::of(beside, alone, wait.ran_before, thread.ran);
         let sampled = kinds.iter().any(|&count| count > 0);
         if sampled {
+            thread.ledger.told += 1;
             program.kinds.note(shape, &kinds);
         } else {
+            thread.ledger.guessed += blocked;
             kinds = program.kinds.guess(shape);
             // Never sampled at all, but it has living children: a launcher waits for those.
             if wait.launcher && kinds.iter().all(|&count| count == 0) {

@@ -45,11 +45,13 @@ pub enum Blocking {
     Other,
     /// The interpreter lock.
     Gil,
+    /// Nothing: a signal or a debugger has stopped its process, inside of a system call or not.
+    Stopped,
 }
 
 impl Blocking {
     /// All kinds, in the order of their discriminants.
-    pub const ALL: [Blocking; 10] = [
+    pub const ALL: [Blocking; 11] = [
         Blocking::Network,
         Blocking::Disk,
         Blocking::Sleep,
@@ -60,7 +62,27 @@ impl Blocking {
         Blocking::Child,
         Blocking::Other,
         Blocking::Gil,
+        Blocking::Stopped,
     ];
+}
+
+/// When a system call stops waiting of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TimeOut {
+    /// So long after it began.
+    After(Span),
+    /// At this moment.
+    At(Timestamp),
+}
+
+impl TimeOut {
+    /// Whether a wait that began and ended then lasted until it.
+    pub fn is_reached(self, start: Timestamp, end: Timestamp) -> bool {
+        match self {
+            TimeOut::After(span) => end.since(start) >= span,
+            TimeOut::At(at) => end >= at,
+        }
+    }
 }
 
 /// One reading of a thread's counters; each `None` was refused or not asked for.
@@ -344,6 +366,15 @@ pub enum Event {
         /// How many.
         kills: u64,
     },
+    /// The wait that a thread was seen in has a time-out.
+    TimesOut {
+        /// When it was seen.
+        at: Timestamp,
+        /// Who.
+        ids: Ids,
+        /// When it ends.
+        ends: TimeOut,
+    },
 }
 
 impl Event {
@@ -372,7 +403,8 @@ impl Event {
             | Event::Agent { at, .. }
             | Event::Stacks { at, .. }
             | Event::Descriptors { at, .. }
-            | Event::MemoryKills { at, .. } => at,
+            | Event::MemoryKills { at, .. }
+            | Event::TimesOut { at, .. } => at,
         }
     }
 }

@@ -9,7 +9,7 @@ mod prices;
 mod python;
 
 pub use coverage::{Coverage, Refusal, Rung, WhyNot};
-pub use event::{Blocking, Event, Ids, ProcessReading, Rusage, SwitchOut, ThreadReading};
+pub use event::{Blocking, Event, Ids, ProcessReading, Rusage, SwitchOut, ThreadReading, TimeOut};
 pub use file::{Flaw, Reader, TraceError, Writer, append_prices};
 pub use host::Host;
 pub use prices::{BytePrice, PayloadPrices, PicklePrices, Prices, TaskPrices};
