@@ -2,7 +2,7 @@
 
 use poolpick::stages::{Kind, Totals, segment};
 use poolpick::timeline::{Records, Timeline, build};
-use poolpick::trace::{Blocking, Event, Ids, ProcessReading, Rung, SwitchOut, ThreadReading};
+use poolpick::trace::{Blocking, Event, Ids, ProcessReading, Rung, SwitchOut, ThreadReading, TimeOut};
 use poolpick::units::{Span, Timestamp};
 
 const ROOT: u32 = 100;
@@ -371,4 +371,102 @@ fn a_million_short_threads_leave_nothing_behind() {
     let timeline = builder.finish(at(1001));
     assert_eq!(timeline.threads, 1_000_001);
     assert!((timeline.on_cpu() - 0.8 - 1.001).abs() < 1e-3, "{}", timeline.on_cpu());
+}
+
+/// Turns of 5 ms of CPU and a wait of 5 ms for a lock, which a look sees to end of itself in 5 ms, beside a thread that never
+/// blocks. `lasts`: how long the wait takes in turn number so many, `runs`: how long the thread has a CPU then, microseconds.
+fn timed_waits(lasts: impl Fn(u64) -> u64, runs: u64) -> poolpick::timeline::Demand {
+    let (me, other) = ((ROOT, ROOT), (ROOT, ROOT + 1));
+    let mut events = exec(0, ROOT, &["/bin/stage"]);
+    events.extend([fork(0, other, ROOT), switch_in(0, other)]);
+    let after = |micros: u64| Timestamp(at(0).0 + micros * 1_000);
+    let mut now = 1_000;
+    for turn in 0..100u64 {
+        let ends = TimeOut::At(after(now + 5_000));
+        events.push(Event::SwitchOut { at: after(now), ids: ids(me.0, me.1), why: SwitchOut::Blocked });
+        events.push(Event::Waiting { at: after(now + 1_000), ids: ids(me.0, me.1), on: Blocking::Lock });
+        events.push(Event::TimesOut { at: after(now + 1_000), ids: ids(me.0, me.1), ends });
+        now += lasts(turn);
+        events.push(Event::SwitchIn { at: after(now), ids: ids(me.0, me.1) });
+        now += runs;
+    }
+    let end = now / 1_000 + 1;
+    events.extend([exit(end, me), exit(end, other)]);
+    let timeline = run(events, end);
+    timeline.programs.iter().find(|program| program.processes > 0).expect("one program").demand
+}
+
+#[test]
+fn who_waits_in_vain_and_then_works_waited_for_the_clock() {
+    let demand = timed_waits(|_| 5_050, 5_000);
+    assert!(demand.own.sleep > 0.49 && demand.starved < 0.01 && demand.doubtful < 0.01, "{demand:?}");
+}
+
+#[test]
+fn who_is_woken_or_only_looks_again_waited_for_others() {
+    let woken = timed_waits(|_| 3_000, 5_000);
+    let looks_again = timed_waits(|_| 5_050, 50);
+    for demand in [woken, looks_again] {
+        assert!(demand.own.sum() < 0.01 && demand.starved > 0.29 && demand.doubtful < 0.01, "{demand:?}");
+    }
+}
+
+/// Every other wait is ended before: those that last until the time-out may have been ended then too, and were late.
+#[test]
+fn waits_that_others_often_end_are_no_sleeps_but_leave_doubt() {
+    let demand = timed_waits(|turn| if turn % 2 == 0 { 3_000 } else { 5_050 }, 5_000);
+    assert!(demand.own.sum() < 0.01 && demand.starved > 0.39, "{demand:?}");
+    assert!(demand.doubtful > 0.2 && demand.doubtful < demand.starved, "{demand:?}");
+}
+
+/// Without records: turns of 5 ms of CPU and a timed wait for a lock of as long, looked at every 17 ms, beside a thread that
+/// never blocks. `ends`: in how many milliseconds the wait ends of itself; `works`: whether it has work in each turn.
+fn looked_at(ends: u64, works: bool) -> poolpick::stages::Stages {
+    let (me, other) = (ids(ROOT, ROOT), ids(ROOT, ROOT + 1));
+    let mut events = exec(0, ROOT, &["/bin/stage"]);
+    events.push(Event::SwitchesEnd { at: at(0) });
+    for look in 1..400u64 {
+        let millis = look * 17;
+        let (turn, phase) = (millis / 10, millis % 10);
+        let ran = if works { turn * 5 + phase.min(5) } else { 5 + look / 17 };
+        let waits = !works || phase >= 5;
+        let reading = |on_cpu, waits: bool, slices| ThreadReading {
+            on_cpu: Some(Span::from_millis(on_cpu)),
+            run_delay: Some(Span::ZERO),
+            slices: Some(slices),
+            active: Some(!waits),
+            ..ThreadReading::default()
+        };
+        if waits {
+            events.push(Event::Waiting { at: at(millis), ids: me, on: Blocking::Lock });
+            events.push(Event::TimesOut { at: at(millis), ids: me, ends: TimeOut::At(at(millis + ends)) });
+        }
+        events.push(Event::Thread { at: at(millis), ids: me, reading: reading(ran, waits, turn) });
+        events.push(Event::Thread { at: at(millis), ids: other, reading: reading(millis, false, 1) });
+        events.push(Event::Process { at: at(millis), pid: ROOT, parent: None, reading: Default::default() });
+    }
+    segment(&build(&events, at(0), ROOT, at(6_800)), &Totals { rung: Rung::Schedstat, rusage: None, whole: false })
+}
+
+#[test]
+fn without_records_a_time_out_that_may_have_ended_a_wait_leaves_the_score_open() {
+    let low = |ends, works| {
+        let stages = looked_at(ends, works).stages;
+        let score = stages[0].score.expect("it ran");
+        assert!(score.point > 0.95, "{score:?}");
+        score.low
+    };
+    assert!(low(2, true) < 0.8, "it may have been a sleep: {}", low(2, true));
+    assert!(low(1_000, true) > 0.9, "others ended it long before: {}", low(1_000, true));
+    assert!(low(2, false) > 0.8, "it only looked again: {}", low(2, false));
+}
+
+#[test]
+fn a_stop_within_a_call_is_no_wait() {
+    let me = (ROOT, ROOT);
+    let mut events = exec(0, ROOT, &["/bin/stage"]);
+    events.extend([out(100, me, SwitchOut::Blocked), waits(150, me, Blocking::Stopped)]);
+    events.extend([switch_in(1100, me), exit(1200, me)]);
+    let demand = run(events, 1200).programs.iter().find(|program| program.processes > 0).expect("one program").demand;
+    assert!(near(demand.own.sum(), 0.0) && near(demand.starved, seconds(1000)), "{demand:?}");
 }

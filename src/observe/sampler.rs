@@ -385,6 +385,9 @@ impl Sampler {
             let known = self.known_wait(ids, slices, called).filter(|known| known.call == call).map(|known| known.on);
             if let Some(on) = known.or_else(|| self.look_into(ids, call, slices, called, python)) {
                 emit(Event::Waiting { at: called, ids, on: self.unless_stopped(ids, on, called) });
+                if let Some(ends) = known.map_or_else(|| self.time_out(ids, Some(call), on, slices), |_| None) {
+                    emit(Event::TimesOut { at: called, ids, ends });
+                }
             }
             if let Some(reading) = &mut reading {
                 reading.active = Some(matches!(call, Syscall::Running));
@@ -454,7 +457,7 @@ impl Sampler {
         if stopped { Blocking::Stopped } else { on }
     }
 
-    /// When a wait for another ends of itself, which records can tell from one that the other ended.
+    /// When a wait for another ends of itself, which may be all that it waits for.
     fn time_out(&mut self, ids: Ids, call: Option<Syscall>, on: Blocking, slices: Option<u64>) -> Option<TimeOut> {
         if !matches!(on, Blocking::Lock | Blocking::SharedLock | Blocking::Pipe | Blocking::Idle) {
             return None;

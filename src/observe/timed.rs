@@ -73,9 +73,8 @@ fn futex_time_out(process: &Process, arguments: &[u64; 6]) -> Option<TimeOut> {
 /// A moment on the realtime clock, `since` its beginning.
 fn by_realtime(since: Span) -> Option<TimeOut> {
     let now = clock::monotonic();
-    let left = Timestamp(since.0).since(clock::realtime(now));
-    // What is past already is none that we can name.
-    (left > Span::ZERO).then(|| TimeOut::At(now + left))
+    // Its thread may have been woken by it since, and not have run yet.
+    now.0.checked_add(since.0)?.checked_sub(clock::realtime(now).0).map(|at| TimeOut::At(Timestamp(at)))
 }
 
 /// A `timespec`, or a `timeval` whose parts of a second are so many nanoseconds, in the target's memory.

@@ -24,6 +24,8 @@ pub fn score_of(demand: &Demand, strata: &[Vec<(f64, f64)>], threads: u64, sampl
     estimate = widen(estimate, point, low, high);
     // Waits of no known kind may be starvation.
     estimate = widen(estimate, point, point, with(demand.on_cpu, own - demand.assumed_own));
+    // Waits for others that lasted until their time-outs may have been waits for those.
+    estimate = widen(estimate, point, with(demand.on_cpu, own + demand.doubtful), point);
     // Wake-up delays that are extrapolated may be half or half as much again.
     let blocked = own + demand.starved + demand.child;
     let doubt = 0.5 * demand.extrapolated_delay * ratio(own, blocked).unwrap_or(0.0);

@@ -175,7 +175,8 @@ impl TimelineBuilder {
             Event::TimesOut { ids, ends, .. } => {
                 if let Some(&slot) = self.by_tid.get(&ids.tid) {
                     let thread = &mut self.threads[slot as usize];
-                    thread.ends = Some(*ends).filter(|_| thread.clock.state() == ThreadState::Blocked);
+                    let blocked = self.records != Records::Whole || thread.clock.state() == ThreadState::Blocked;
+                    thread.ends = Some(*ends).filter(|_| blocked);
                 }
             }
         }

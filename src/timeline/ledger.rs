@@ -189,6 +189,11 @@ pub struct Ledger {
     pub told: u64,
     /// By records: the time of waits that none fell into, whose kinds are guessed from those.
     pub guessed: Span,
+    /// The part of waits for others that may have been waits for their time-outs: their time by records, else that for which
+    /// the looks at them stand.
+    pub doubtful: Span,
+    /// Without records: the part that waited anew without having done anything in between, as those do who wait for others.
+    pub retried: Span,
     /// Times that it left the CPU of its own will.
     pub voluntary: u64,
     /// Times that it was preempted.
@@ -221,6 +226,8 @@ impl Ledger {
         self.looks.fold(&other.looks);
         self.told += other.told;
         self.guessed += other.guessed;
+        self.doubtful += other.doubtful;
+        self.retried += other.retried;
         self.voluntary += other.voluntary;
         self.involuntary += other.involuntary;
         self.wakeups_read += other.wakeups_read;

@@ -45,6 +45,10 @@ pub struct Thread {
     pub sampled: [u32; Blocking::ALL.len()],
     /// When the wait that it is in ends of itself, where that was seen.
     pub ends: Option<TimeOut>,
+    /// By switch records: its waits with a time-out that were followed by work, and lasted until the time-out or did not.
+    pub timed: (u32, u32),
+    /// Without records: the wait with a time-out that it was last seen in.
+    pub doubt: Option<Doubt>,
     /// Without records: what it was seen blocked on since its last reading.
     pub noticed: Option<Blocking>,
     /// By switch records: on a CPU since it was last blocked.
@@ -133,8 +137,19 @@ pub struct Wait {
     pub launcher: bool,
     /// How long its thread had a CPU before.
     pub ran_before: Span,
-    /// Whether it was seen to have a time-out, and lasted until that.
-    pub ran_out: bool,
+    /// Of a wait that was seen to have a time-out: whether it lasted until that.
+    pub ran_out: Option<bool>,
+}
+
+/// Without records: a wait with a time-out, of which only the next look tells whether it may have lasted until that.
+#[derive(Debug, Clone, Copy)]
+pub struct Doubt {
+    /// When it ends of itself, at the earliest.
+    pub earliest: Timestamp,
+    /// The time that its looks stand for.
+    pub window: Span,
+    /// What its thread had run when it was first seen in it.
+    pub on_cpu: Span,
 }
 
 /// Which waits of a thread are its stage's own.
@@ -166,6 +181,8 @@ impl Thread {
             stopped_at_block: Span::ZERO,
             sampled: [0; Blocking::ALL.len()],
             ends: None,
+            timed: (0, 0),
+            doubt: None,
             noticed: None,
             ran: Span::ZERO,
             wait: None,

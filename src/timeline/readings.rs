@@ -2,8 +2,9 @@
 
 use super::Records;
 use super::fold::TimelineBuilder;
-use super::process::{Process, ProcessSlot, Reading, Thread};
+use super::process::{Doubt, Process, ProcessSlot, Reading, Thread};
 use super::program::Program;
+use super::records::OWN_PACE;
 use super::series::Lane;
 use super::thread::ThreadState;
 use crate::trace::{Blocking, Ids, ProcessReading, ThreadReading};
@@ -84,6 +85,8 @@ impl TimelineBuilder {
         let queued = run_delay - delay_before;
         let window = at.since(from) - (stopped - stopped_before);
         let tasked = thread.tasked.is_some();
+        let same_slice = read.slices.is_some() && before.and_then(|before| before.slices) == read.slices;
+        Self::note_time_out(thread, same_slice, on_cpu, (from, at, window));
         if let Some(on) = thread.noticed.take() {
             Self::note_look(thread, &mut self.processes, &mut self.programs, on, (from, at, window));
         }
@@ -143,6 +146,31 @@ impl TimelineBuilder {
         process.task_ledger(stage).looks.note(on, window);
         if !matches!(on, Blocking::Gil | Blocking::Child | Blocking::Stopped) {
             programs[stage.0].series.add(Lane::OwnWait, from, at, window);
+        }
+    }
+
+    /// Without records: a wait that had a time-out, and has ended since it was looked at, may have lasted until that; what is
+    /// over before has been ended by another. Who waits anew without having done anything only looks again whether it can go on.
+    fn note_time_out(
+        thread: &mut Thread,
+        same_slice: bool,
+        on_cpu: Span,
+        (from, at, window): (Timestamp, Timestamp, Span),
+    ) {
+        if !same_slice && let Some(doubt) = thread.doubt.take() {
+            let retries = thread.noticed.is_some() && on_cpu - doubt.on_cpu < OWN_PACE;
+            if retries {
+                thread.ledger.retried += doubt.window;
+            } else if doubt.earliest <= at {
+                thread.ledger.doubtful += doubt.window;
+            }
+        }
+        // Of a task every wait for others is its own already.
+        let seen = thread.noticed.is_some() && thread.stage().is_none();
+        match (&mut thread.doubt, thread.ends.take().filter(|_| seen)) {
+            (_, Some(ends)) => thread.doubt = Some(Doubt { earliest: ends.earliest(from), window, on_cpu }),
+            (Some(doubt), None) if seen => doubt.window += window,
+            _ => {}
         }
     }
 

@@ -31,6 +31,9 @@ pub const DEAREST_SWITCH: f64 = 20e-6;
 /// A standstill that nothing explains counts only from this share of the process's standstill and CPU time on.
 pub const UNEXPLAINED_SHARE: f64 = 0.05;
 
+/// Waits for what others do.
+pub const STARVING: [Blocking; 4] = [Blocking::Lock, Blocking::SharedLock, Blocking::Pipe, Blocking::Idle];
+
 /// What a process, or all of a program, demanded. Seconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Demand {
@@ -63,6 +66,8 @@ pub struct Demand {
     pub looked_at: f64,
     /// To how many looks of equal weight these come.
     pub looks: f64,
+    /// The part of `starved` that may have been waits for a time-out.
+    pub doubtful: f64,
 }
 
 /// Own wait by kind, seconds.
@@ -115,6 +120,7 @@ impl Demand {
         self.told_apart += other.told_apart;
         self.looked_at += other.looked_at;
         self.looks += other.looks;
+        self.doubtful += other.doubtful;
     }
 
     /// The same, `factor` times.
@@ -142,6 +148,7 @@ impl Demand {
             looked_at: self.looked_at * factor,
             // A part of them tells no less of each second.
             looks: self.looks,
+            doubtful: self.doubtful * factor,
         }
     }
 
@@ -294,7 +301,26 @@ pub fn reconcile(sums: &ProcessSums, neighbours: &Neighbours) -> Demand {
     let own_lock = locked.min(unexplained.max(0.0));
     demand.own.lock += own_lock;
     demand.starved += locked - own_lock;
+    let starving: f64 = STARVING.iter().map(|&on| waits.beside[on as usize] + waits.alone[on as usize]).sum();
+    demand.doubtful = doubtful_share(&active) * (starving - own_lock).max(0.0);
     demand
+}
+
+/// Where so much of the waits with a time-out is begun anew at once, the threads wait for others.
+const RETRIED_SHARE: f64 = 0.2;
+
+/// How much of the time that a ledger holds as waits for others may have been waits for a time-out.
+fn doubtful_share(ledger: &Ledger) -> f64 {
+    let (retried, doubtful) = (ledger.retried.secs_f64(), ledger.doubtful.secs_f64());
+    if retried > RETRIED_SHARE * (retried + doubtful) {
+        return 0.0;
+    }
+    let starving: u64 = if ledger.wakeups == 0 {
+        STARVING.iter().map(|&on| ledger.looks.time[on as usize]).sum()
+    } else {
+        STARVING.iter().map(|&on| ledger.blocked.total(on as usize)).sum()
+    };
+    crate::units::ratio(doubtful, starving as f64 / 1e9).unwrap_or(0.0).min(1.0)
 }
 
 /// What the tasks of a stage demanded. Inside a task every wait is its own, a lock and a pipe too, but for the

@@ -5,6 +5,7 @@ use super::fold::TimelineBuilder;
 use super::kinds::Shape;
 use super::process::{Lanes, Process, Thread, Wait};
 use super::program::Program;
+use super::reconcile::STARVING;
 use super::series::Lane;
 use super::thread::{Activity, Interval, Step, ThreadClock, ThreadState};
 use crate::trace::{Blocking, Ids, SwitchOut};
@@ -12,7 +13,10 @@ use crate::units::{Span, Timestamp};
 
 /// Who has waited in vain until a time-out and then runs for so long has work of its own. Who only looks again whether there
 /// is some needs less.
-const OWN_PACE: Span = Span::from_millis(1);
+pub(super) const OWN_PACE: Span = Span::from_millis(1);
+/// A thread that is woken before its time-outs more often than once in so many waits is late now and then: that a wait lasted
+/// until its time-out does not tell then that nobody ended it before.
+const SELDOM_WOKEN: u32 = 5;
 
 impl TimelineBuilder {
     pub(super) fn step(&mut self, ids: Ids, step: Step, at: Timestamp) {
@@ -112,7 +116,7 @@ impl TimelineBuilder {
         let launcher = has_children && !in_task;
         let ran_before = std::mem::take(&mut thread.ran);
         Self::settle_wait(thread, program);
-        let ran_out = thread.ends.take().is_some_and(|ends| ends.is_reached(start, end));
+        let ran_out = thread.ends.take().map(|ends| ends.is_reached(start, end));
         thread.wait = Some(Wait { start, end, beside, alone, kinds, lanes, launcher, ran_before, ran_out });
     }
 
@@ -122,10 +126,17 @@ impl TimelineBuilder {
         let Some(wait) = thread.wait.take() else { return };
         let (beside, alone, mut kinds) = (wait.beside, wait.alone, wait.kinds);
         let blocked = beside + alone;
-        if wait.ran_out && thread.ran >= OWN_PACE {
-            // Nobody woke it, and it had something to do all the same: it waited for the clock.
-            for on in [Blocking::Lock, Blocking::SharedLock, Blocking::Pipe, Blocking::Idle] {
-                kinds[Blocking::Sleep as usize] += std::mem::take(&mut kinds[on as usize]);
+        if let Some(ran_out) = wait.ran_out.filter(|_| thread.ran >= OWN_PACE) {
+            let (reached, woken) = thread.timed;
+            thread.timed = (reached.saturating_add(ran_out.into()), woken.saturating_add((!ran_out).into()));
+            let alone_ends_it = woken.saturating_mul(SELDOM_WOKEN) <= reached.saturating_add(woken);
+            if ran_out && alone_ends_it {
+                // Nobody woke it, and it had something to do all the same: it waited for the clock.
+                for on in STARVING {
+                    kinds[Blocking::Sleep as usize] += std::mem::take(&mut kinds[on as usize]);
+                }
+            } else if ran_out {
+                thread.ledger.doubtful += blocked;
             }
         }
         let shape = Shape::of(beside, alone, wait.ran_before, thread.ran);

@@ -80,7 +80,15 @@ impl TimeOut {
     pub fn is_reached(self, start: Timestamp, end: Timestamp) -> bool {
         match self {
             TimeOut::After(span) => end.since(start) >= span,
-            TimeOut::At(at) => end >= at,
+            TimeOut::At(at) => start < at && at <= end,
+        }
+    }
+
+    /// The earliest moment at which a wait ends of itself that began after `start`.
+    pub fn earliest(self, start: Timestamp) -> Timestamp {
+        match self {
+            TimeOut::After(span) => start + span,
+            TimeOut::At(at) => at,
         }
     }
 }
