@@ -234,6 +234,30 @@ fn another_executor_than_declared_is_a_warning_but_a_serial_run_is_none() {
     assert!(!differs(&runs(Executor::Process)) && !differs(&runs(Executor::Serial)));
 }
 
+/// Much of it was seen, but nothing that decides its class: that is another thing than too little of it.
+#[test]
+fn an_open_score_is_not_too_little_to_judge() {
+    let seen = |seconds: f64| {
+        let stage = changed(|stage| {
+            stage.class = Class::Unknown;
+            stage.recommendation = None;
+            stage.score_interval = Some([0.1, 0.97]);
+            stage.time.cpu_seconds = Some(seconds);
+        });
+        let ruled = ruled(&stage, Some(Executor::Thread), &Rules::default());
+        assert_eq!(ruled.result.outcome, StageOutcome::Failed);
+        let finding = &ruled.findings[0];
+        (finding.message.clone(), finding.fix.clone().expect("something can be done"))
+    };
+    let (message, fix) = seen(3.0);
+    assert!(
+        message.contains("0.10") && message.contains("0.97") && fix.contains("poolpick doctor"),
+        "{message}, {fix}"
+    );
+    let (message, fix) = seen(0.002);
+    assert!(message.contains("too little") && fix.contains("more to do"), "{message}, {fix}");
+}
+
 #[test]
 fn no_verdict_outranks_misrouted() {
     let rules = Rules::default();

@@ -9,6 +9,9 @@ const FINEST: f64 = 0.002;
 /// Without records a thread's beginning and end are known to half a clock tick and half a round, seconds.
 const BOUNDARY_SECONDS: f64 = 0.005;
 
+/// With records, so many looks tell the kinds of waits of each shape.
+const MANY_LOOKS: f64 = 20.0;
+
 /// on-CPU / (on-CPU + own wait). `strata`: its demand over time, cut where the level changes. `sampled`: boundaries of threads come from readings, not from records.
 pub fn score_of(demand: &Demand, strata: &[Vec<(f64, f64)>], threads: u64, sampled: bool) -> Option<Estimate> {
     let own = demand.own.sum();
@@ -30,7 +33,8 @@ pub fn score_of(demand: &Demand, strata: &[Vec<(f64, f64)>], threads: u64, sampl
     let blocked = own + demand.starved + demand.child;
     let doubt = 0.5 * demand.extrapolated_delay * ratio(own, blocked).unwrap_or(0.0);
     estimate = widen(estimate, point, with(demand.on_cpu, own + doubt), with(demand.on_cpu, own - doubt));
-    if demand.looked_at > 0.0 {
+    // By records waits are told apart by their shapes already, which many looks know better than their share of all waits.
+    if demand.looked_at > 0.0 && (sampled || demand.looks < MANY_LOOKS) {
         // How much of the blocked time is own was seen in so many looks, and in no others.
         let share = ratio(own, demand.told_apart).map_or(0.0, |share| share.min(1.0));
         let (least, most) = wilson(share, demand.looks);
@@ -107,6 +111,19 @@ mod tests {
     #[test]
     fn no_demand_has_no_score() {
         assert_eq!(score_of(&demand(0.0, 0.0), &[], 1, false), None);
+    }
+
+    #[test]
+    fn few_looks_leave_open_what_the_waits_between_them_were() {
+        let pairs = vec![(0.01, 0.01); 60];
+        let low = |own: f64, looks: f64, sampled: bool| {
+            let waits = Demand { starved: 6.0 - own, told_apart: 6.0, looked_at: 6.0, looks, ..demand(0.6, own) };
+            let score = score_of(&waits, std::slice::from_ref(&pairs), 4, sampled).expect("there is demand");
+            score.low / score.point
+        };
+        assert!(low(0.0, 10.0, false) < 0.5, "ten waits in one thousand");
+        assert!(low(0.0, 60.0, false) > 0.95, "sixty");
+        assert!(low(0.0, 60.0, true) < 0.8, "without records they are not told apart by their shapes");
     }
 
     proptest! {
