@@ -21,7 +21,8 @@ use std::iter::FusedIterator;
 use thiserror::Error;
 
 const MAGIC: &[u8; 15] = b"poolpick-trace\n";
-const FORMAT: u16 = 2;
+/// Raised with every kind of event that is added, so that an older reader says that the trace is newer, not that it is broken.
+const FORMAT: u16 = 3;
 /// From this format on prices may follow.
 const WITH_PRICES: u16 = 2;
 const FRAME: usize = 9;
