@@ -33,7 +33,7 @@ fn kind_parser() -> impl TypedValueParser<Value = ChangeKind> {
     })
 }
 
-/// `poolpick compare`.
+// `poolpick compare`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Exit status: 0 no change that fails, 1 a change that fails, 2 misuse or an unusable report.")]
 pub struct CompareArgs {

@@ -16,7 +16,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// `poolpick init`.
+// `poolpick init`.
 #[derive(Debug, Clone, Args)]
 pub struct InitArgs {
     /// Fill it from what `profile` or `check` wrote with `--export json=FILE`

@@ -143,7 +143,7 @@ pub fn run(plan: Plan<'_>) -> Result<Run, Failure> {
     let suspended = spec.suspend()?;
     let instruments = Instruments::attach(&suspended, &plan.options, agent);
     let rung = instruments.rung();
-    let mut target = suspended.resume()?;
+    let (mut target, mut host) = suspended.resume_beside(survey)?;
     let header = Header {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         argv: plan.command.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
@@ -170,7 +170,6 @@ pub fn run(plan: Plan<'_>) -> Result<Run, Failure> {
         let (at, pid) = (target.started(), target.pid());
         recorder.event(&Event::Program { at, pid, parent: 0, exe: None, argv: header.argv.clone() });
     }
-    let mut host = survey();
     let observed = instruments.watch(&mut target, &mut recorder);
     recorder.live.clear();
     let observation = match observed {

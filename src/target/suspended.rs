@@ -81,12 +81,18 @@ impl SuspendedTarget {
 
     /// Lets the child exec, and returns when it has. If that fails, the child is reaped and signals are as before.
     pub fn resume(self) -> Result<RunningTarget, StartError> {
+        self.resume_beside(|| ()).map(|(running, ())| running)
+    }
+
+    /// The same, and does something short while the kernel loads the program, which takes it a third of a millisecond.
+    pub fn resume_beside<T>(self, work: impl FnOnce() -> T) -> Result<(RunningTarget, T), StartError> {
         let SuspendedTarget { name, program, early, mut child, watch } = self;
         let Some(forked) = child.0.as_ref() else {
             return Err(StartError::Setup(std::io::ErrorKind::NotFound.into()));
         };
         forked.release().map_err(StartError::Setup)?;
         let mut running = RunningTarget::new(forked.pid(), clock::monotonic(), watch, early);
+        let done = work();
         loop {
             // Ctrl-Z may stop the child just before its exec, and then poolpick must stop too and not wait for it.
             if !forked.wait(running.signal_fd()).map_err(StartError::Setup)? {
@@ -104,6 +110,6 @@ impl SuspendedTarget {
         }
         // From here on the target is `running`'s to reap.
         child.0 = None;
-        Ok(running)
+        Ok((running, done))
     }
 }

@@ -12,7 +12,7 @@ const MOST_CORES: f64 = 65_536.0;
 /// No executor gets through more tasks in a second.
 const MOST_RATE: f64 = 1e9;
 
-/// What the answer is for.
+// What the answer is for.
 #[derive(Debug, Clone, Default, Args)]
 pub struct WhatIfArgs {
     /// Answer for a machine with so many usable cores, as 16 or 2.5 [default: the one measured]
@@ -29,7 +29,7 @@ pub struct WhatIfArgs {
     pub engine: Option<Engine>,
 }
 
-/// Thresholds, where they are not the report's own.
+// Thresholds, where they are not the report's own.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub struct GivenThresholds {
     /// Below this score a stage is I/O-bound [default: the report's own; 0.4 for a trace]

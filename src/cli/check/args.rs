@@ -36,7 +36,7 @@ pub enum UndecidedArg {
     Fail,
 }
 
-/// `poolpick check`.
+// `poolpick check`.
 #[derive(Debug, Clone, Args)]
 #[command(
     override_usage = "poolpick check [OPTIONS] [STAGE]...\n       poolpick check [OPTIONS] -- <CMD>...\n       \

@@ -52,7 +52,7 @@ fn parse_amount(text: &str) -> Result<f64, String> {
     }
 }
 
-/// `poolpick race`.
+// `poolpick race`.
 #[derive(Debug, Clone, Args)]
 #[command(
     after_help = "The function is called as FUNCTION(ITEM), again and again, under every executor: it should bear that.\n\

@@ -1,17 +1,21 @@
 //! The agent's text in the user's cache, where interpreters keep its bytecode beside it: compiling it costs tens of
-//! milliseconds, which would be the target's. Believes nothing that it finds there but what is equal to its own.
+//! milliseconds, which would be the target's. Believes only files of the user's own that are as they were made: their
+//! date is the checksum of their text, so that a start of poolpick need not read them.
 
 use crate::sys::identity;
 use std::fs::{self, Permissions};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 /// The agent's files: name and text.
 pub(super) const FILES: [(&str, &str); 2] = [
     ("sitecustomize.py", include_str!("../../agent/sitecustomize.py")),
     ("poolpick_agent.py", include_str!("../../agent/poolpick_agent.py")),
 ];
+/// CRC-32 of their texts, one after the other.
+const CHECKSUM: &str = env!("POOLPICK_AGENT_CRC");
 /// Only the user may enter.
 pub(super) const PRIVATE: u32 = 0o700;
 /// Who else may write to what is loaded: nobody.
@@ -30,13 +34,16 @@ fn kept_in(cache: &Path) -> Option<PathBuf> {
         return None;
     }
     let parent = cache.join("poolpick");
-    let mut hasher = crc32fast::Hasher::new();
-    FILES.iter().for_each(|(_, text)| hasher.update(text.as_bytes()));
-    let folder = parent.join(format!("agent-{}-{:08x}", env!("CARGO_PKG_VERSION"), hasher.finalize()));
+    let folder = parent.join(format!("agent-{}-{CHECKSUM}", env!("CARGO_PKG_VERSION")));
     if is_whole(&folder) || make(&parent, &folder).is_ok() && is_whole(&folder) { Some(folder) } else { None }
 }
 
-/// Whether it holds our text, and nobody else can change that.
+/// The date that the files are given. Bytecode is tied to it, too: Python compares 32 bits of it, and the size.
+fn date() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(CHECKSUM.parse().unwrap_or_default())
+}
+
+/// Whether it holds our text as it was written, and nobody else can change that.
 fn is_whole(folder: &Path) -> bool {
     let own = |path: &Path| {
         let metadata = fs::symlink_metadata(path).ok()?;
@@ -46,8 +53,10 @@ fn is_whole(folder: &Path) -> bool {
     own(folder).is_some_and(|metadata| metadata.is_dir())
         && FILES.iter().all(|(name, text)| {
             let path = folder.join(name);
-            own(&path).is_some_and(|metadata| metadata.is_file() && metadata.len() == text.len() as u64)
-                && fs::read(&path).is_ok_and(|found| found == text.as_bytes())
+            own(&path).is_some_and(|metadata| {
+                let as_made = metadata.modified().is_ok_and(|modified| modified == date());
+                metadata.is_file() && metadata.len() == text.len() as u64 && as_made
+            })
         })
 }
 
@@ -74,6 +83,7 @@ pub(super) fn write(folder: &Path) -> std::io::Result<()> {
         fs::write(&path, text)?;
         // Whatever the user's mask is.
         fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+        fs::File::open(&path)?.set_modified(date())?;
     }
     Ok(())
 }
@@ -92,15 +102,24 @@ mod tests {
         assert_eq!(fs::metadata(&file).expect("it is there").ino(), made, "it was not written again");
         for spoil in [
             |file: &Path| fs::write(file, "import os").expect("it can be written"),
+            |file: &Path| fs::write(file, " ".repeat(FILES[1].1.len())).expect("it can be written"),
             |file: &Path| fs::set_permissions(file, Permissions::from_mode(0o666)).expect("it is ours"),
             |file: &Path| fs::remove_file(file).expect("it can be removed"),
         ] {
             spoil(&file);
             assert_eq!(kept_in(cache.path()).as_ref(), Some(&first));
             assert!(is_whole(&first));
+            assert_eq!(fs::read_to_string(&file).expect("it can be read"), FILES[1].1);
         }
         let left = fs::read_dir(cache.path().join("poolpick")).expect("it can be listed").count();
         assert_eq!(left, 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn the_checksum_is_that_of_the_text() {
+        let mut hasher = crc32fast::Hasher::new();
+        FILES.iter().for_each(|(_, text)| hasher.update(text.as_bytes()));
+        assert_eq!(CHECKSUM.parse(), Ok(hasher.finalize()));
     }
 
     #[test]
