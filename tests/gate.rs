@@ -192,6 +192,13 @@ fn one_run_accuses_nobody_if_another_can_be_had() {
         advice(stage).reasons.push(Reason { code: "gil-unknown".to_owned(), text: String::new() });
     });
     assert!(!of(1, &blind).wants_more, "no run reads the lock");
+    let thin = changed(|stage| {
+        advice(stage).confidence = Confidence::Low;
+        stage.predictions[1] = prediction(Executor::Thread, 2, 1.1, 0.8);
+        advice(stage).reasons.push(Reason { code: "gil-thin".to_owned(), text: String::new() });
+    });
+    assert!(of(4, &thin).wants_more, "every run reads it more often");
+    assert!(of(4, &thin).findings[0].fix.as_deref().is_some_and(|fix| fix.contains("a larger `runs`")));
     assert!(of(1, &blind).findings[0].fix.as_deref().is_some_and(|fix| fix.contains("poolpick doctor")));
 }
 

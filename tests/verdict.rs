@@ -1,6 +1,6 @@
 //! The decision as a table: each row a stage by its evidence, what is recommended, and the verdict on an executor.
 
-use poolpick::stages::{GilEvidence, GilShare, Kind, Phase, Stage};
+use poolpick::stages::{GilEvidence, GilShare, Kind, Phase, Releases, Stage};
 use poolpick::timeline::{Demand, OwnWait, ProgramBytes, ProgramMemory};
 use poolpick::units::{Estimate, Span};
 use poolpick::verdict::{
@@ -143,7 +143,14 @@ fn threads_that_only_wanted_the_cores_are_not_surely_parallel() {
     assert_eq!(found.recommendation.expect("enough evidence").confidence, Confidence::Low);
     // Python that holds its lock nearly all the time uses one core, however many threads want it.
     let share = Estimate::new(0.93, 0.97, 1.0);
-    let held = GilEvidence::Measured(GilShare { share, released_run: None, samples: 200 });
+    let held = GilEvidence::Measured(GilShare {
+        share,
+        released_run: None,
+        shortest_run: None,
+        samples: 200,
+        bursts: 100,
+        releases: Releases::default(),
+    });
     let python = Stage { is_python: true, gil: held, ..turns };
     let found = judge(&python, None, None, &TWO_CORES).recommendation.expect("enough evidence");
     assert_eq!((found.executor, found.workers), (Executor::Process, Some(2)), "{found:?}");

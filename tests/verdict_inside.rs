@@ -53,6 +53,7 @@ fn computing(each: f64, found: Executor) -> Evidence {
             loop_waiting: 0.0,
             wait: 0.0,
             released_run: None,
+            shortest_run: None,
             payload: None,
             picklable: None,
             awaitable: found == Executor::Asyncio,
@@ -361,4 +362,30 @@ fn a_lock_that_was_not_seen_in_threads_opens_how_much_they_gain() {
     };
     assert!(low(None) > 5.0, "{}", low(None));
     assert!(low(Some("global `LOCK`".to_owned())) <= 1.0);
+}
+
+#[test]
+fn for_how_long_the_lock_is_let_go_of_must_have_been_seen_where_it_matters() {
+    let (cheap, dear) = (payload(1e-5, 12, 0.25), payload(50e-3, 12, 0.25));
+    let of = |found, shortest| {
+        let evidence = holding(5e-3, 0.4, found, 1.0);
+        let task = evidence.task.map(|task| TaskDemand { shortest_run: Some(shortest), ..task });
+        Evidence { task, ..evidence }
+    };
+    let thin = |judgement: &Judgement| codes(judgement).contains(&"gil-thin");
+    // It may be so short that threads are slower than one: nobody may call them right, or recommend them.
+    let threads = judged(&of(Executor::Thread, 1e-6), Some(&cheap));
+    assert_eq!(threads.outcome, Outcome::Undecided(Why::GilThin), "{threads:#?}");
+    let serial = judged(&of(Executor::Serial, 1e-6), Some(&dear));
+    assert_eq!(serial.outcome, Outcome::Undecided(Why::GilThin), "{serial:#?}");
+    assert_eq!(serial.recommendation.as_ref().map(|advice| advice.confidence), Some(Confidence::Low));
+    // Processes gain in any case.
+    let serial = judged(&of(Executor::Serial, 1e-6), Some(&cheap));
+    assert!(
+        matches!(serial.outcome, Outcome::Misrouted { .. })
+            && advised(&of(Executor::Serial, 1e-6), &cheap) == Executor::Process
+    );
+    // A run that is known to be long costs nothing.
+    let long = judged(&of(Executor::Serial, 2e-3), Some(&dear));
+    assert!(matches!(long.outcome, Outcome::Misrouted { .. }) && !thin(&long), "{long:#?}");
 }

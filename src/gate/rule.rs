@@ -6,7 +6,7 @@ use crate::report::check::Policy;
 use crate::report::wording::why as in_words;
 use crate::report::{Class, Confidence, Executor, Language, Prediction, Stage, StageKind, Verdict};
 use crate::units::Estimate;
-use crate::verdict::{self, Thresholds, Weighed, Why, class_of, weigh_throughput};
+use crate::verdict::{self, Thresholds, Weighed, Why, class_of, may_be_beaten, weigh_throughput};
 
 /// What a rule says.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,6 +50,8 @@ pub enum Remedy {
     MoreRuns(Option<f64>),
     /// That the interpreter lock can be read.
     GilReading,
+    /// That it is read more often, which more run does.
+    MoreReadings,
     /// What a task moves.
     Payload,
     /// Cutting it into its phases.
@@ -81,7 +83,9 @@ fn by_evidence(stage: &Stage, current: Executor, margin: f64) -> Ruling {
         return Ruling::NotJudged(why);
     };
     let has = |code: &str| advice.reasons.iter().any(|reason| reason.code == code);
-    let missing = if has("gil-unknown") {
+    let missing = if has("gil-thin") {
+        Remedy::MoreReadings
+    } else if has("gil-unknown") {
         Remedy::GilReading
     } else if has("payload-unknown") || has("ipc-unsure") {
         Remedy::Payload
@@ -95,7 +99,12 @@ fn by_evidence(stage: &Stage, current: Executor, margin: f64) -> Ruling {
     }
     let of = |executor: Executor| stage.predictions.iter().find(|one| one.executor == executor).map(estimate);
     if current == advice.executor {
-        return Ruling::Fits;
+        let all = stage.predictions.iter().map(|one| (one.executor, estimate(one)));
+        let open = matches!(missing, Remedy::MoreReadings | Remedy::GilReading);
+        return match why_missing(missing).filter(|_| open && may_be_beaten(current, all, 1.0 - margin)) {
+            Some(why) => Ruling::Undecided(Open { why: why.to_owned(), remedy: missing }),
+            None => Ruling::Fits,
+        };
     }
     let (Some(now), Some(best)) = (of(current), of(advice.executor)) else {
         let why = "what its executor would do with it is not predicted".to_owned();
@@ -128,6 +137,7 @@ fn by_evidence(stage: &Stage, current: Executor, margin: f64) -> Ruling {
 /// What is missing, in words.
 fn why_missing(missing: Remedy) -> Option<&'static str> {
     match missing {
+        Remedy::MoreReadings => Some("the interpreter lock (GIL) was read too few times while it ran"),
         Remedy::GilReading => Some("how much of its CPU time holds the interpreter lock (GIL) was not measured"),
         Remedy::Payload => Some("what a process pool would have to move for it was not measured"),
         Remedy::Cut => Some("its phases want different executors"),
@@ -163,7 +173,9 @@ fn by_verdict(stage: &Stage, current: Executor, margin: f64, missing: Remedy) ->
     let remedy = match missing {
         _ if parallel => Remedy::Nothing,
         // Its tasks tell what it would have to move, and share the lock.
-        Remedy::GilReading | Remedy::Payload | Remedy::MoreRuns(_) if is_whole_python => Remedy::Function,
+        Remedy::GilReading | Remedy::MoreReadings | Remedy::Payload | Remedy::MoreRuns(_) if is_whole_python => {
+            Remedy::Function
+        }
         other => other,
     };
     match stage.verdict {

@@ -117,7 +117,7 @@ pub fn rule_on(stage: &Stage, declared: &Declared, ran: &Ran, rules: &Rules) -> 
     let now = current(stage, declared.executor);
     let ruling = rule(stage, now, rules);
     let wants_more = declared.required && matches!(&ruling, Ruling::TooLittle)
-        || matches!(&ruling, Ruling::Undecided(open) if matches!(open.remedy, Remedy::MoreRuns(_)));
+        || matches!(&ruling, Ruling::Undecided(open) if matches!(open.remedy, Remedy::MoreRuns(_) | Remedy::MoreReadings));
     // One run on a busy machine can mislead: nobody is accused on the word of one.
     let wants_more = wants_more || ran.runs < CONFIRMED && matches!(&ruling, Ruling::Misrouted { .. });
     let mut found = Found { declared, findings: Vec::new() };

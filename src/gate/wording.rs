@@ -163,7 +163,7 @@ pub fn remedy(remedy: Remedy) -> Option<String> {
         Remedy::MoreRuns(Some(times)) => {
             format!("about {times:.0} times as much run would decide it: raise `runs`, or give it more to do")
         }
-        Remedy::MoreRuns(None) => "a longer run, or a larger `runs`, would decide it".to_owned(),
+        Remedy::MoreRuns(None) | Remedy::MoreReadings => "a longer run, or a larger `runs`, would decide it".to_owned(),
         Remedy::GilReading => {
             "let poolpick read the interpreter lock: `poolpick doctor` shows what is in the way".to_owned()
         }

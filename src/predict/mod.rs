@@ -61,6 +61,8 @@ pub struct TaskDemand {
     pub wait: f64,
     /// Mean length of a run with the lock released.
     pub released_run: Option<f64>,
+    /// The shortest that it may be by what was seen; without a mean, threads are predicted with it, and never are more optimistic.
+    pub shortest_run: Option<f64>,
     /// Moving its payload, where that is known.
     pub payload: Option<PayloadDemand>,
     /// Whether a payload can be pickled at all, where that was tried.
@@ -257,6 +259,7 @@ mod tests {
             loop_waiting: 0.0,
             wait,
             released_run: None,
+            shortest_run: None,
             payload: Some(PayloadDemand { parent: payload, worker: payload, transfer: payload, error: PAYLOAD_ERROR }),
             picklable: Some(true),
             awaitable: true,
@@ -285,6 +288,7 @@ mod tests {
             own_cpu: 1e-4,
             gil: Estimate::new(3e-5, 3e-5, 3e-5),
             released_run: Some(6e-6),
+            shortest_run: None,
             ..task(1e-2, 0.0, 0.0, 0.0)
         };
         assert!(best(Executor::Thread, &parent, 2.0) > 1.8, "{}", best(Executor::Thread, &parent, 2.0));

@@ -275,9 +275,10 @@ fn gil(stage: &Measured) -> Option<Gil> {
             share_of_cpu: measured.share.point,
             interval: [measured.share.low, measured.share.high],
             released_run_seconds: measured.released_run,
+            shortest_released_run_seconds: measured.shortest_run,
             samples: measured.samples,
         }),
-        GilEvidence::NotPython | GilEvidence::Unknown(_) | GilEvidence::Absent => None,
+        GilEvidence::NotPython | GilEvidence::Unknown(_) | GilEvidence::Thin(_) | GilEvidence::Absent => None,
     }
 }
 

@@ -64,6 +64,8 @@ pub struct Demand {
     pub wait_seconds: f64,
     /// Mean length of a run with the lock released.
     pub released_run_seconds: Option<f64>,
+    /// The shortest that it may be; `null` in reports of older versions.
+    pub shortest_released_run_seconds: Option<f64>,
     /// CPU time of moving its payload, in the parent.
     pub payload_parent_seconds: Option<f64>,
     /// And in the worker.
@@ -137,8 +139,10 @@ fn one() -> f64 {
 pub enum LockKnown {
     /// No Python runs it.
     NotPython,
-    /// It was not read, or not often enough.
+    /// It could not be read, or was not looked for.
     Unread,
+    /// It can be read, and was not often enough.
+    Thin,
     /// The interpreter has none.
     Absent,
     /// It was read: `gil` tells.

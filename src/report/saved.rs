@@ -20,6 +20,7 @@ pub(super) fn demand(task: &TaskDemand) -> Demand {
         loop_waiting_seconds: Some(task.loop_waiting),
         wait_seconds: task.wait,
         released_run_seconds: task.released_run,
+        shortest_released_run_seconds: task.shortest_run,
         payload_parent_seconds: task.payload.map(|payload| payload.parent),
         payload_transfer_seconds: task.payload.map(|payload| payload.transfer),
         payload_worker_seconds: task.payload.map(|payload| payload.worker),
@@ -42,6 +43,7 @@ pub(super) fn evidence(judged: &Judgeable) -> Evidence {
         lock: match judged.gil {
             Lock::NotPython => LockKnown::NotPython,
             Lock::Unknown => LockKnown::Unread,
+            Lock::Thin => LockKnown::Thin,
             Lock::Absent => LockKnown::Absent,
             Lock::Held { .. } => LockKnown::Read,
         },
@@ -104,6 +106,7 @@ pub(super) fn evidence_of(stage: &Stage) -> Option<Judgeable> {
             share: Estimate::new(gil.interval[0], gil.share_of_cpu, gil.interval[1]),
             released_run: gil.released_run_seconds,
         },
+        (LockKnown::Thin, _) => Lock::Thin,
         (LockKnown::Unread, _) | (LockKnown::Read, None) => Lock::Unknown,
     };
     let score = stage.score.map(|score| {
@@ -159,6 +162,7 @@ fn task_of(kept: &Demand, stage: &Stage) -> TaskDemand {
         loop_waiting: kept.loop_waiting_seconds.unwrap_or(0.0),
         wait: kept.wait_seconds,
         released_run: kept.released_run_seconds,
+        shortest_run: kept.shortest_released_run_seconds,
         payload: None,
         picklable: None,
         awaitable: kept.awaitable,

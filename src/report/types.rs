@@ -443,6 +443,9 @@ pub struct Gil {
     pub interval: [f64; 2],
     /// Mean length of the runs between two holdings.
     pub released_run_seconds: Option<f64>,
+    /// The shortest that this may be: 95 % of runs that show as few releases have a longer one. `null` in reports of older
+    /// versions.
+    pub shortest_released_run_seconds: Option<f64>,
     /// Readings that this is of.
     pub samples: u64,
 }

@@ -119,6 +119,11 @@ pub fn reason(reason: &Reason) -> String {
              processes"
                 .to_owned()
         }
+        Reason::GilThin => {
+            "the interpreter lock (GIL) was read too few times while it ran to tell how threads would share it: a longer \
+             run, or more of them, would"
+                .to_owned()
+        }
         Reason::SaturatesCores { used, cores } => {
             format!("its pool keeps {used:.1} of {cores:.1} cores busy: no executor has more to give")
         }
@@ -258,6 +263,7 @@ pub fn why(why: Why) -> &'static str {
         }
         Why::NoPrediction => "what the executor that it runs under would do with it is not predicted",
         Why::GilUnknown => "how much of its CPU time holds the interpreter lock (GIL) was not measured",
+        Why::GilThin => "the interpreter lock (GIL) was read too few times while it ran: a longer run would decide it",
         Why::LockUnseen => {
             "whether threads would queue for a lock that its function names, only a run in threads shows"
         }

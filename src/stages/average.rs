@@ -1,6 +1,6 @@
 //! Several runs of one command: stages of the same id joined, the score's interval from the spread between runs.
 
-use super::gil::GilShare;
+use super::gil::{GilShare, Releases};
 use super::{GilEvidence, SeenTasks, Stage, Stages};
 use crate::laws::spread_of_runs;
 use crate::timeline::Demand;
@@ -46,10 +46,14 @@ fn share_tasks(tasks: &mut SeenTasks, runs: u64) {
     tasks.open = (tasks.open.0.div_ceil(runs), tasks.open.1.scaled(1.0 / runs as f64));
 }
 
-/// The readings of all runs, each run by how many there are; where only some tell a share, those.
+/// The readings of all runs, each run by how many there are; where only some were read, those.
 fn joined_gil(stages: &[Stage]) -> GilEvidence {
-    let told =
-        || stages.iter().filter_map(|stage| if let GilEvidence::Measured(one) = &stage.gil { Some(one) } else { None });
+    let told = || {
+        stages.iter().filter_map(|stage| match &stage.gil {
+            GilEvidence::Measured(one) | GilEvidence::Thin(one) => Some(one),
+            GilEvidence::NotPython | GilEvidence::Unknown(_) | GilEvidence::Absent => None,
+        })
+    };
     let Some(last) = stages.last() else { return GilEvidence::Unknown(None) };
     let samples: u64 = told().map(|one| one.samples).sum();
     if samples == 0 || matches!(last.gil, GilEvidence::NotPython | GilEvidence::Absent) {
@@ -59,10 +63,20 @@ fn joined_gil(stages: &[Stage]) -> GilEvidence {
     let point: f64 = told().map(|one| one.share.point * weight(one)).sum();
     let low = told().map(|one| ((one.share.point - one.share.low) * weight(one)).powi(2)).sum::<f64>().sqrt();
     let high = told().map(|one| ((one.share.high - one.share.point) * weight(one)).powi(2)).sum::<f64>().sqrt();
-    let share = Estimate::new(point - low, point, point + high);
+    let share = Estimate::new(point - low, point, point + high).clamped(0.0, 1.0);
     let runs = told().filter_map(|one| one.released_run.map(|run| (run * one.samples as f64, one.samples as f64)));
     let (sum, weight) = runs.fold((0.0, 0.0), |(sum, weight), (run, samples)| (sum + run, weight + samples));
-    GilEvidence::Measured(GilShare { share: share.clamped(0.0, 1.0), released_run: ratio(sum, weight), samples })
+    let mut releases = Releases::default();
+    told().for_each(|one| releases.add(&one.releases));
+    GilShare {
+        share,
+        released_run: ratio(sum, weight),
+        shortest_run: releases.shortest_run(share),
+        samples,
+        bursts: told().map(|one| one.bursts).sum(),
+        releases,
+    }
+    .judged()
 }
 
 fn mean(stages: &[Stage]) -> Demand {

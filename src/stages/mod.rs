@@ -11,7 +11,7 @@ mod segment;
 
 pub use crate::timeline::{Durations, PayloadSums, SampledTask as SeenTask, Tasks as SeenTasks};
 pub use average::average;
-pub use gil::{GilEvidence, GilShare};
+pub use gil::{GilEvidence, GilShare, Releases};
 pub use payload::{PickleBounds, PickledPayload};
 pub use phases::Phase;
 pub use score::score_of;

@@ -28,7 +28,7 @@ pub struct GilCounts {
     pub held_blocked_time: Span,
     /// Readings while it had a CPU: on a full machine our own look takes one away, and the lock stands still meanwhile.
     pub running: u64,
-    /// Of those, readings that showed it as the holder and were followed by another.
+    /// Of those, readings that showed it as the holder and were followed by another. Without records, of all readings.
     pub running_held: u64,
     /// Of the latter, those that the next reading did not show as the holder any more.
     pub releases: u64,
@@ -137,8 +137,8 @@ impl Interpreter {
 }
 
 impl Burst {
-    /// What its first `first` known readings tell of a thread that did this meanwhile.
-    fn of(&self, tid: u32, state: ThreadState, ousted: bool, first: u64) -> GilCounts {
+    /// What its first `first` known readings tell of a thread that did this meanwhile; `None`: no records tell what.
+    fn of(&self, tid: u32, state: Option<ThreadState>, ousted: bool, first: u64) -> GilCounts {
         let mut counts = GilCounts::default();
         let mut left = first;
         let mut runs = self.runs.iter().filter(|run| run.holder != GilHolder::Unknown).peekable();
@@ -150,24 +150,25 @@ impl Burst {
             }
             let time = self.stands_for.scaled(reads as f64 / self.known as f64);
             match state {
-                ThreadState::Running => counts.held += reads,
-                ThreadState::Preempted if ousted => counts.held += reads,
+                None => {}
+                Some(ThreadState::Running) => counts.held += reads,
+                Some(ThreadState::Preempted) if ousted => counts.held += reads,
                 // Waiting for a CPU with the lock in hand tells nothing of its own time.
-                ThreadState::Preempted => {}
-                _ => {
+                Some(ThreadState::Preempted) => {}
+                Some(_) => {
                     counts.held_blocked += reads;
                     counts.held_blocked_time += time;
                 }
             }
             counts.held_time += time;
-            if state == ThreadState::Running {
+            if state.is_none_or(|state| state == ThreadState::Running) {
                 let last = left == 0 || runs.peek().is_none();
                 counts.running_held += reads - u64::from(last);
                 counts.releases += u64::from(!last);
             }
             counts.held_bursts = 1;
         }
-        if state == ThreadState::Preempted && ousted && first > 0 {
+        if state == Some(ThreadState::Preempted) && ousted && first > 0 {
             counts.active = first;
             counts.bursts = 1;
         }
@@ -187,7 +188,7 @@ impl Thread {
             bursts -= u64::from(made == 0);
             if let Some(booked) = self.gil_last.filter(|booked| booked.burst == interpreter.bursts) {
                 self.ledger.gil.take_back(&booked.counts);
-                self.ledger.gil.fold(&burst.of(self.ids.tid, booked.state, booked.ousted, made));
+                self.ledger.gil.fold(&burst.of(self.ids.tid, Some(booked.state), booked.ousted, made));
             }
         }
         if self.clock.state() == ThreadState::Running {
@@ -260,12 +261,12 @@ impl TimelineBuilder {
             };
             let state = thread.clock.state();
             let ousted = just_now && state == ThreadState::Preempted;
-            let counts = burst.of(thread.ids.tid, state, ousted, known);
+            let counts = burst.of(thread.ids.tid, Some(state).filter(|_| !sampled), ousted, known);
             match thread.stage().filter(|_| sampled) {
                 Some(stage) => self.processes[slot].task_ledger(stage).gil.fold(&counts),
                 None => {
                     thread.ledger.gil.fold(&counts);
-                    thread.gil_last = Some(Booked { burst: number, state, ousted, counts });
+                    thread.gil_last = (!sampled).then_some(Booked { burst: number, state, ousted, counts });
                 }
             }
         }

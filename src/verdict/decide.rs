@@ -7,6 +7,7 @@
 //! | class open: its score may fall on either side | as predicted, over the whole interval of the score; confidence at most medium |
 //! | lock not read, CPU-bound or hybrid | as if the lock were held throughout, low confidence |
 //! | the same, and neither the pick nor what comes near it would be another if it were never held | medium confidence |
+//! | lock read, but not often enough to tell for how long it is let go of at a time | as if it were for the shortest time that is possible; low confidence where that decides |
 //! | payload cannot be pickled | no processes |
 //! | payload never measured | processes only with low confidence |
 //! | payload measured once or twice, and dear at the high end of that | confidence at most medium |
@@ -121,9 +122,12 @@ pub fn decide(
     };
     let pick = pick(&best, evidence, doubts)?;
     let mut lock_decides = false;
-    if evidence.gil == Gil::Unknown {
-        // As if the lock were never held: an executor may then do as well as what is picked, at other numbers of workers.
-        let free = peaks(&TaskDemand { gil: Estimate::new(task.gil.low, task.gil.low, task.gil.low), ..task });
+    let unseen_run = task.released_run.is_none() && task.shortest_run.is_some();
+    if evidence.gil.is_unread() || unseen_run {
+        // As if the lock were never held, or never handed over: an executor may then do as well as what is picked, at other
+        // numbers of workers.
+        let gil = if unseen_run { task.gil } else { Estimate::new(task.gil.low, task.gil.low, task.gil.low) };
+        let free = peaks(&TaskDemand { gil, shortest_run: None, ..task });
         lock_decides = self::pick(&free, evidence, doubts).is_none_or(|other| other.executor != pick.executor);
         let fits = |one: &Prediction| one.speedup.point >= FITTING_SHARE * pick.speedup.point;
         let same = |held: &Prediction| free.iter().find(|free| free.executor == held.executor).is_some_and(fits);
@@ -171,18 +175,27 @@ pub fn decide(
             }
         }
         Gil::Absent => reasons.push(Reason::GilAbsent),
-        // Children compute, or nobody does: what its own code holds is little, whatever the lock.
-        Gil::Unknown if task.gil.high < LOCK_MATTERS * (task.cpu + task.wait) => {}
-        // What decides about threads is known: they cannot overlap these waits.
-        Gil::Unknown if held_waiting.is_some() => {}
-        Gil::Unknown if class != Class::IoBound && !evidence.is_coroutine && !lock_decides => {
-            confidence = confidence.min(Confidence::Medium);
-        }
-        Gil::Unknown | Gil::NotPython => {
-            reasons.push(Reason::GilUnknown);
-            confidence = if class == Class::IoBound { Confidence::Medium } else { Confidence::Low };
+        Gil::NotPython | Gil::Unknown | Gil::Thin | Gil::Held { .. } => {}
+    }
+    let unsure = if class == Class::IoBound { Confidence::Medium } else { Confidence::Low };
+    match evidence.gil {
+        Gil::Absent => {}
+        Gil::Held { .. } if unseen_run && lock_decides => {
+            reasons.push(Reason::GilThin);
+            confidence = confidence.min(unsure);
         }
         Gil::Held { .. } => {}
+        // Children compute, or nobody does: what its own code holds is little, whatever the lock.
+        _ if evidence.gil.is_unread() && task.gil.high < LOCK_MATTERS * (task.cpu + task.wait) => {}
+        // What decides about threads is known: they cannot overlap these waits.
+        _ if evidence.gil.is_unread() && held_waiting.is_some() => {}
+        Gil::Unknown | Gil::Thin if class != Class::IoBound && !evidence.is_coroutine && !lock_decides => {
+            confidence = confidence.min(Confidence::Medium);
+        }
+        Gil::Unknown | Gil::Thin | Gil::NotPython => {
+            reasons.push(if evidence.gil == Gil::Thin { Reason::GilThin } else { Reason::GilUnknown });
+            confidence = unsure;
+        }
     }
     let felt = |limit: &f64| thread.is_none_or(|thread| thread.speedup.point >= LIMIT_FELT * limit * task.seconds());
     if let Some(limit) = task.lock_limit.filter(felt) {
@@ -286,7 +299,7 @@ fn split(task: &TaskDemand, evidence: &Evidence, score: f64) -> TaskDemand {
     let held_waiting = task.held_waiting.min(wait);
     let scaled = |part: f64, otherwise: f64| ratio(part, task.cpu).map_or(otherwise, |share| share * cpu);
     let gil = |held: f64, otherwise: f64| match evidence.gil {
-        Gil::Unknown => otherwise + held_waiting,
+        Gil::Unknown | Gil::Thin => otherwise + held_waiting,
         _ => scaled((held - task.held_waiting).max(0.0), otherwise) + held_waiting,
     };
     TaskDemand {

@@ -27,8 +27,10 @@ const MOST_SEEN: u32 = 100_000;
 pub enum Gil {
     /// No Python.
     NotPython,
-    /// It was not read, or not often enough.
+    /// It could not be read, or was not looked for.
     Unknown,
+    /// It can be read, and was not often enough.
+    Thin,
     /// The interpreter runs without one.
     Absent,
     /// It was read.
@@ -41,12 +43,17 @@ pub enum Gil {
 }
 
 impl Gil {
+    /// Whether there is one, of which nothing is known.
+    pub fn is_unread(&self) -> bool {
+        matches!(self, Gil::Unknown | Gil::Thin)
+    }
+
     /// The share of CPU time that it is held, where that is known.
     pub fn share(&self) -> Option<Estimate> {
         match self {
             Gil::Held { share, .. } => Some(*share),
             Gil::Absent => Some(Estimate::new(0.0, 0.0, 0.0)),
-            Gil::NotPython | Gil::Unknown => None,
+            Gil::NotPython | Gil::Unknown | Gil::Thin => None,
         }
     }
 }
@@ -136,6 +143,7 @@ impl Evidence {
             gil: match &stage.gil {
                 GilEvidence::NotPython => Gil::NotPython,
                 GilEvidence::Unknown(_) => Gil::Unknown,
+                GilEvidence::Thin(_) => Gil::Thin,
                 GilEvidence::Absent => Gil::Absent,
                 GilEvidence::Measured(measured) => {
                     Gil::Held { share: measured.share, released_run: measured.released_run }
@@ -253,6 +261,10 @@ fn demand_of(stage: &Stage) -> Option<TaskDemand> {
             GilEvidence::Measured(measured) => measured.released_run,
             _ => None,
         },
+        shortest_run: match &stage.gil {
+            GilEvidence::Measured(measured) => measured.shortest_run,
+            _ => None,
+        },
         payload: None,
         picklable: None,
         awaitable: own.network + own.sleep + own.other > 0.5 * own.sum()
@@ -279,7 +291,7 @@ fn cores_used(stage: &Stage) -> f64 {
     // Who holds the interpreter lock for a part of its CPU time has company for the rest alone.
     let most = match &stage.gil {
         GilEvidence::Measured(measured) => 1.0 / measured.share.low.clamp(f64::MIN_POSITIVE, 1.0),
-        GilEvidence::NotPython | GilEvidence::Unknown(_) | GilEvidence::Absent => f64::INFINITY,
+        GilEvidence::NotPython | GilEvidence::Unknown(_) | GilEvidence::Thin(_) | GilEvidence::Absent => f64::INFINITY,
     };
     if stage.is_pool {
         wanted.max(1.0)

@@ -58,6 +58,8 @@ pub enum Why {
     LockNotShared,
     /// Threads would be faster unless they queue for a lock that its function names.
     LockUnseen,
+    /// The interpreter lock was read too few times.
+    GilThin,
     /// Tasks that never ended took much of its time: what one of them takes is not known.
     Unfinished,
 }
@@ -183,8 +185,18 @@ fn rule_of(class: Class, payload_is_dear: bool) -> Option<Executor> {
 
 /// Compares the predicted throughput of the executor in use, at its own best number of workers, with the recommended one.
 fn weigh(predictions: &[Prediction], recommendation: &Recommendation, current: Executor) -> Outcome {
+    let has = |code: Reason| recommendation.reasons.contains(&code);
+    let open = match (has(Reason::GilThin), has(Reason::GilUnknown)) {
+        (true, _) => Some(Why::GilThin),
+        (_, true) => Some(Why::GilUnknown),
+        _ => None,
+    };
     if current == recommendation.executor {
-        return Outcome::Fits;
+        let all = predictions.iter().map(|one| (Executor::from(one.executor), one.speedup));
+        return match open {
+            Some(why) if may_be_beaten(current, all, FITTING_SHARE) => Outcome::Undecided(why),
+            _ => Outcome::Fits,
+        };
     }
     let of = |executor: Executor| predictions.iter().find(|one| Executor::from(one.executor) == executor);
     let (Some(now), Some(best)) = (of(current), of(recommendation.executor)) else {
@@ -200,11 +212,20 @@ fn weigh(predictions: &[Prediction], recommendation: &Recommendation, current: E
             Outcome::Undecided(Why::LockUnseen)
         }
         Weighed::Misrouted { cost } => Outcome::Misrouted { cost },
-        Weighed::TooClose if recommendation.reasons.contains(&Reason::GilUnknown) => {
-            Outcome::Undecided(Why::GilUnknown)
-        }
-        Weighed::TooClose => Outcome::Undecided(Why::TooClose),
+        Weighed::TooClose => Outcome::Undecided(open.unwrap_or(Why::TooClose)),
     }
+}
+
+/// Whether, what is not known of the lock being in the intervals, another executor may have clearly more throughput than all
+/// that the current one may have.
+pub fn may_be_beaten<E: PartialEq>(
+    current: E,
+    predictions: impl Iterator<Item = (E, Estimate)> + Clone,
+    fitting_share: f64,
+) -> bool {
+    let most = predictions.clone().find(|(executor, _)| *executor == current).map(|(_, speedup)| speedup.high);
+    let other = predictions.filter(|(executor, _)| *executor != current).map(|(_, speedup)| speedup.high);
+    most.is_some_and(|most| other.fold(0.0, f64::max) * fitting_share > most)
 }
 
 /// How two predicted throughputs compare.

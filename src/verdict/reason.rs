@@ -151,6 +151,8 @@ pub enum Reason {
     SharedState,
     /// Whether threads would contend for the interpreter lock was not measured.
     GilUnknown,
+    /// It was read, but too few times to tell.
+    GilThin,
     /// The pool that it runs in keeps the cores busy.
     SaturatesCores {
         /// CPUs that it uses at once.
@@ -242,6 +244,7 @@ impl Reason {
             Reason::CoroutineComputes => "coroutine-computes",
             Reason::SharedState => "shared-state",
             Reason::GilUnknown => "gil-unknown",
+            Reason::GilThin => "gil-thin",
             Reason::SaturatesCores { .. } => "saturates-cores",
             Reason::ThreadsSuffice { .. } => "threads-suffice",
             Reason::WaitAssumed { .. } => "wait-assumed",

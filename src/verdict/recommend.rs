@@ -172,6 +172,7 @@ pub fn recommend(
     }
     let share = evidence.gil.share().map(|share| share.point);
     match share {
+        None if evidence.gil == Gil::Thin => reasons.push(Reason::GilThin),
         None => reasons.push(Reason::GilUnknown),
         // Who hardly computes hardly holds it.
         Some(_) if class == Class::IoBound => {}

@@ -263,7 +263,13 @@ fn misrouted() -> Report {
             queue_depth: Some(Depth { p95: 1_100.0, max: 1_198 }),
             sampled: Vec::new(),
         }),
-        gil: Some(Gil { share_of_cpu: 0.91, interval: [0.88, 0.94], released_run_seconds: Some(81e-6), samples: 940 }),
+        gil: Some(Gil {
+            share_of_cpu: 0.91,
+            interval: [0.88, 0.94],
+            released_run_seconds: Some(81e-6),
+            shortest_released_run_seconds: None,
+            samples: 940,
+        }),
         ipc: Some(Ipc {
             argument_bytes: Some(96),
             result_bytes: Some(41_200),
