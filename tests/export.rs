@@ -2,6 +2,7 @@
 //! directory. Runs `poolpick` on programs that do next to nothing.
 
 use opentelemetry_proto::tonic::metrics::v1::MetricsData;
+use serde_json::{Value, json};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -30,31 +31,54 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Takes one request and answers it; gives back its head and body.
-fn receiver(answer: &'static str) -> (String, JoinHandle<(String, Vec<u8>)>) {
+/// The head of a request in lower case, and its body.
+type Request = (String, Vec<u8>);
+
+/// Takes one request and answers it.
+fn receiver(answer: &'static str) -> (String, JoinHandle<Request>) {
+    let (address, served) = receiver_of(vec![answer]);
+    (address, std::thread::spawn(move || served.join().expect("a request").remove(0)))
+}
+
+/// Takes one request after the other, as many as there are answers.
+fn receiver_of(answers: Vec<&'static str>) -> (String, JoinHandle<Vec<Request>>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = format!("http://{}", listener.local_addr().expect("an address"));
-    let served = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().expect("a request");
-        let mut bytes = Vec::new();
-        let mut piece = [0; 4096];
-        loop {
-            let read = stream.read(&mut piece).expect("the request");
-            bytes.extend_from_slice(&piece[..read]);
-            let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
-            let head = String::from_utf8_lossy(&bytes[..end]).to_lowercase();
-            let length =
-                head.lines().find_map(|line| line.strip_prefix("content-length: ")?.trim().parse::<usize>().ok());
-            if bytes.len() >= end + 4 + length.expect("a length") {
-                stream.write_all(answer.as_bytes()).expect("the answer");
-                return (head, bytes.split_off(end + 4));
-            }
-        }
-    });
+    let served = std::thread::spawn(move || answers.into_iter().map(|answer| served(&listener, answer)).collect());
     (address, served)
 }
 
+fn served(listener: &TcpListener, answer: &str) -> Request {
+    let (mut stream, _) = listener.accept().expect("a request");
+    let mut bytes = Vec::new();
+    let mut piece = [0; 4096];
+    loop {
+        let read = stream.read(&mut piece).expect("the request");
+        assert!(read > 0, "the request ends early: {}", String::from_utf8_lossy(&bytes));
+        bytes.extend_from_slice(&piece[..read]);
+        let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
+        let head = String::from_utf8_lossy(&bytes[..end]).to_lowercase();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.trim().parse::<usize>().ok());
+        if bytes.len() >= end + 4 + length.expect("a length") {
+            stream.write_all(answer.as_bytes()).expect("the answer");
+            return (head, bytes.split_off(end + 4));
+        }
+    }
+}
+
+/// A saved report with a sampled task, so that it has spans.
+fn with_spans(folder: &Path) {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/misrouted.json");
+    let mut report: Value = serde_json::from_str(&fs::read_to_string(golden).expect("a golden")).expect("JSON");
+    report["stages"][0]["tasks"]["sampled"] = json!([{
+        "start_seconds": 0.5, "queue_seconds": 0.25, "wall_seconds": 0.125, "failed": true, "process_id": 41, "thread_id": 42,
+    }]);
+    fs::write(folder.join("spans.json"), report.to_string()).expect("own folder");
+}
+
 const TAKEN: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
+const ECHO: &str = "HTTP/1.1 200 OK\r\ncontent-length: 78\r\nconnection: close\r\n\r\n\
+                    {\"partialSuccess\":{\"rejectedSpans\":\"1\",\"errorMessage\":\"pass-word is no good\"}}";
 const BUSY: &str = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
 #[test]
@@ -91,6 +115,67 @@ fn what_does_not_arrive_is_a_failure_unless_the_command_failed_first() {
         assert!(said.contains("503") && said.contains("/in`") && said.contains("hint: `--export otlp=FILE`"), "{said}");
         assert!(served.join().expect("a request").0.starts_with("post /in "));
     }
+}
+
+/// What sends the saved report that has spans.
+fn sends_spans(folder: &Path) -> Command {
+    with_spans(folder);
+    poolpick(folder, &["report", "spans.json", "--export", "otlp=env", "--output", "table"])
+}
+
+#[test]
+fn each_signal_goes_to_its_own_host_with_its_own_headers() {
+    let folder = folder();
+    let ((metrics, at_metrics), (traces, at_traces)) = (receiver(TAKEN), receiver(TAKEN));
+    let output = sends_spans(folder.path())
+        .env("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", format!("{metrics}/in"))
+        .env("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "api-key=of-metrics")
+        .env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", format!("{}/in", traces.replace("//", "//u:of-traces@")))
+        .output()
+        .expect("it runs");
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    let (head, body) = at_metrics.join().expect("a request");
+    assert!(head.contains("api-key: of-metrics") && !head.contains("authorization"), "{head}");
+    assert!(String::from_utf8_lossy(&body).contains("resourceMetrics"));
+    let (head, body) = at_traces.join().expect("a request");
+    assert!(head.contains("authorization: basic") && !head.contains("api-key"), "{head}");
+    assert!(String::from_utf8_lossy(&body).contains("resourceSpans"));
+}
+
+#[test]
+fn spans_without_an_address_are_not_dropped_in_silence() {
+    let folder = folder();
+    for (unsaid, (address, served)) in [("otlp", receiver(TAKEN)), ("none", receiver(TAKEN))] {
+        let output = sends_spans(folder.path())
+            .env("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", address)
+            .env("OTEL_TRACES_EXPORTER", unsaid)
+            .output()
+            .expect("it runs");
+        assert!(output.status.success(), "{output:?}");
+        let said = stderr(&output);
+        assert_eq!(said.starts_with("poolpick: warning: the spans are not sent"), unsaid == "otlp", "{said}");
+        served.join().expect("a request");
+    }
+}
+
+#[test]
+fn each_signal_is_tried_and_its_failure_told_without_credentials() {
+    let folder = folder();
+    let ((metrics, at_metrics), (traces, at_traces)) = (receiver(ECHO), receiver(ECHO));
+    let output = sends_spans(folder.path())
+        .env("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", metrics.replace("//", "//u:pass-word@"))
+        .env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &traces)
+        .env("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer pass-word")
+        .output()
+        .expect("it runs");
+    assert_eq!(output.status.code(), Some(125), "{output:?}");
+    let said = stderr(&output);
+    let reason = "it refused 1 values: … is no good";
+    assert!(said.contains(&format!("the metrics could not be sent to `{metrics}`: {reason}")), "{said}");
+    assert!(said.contains(&format!("the spans could not be sent to `{traces}`: {reason}")), "{said}");
+    assert!(!said.contains("pass-word"), "{said}");
+    at_metrics.join().expect("a request");
+    at_traces.join().expect("a request");
 }
 
 #[test]
