@@ -4,11 +4,11 @@
 use opentelemetry_proto::tonic::metrics::v1::MetricsData;
 use serde_json::{Value, json};
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::thread::JoinHandle;
 
 /// `poolpick` without what the surroundings say.
@@ -16,7 +16,11 @@ fn poolpick(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_poolpick"));
     command.args(arguments).current_dir(folder);
     for name in std::env::vars().map(|(name, _)| name) {
-        if name.starts_with("OTEL_") || name.starts_with("GITHUB_") || name.to_lowercase().ends_with("_proxy") {
+        if name.starts_with("OTEL_")
+            || name.starts_with("SSL_")
+            || name.starts_with("GITHUB_")
+            || name.to_lowercase().ends_with("_proxy")
+        {
             command.env_remove(name);
         }
     }
@@ -178,9 +182,120 @@ fn each_signal_is_tried_and_its_failure_told_without_credentials() {
     at_traces.join().expect("a request");
 }
 
+/// A TLS server that takes one export and prints its path and its key; its certificate is of an authority of its own.
+const TLS_SERVER: &str = r#"
+import http.server, ssl, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["content-length"]))
+        print(self.path, self.headers["x-key"], body[:18].decode(), flush=True)
+        self.send_response(200)
+        self.send_header("content-length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+    def log_message(self, *words):
+        pass
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain("server.pem", "server.key")
+class Server(http.server.HTTPServer):
+    timeout = 30
+    def get_request(self):
+        stream, address = self.socket.accept()
+        return context.wrap_socket(stream, server_side=True), address
+    def handle_error(self, *words):
+        pass
+server = Server(("127.0.0.1", 0), Handler)
+print(server.server_port, flush=True)
+for _ in range(3):
+    server.handle_request()
+"#;
+
+/// An authority's certificate in `ca.pem`, and a server's by it in `server.pem`; or why there are none.
+const AUTHORITY: &str = r#"set -e
+quiet() { "$@" >log 2>&1 || { cat log >&2; exit 1; }; }
+quiet openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=authority -keyout ca.key -out ca.pem
+quiet openssl req -newkey rsa:2048 -nodes -subj /CN=server -keyout server.key -out server.csr
+printf 'subjectAltName=IP:127.0.0.1,DNS:localhost\nbasicConstraints=CA:FALSE\n' > names
+quiet openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out server.pem
+"#;
+
+/// A process that is killed when the test ends, however it does.
+struct Served(Child);
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn tls_is_spoken_with_whom_the_authority_vouches_for_and_with_nobody_else() {
+    let folder = folder();
+    let made = Command::new("sh").args(["-c", AUTHORITY]).current_dir(folder.path()).output().expect("sh runs");
+    let able = Command::new("python3").args(["-c", "import ssl"]).output().is_ok_and(|output| output.status.success());
+    if !made.status.success() || !able {
+        eprintln!("skipped: no openssl to make a certificate with, or no python3 with ssl: {}", stderr(&made));
+        return;
+    }
+    let server = Command::new("python3")
+        .args(["-c", TLS_SERVER])
+        .current_dir(folder.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn();
+    let mut server = Served(server.expect("python3 was there"));
+    let mut lines = BufReader::new(server.0.stdout.take().expect("piped")).lines();
+    let port = lines.next().expect("a port").expect("text");
+    let sends = |certificate: Option<&str>| {
+        let mut command = poolpick(folder.path(), &["profile", "-q", "--export", "otlp=env", "--", "true"]);
+        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("https://127.0.0.1:{port}"));
+        command.env("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "x-key=k");
+        command.envs(certificate.map(|file| ("OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE", file)));
+        // What the system trusts must be there, and not be the authority of this test.
+        command.env("SSL_CERT_FILE", folder.path().join("other.pem"));
+        command.output().expect("it runs")
+    };
+    fs::copy(folder.path().join("server.pem"), folder.path().join("other.pem")).expect("own folder");
+    let output = sends(None);
+    assert_eq!(output.status.code(), Some(125), "{output:?}");
+    assert!(stderr(&output).contains("its certificate is not trusted"), "{}", stderr(&output));
+    let output = sends(Some("ca.pem"));
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    assert_eq!(lines.next().expect("a line").expect("text"), "/v1/metrics k {\"resourceMetrics\"");
+}
+
+#[test]
+fn certificates_that_cannot_be_used_are_told_before_the_run() {
+    let folder = folder();
+    fs::write(folder.path().join("empty.pem"), "").expect("own folder");
+    for (name, file, part) in [
+        (
+            "OTEL_EXPORTER_OTLP_CERTIFICATE",
+            "empty.pem",
+            "`empty.pem`, which `OTEL_EXPORTER_OTLP_CERTIFICATE` names, holds no",
+        ),
+        (
+            "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
+            "no.pem",
+            "`no.pem`, which `OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE` names",
+        ),
+        ("SSL_CERT_FILE", "no.pem", "no certificates are installed"),
+    ] {
+        let mut command = poolpick(folder.path(), &["profile", "-q", "--export", "otlp=env", "--", "touch", "ran"]);
+        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318");
+        command.env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://c:4318");
+        let output = command.env(name, file).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(125), "{output:?}");
+        assert!(stderr(&output).contains(part) && stderr(&output).contains("hint: "), "{}", stderr(&output));
+        assert!(!folder.path().join("ran").exists());
+    }
+}
+
 #[test]
 fn without_a_usable_endpoint_the_command_is_not_run() {
-    for (endpoint, part) in [(None, "no endpoint"), (Some("https://c:4318"), "TLS"), (Some("localhost"), "no address")]
+    for (endpoint, part) in
+        [(None, "no endpoint"), (Some("ftp://c:4318"), "no address"), (Some("localhost"), "no address")]
     {
         let folder = folder();
         let mut command = poolpick(folder.path(), &["profile", "-q", "--export", "otlp=env", "--", "touch", "ran"]);

@@ -4,6 +4,7 @@
 mod delivery;
 mod endpoint;
 mod pairs;
+mod tls;
 
 use crate::report::Origin;
 use endpoint::{Endpoint, Signal};
@@ -139,7 +140,8 @@ mod tests {
     #[test]
     fn what_cannot_be_used_is_said_with_a_way_out() {
         let http = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318");
-        let cases: [(&[(&str, &str)], &str); 9] = [
+        let https = ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://c:4318");
+        let cases: [(&[(&str, &str)], &str); 10] = [
             (&[], "hint: set `OTEL_EXPORTER_OTLP_ENDPOINT`"),
             (&[("OTEL_EXPORTER_OTLP_ENDPOINT", "u:secret@c:4318")], "is no address"),
             (&[("OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://u:secret@c")], "is no address"),
@@ -148,6 +150,7 @@ mod tests {
             (&[http, ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc")], "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"),
             (&[http, ("OTEL_EXPORTER_OTLP_HEADERS", "a=1,Bearer secret")], "part 2 of `OTEL_EXPORTER_OTLP_HEADERS`"),
             (&[http, ("OTEL_EXPORTER_OTLP_HEADERS", "a=secret%0Ab:c")], "part 1 of `OTEL_EXPORTER_OTLP_HEADERS`"),
+            (&[https, ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/dev/null")], "holds no certificate"),
             (&[http, ("OTEL_METRICS_EXPORTER", "none"), ("OTEL_TRACES_EXPORTER", "none")], "nothing would be sent"),
         ];
         for (set, part) in cases {

@@ -1,6 +1,7 @@
 //! One body to one endpoint by OTLP/HTTP. Must not know what is in it.
 
 use super::endpoint::Endpoint;
+use super::tls;
 
 /// More of an answer than this is not read.
 const LONGEST_ANSWER: u64 = 16 << 10;
@@ -14,13 +15,16 @@ pub fn deliver(endpoint: &Endpoint, body: &[u8]) -> Result<(), String> {
 }
 
 fn post(endpoint: &Endpoint, body: &[u8]) -> Result<(), String> {
-    let agent: ureq::Agent = ureq::Agent::config_builder()
+    let config = ureq::Agent::config_builder()
         .timeout_global(Some(endpoint.timeout()))
         .http_status_as_error(false)
         .max_redirects(0)
-        .user_agent(concat!("poolpick/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .into();
+        .user_agent(concat!("poolpick/", env!("CARGO_PKG_VERSION")));
+    let agent: ureq::Agent = match endpoint.roots() {
+        Some(roots) => config.tls_config(tls::config(roots)).build(),
+        None => config.build(),
+    }
+    .into();
     let mut request = agent.post(endpoint.url()).header("content-type", "application/json");
     for (name, value) in endpoint.headers() {
         request = request.header(name, value);
@@ -38,6 +42,7 @@ fn post(endpoint: &Endpoint, body: &[u8]) -> Result<(), String> {
 fn told(error: &ureq::Error) -> String {
     match error {
         ureq::Error::BadUri(_) => "the address cannot be used".to_owned(),
+        ureq::Error::Io(error) => tls::mistrust(error).unwrap_or_else(|| error.to_string()),
         error => error.to_string(),
     }
 }

@@ -1,11 +1,12 @@
 //! Where one signal goes, by the variables of OpenTelemetry's specification of the OTLP exporter: those of the signal outrank
 //! the general ones. What a message says of them holds no credentials. Must not send anything.
 
-use super::{Lookup, pairs};
+use super::{Lookup, pairs, tls};
 use std::fmt;
 use std::time::Duration;
 use ureq::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use ureq::http::{HeaderName, HeaderValue, Uri};
+use ureq::tls::RootCerts;
 
 /// Time that the specification gives an export.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -58,11 +59,12 @@ impl Signal {
 }
 
 /// Where a signal goes.
-#[derive(Clone, PartialEq, Eq)]
 pub struct Endpoint {
     url: String,
     headers: Vec<(HeaderName, HeaderValue)>,
     timeout: Duration,
+    /// Who may vouch for it, where TLS is spoken.
+    roots: Option<RootCerts>,
 }
 
 /// As it may be shown.
@@ -79,9 +81,11 @@ impl Endpoint {
     /// Says which variable cannot be used, and what to do.
     pub fn named(signal: Signal, variable: Lookup<'_>, warnings: &mut Vec<String>) -> Result<Option<Endpoint>, String> {
         let settings = Settings { signal, variable };
-        let Some(url) = settings.url()? else { return Ok(None) };
+        let Some((url, uri)) = settings.url()? else { return Ok(None) };
         settings.protocol()?;
-        Ok(Some(Endpoint { url, headers: settings.headers()?, timeout: settings.timeout(warnings) }))
+        let encrypted = uri.scheme_str() == Some("https");
+        let roots = if encrypted { Some(settings.roots(warnings)?) } else { None };
+        Ok(Some(Endpoint { url, headers: settings.headers()?, timeout: settings.timeout(warnings), roots }))
     }
 
     /// The whole address; it may hold credentials.
@@ -97,6 +101,11 @@ impl Endpoint {
     /// How long one export may take, with all its tries.
     pub fn timeout(&self) -> Duration {
         self.timeout
+    }
+
+    /// Who may vouch for it; `None` where it is spoken to in the clear.
+    pub fn roots(&self) -> Option<&RootCerts> {
+        self.roots.as_ref()
     }
 
     /// The address as it may be shown: without what stands before the host's name and behind the path.
@@ -147,7 +156,7 @@ impl Settings<'_> {
         })
     }
 
-    fn url(&self) -> Result<Option<String>, String> {
+    fn url(&self) -> Result<Option<(String, Uri)>, String> {
         let Some((name, text)) = self.get("ENDPOINT") else { return Ok(None) };
         let url = if name == "OTEL_EXPORTER_OTLP_ENDPOINT" {
             let (base, query) = text.split_at(text.find(['?', '#']).unwrap_or(text.len()));
@@ -156,15 +165,25 @@ impl Settings<'_> {
             text
         };
         let uri = url.parse::<Uri>().ok().filter(|uri| uri.host().is_some_and(|host| !host.is_empty()));
-        match uri.as_ref().and_then(Uri::scheme_str) {
-            Some("http") => Ok(Some(url)),
-            Some("https") => Err(format!(
-                "`{}` wants TLS, which poolpick does not speak; hint: send to a collector beside it over http, or write \
-                 a file with `--export otlp=FILE` and send that",
-                shown(&url)
-            )),
+        match uri.filter(|uri| matches!(uri.scheme_str(), Some("http" | "https"))) {
+            Some(uri) => Ok(Some((url, uri))),
             // What is no address may be anything: it is not shown.
-            _ => Err(format!("what `{name}` holds is no address; hint: it is one as `http://localhost:4318`")),
+            None => Err(format!("what `{name}` holds is no address; hint: it is one as `http://localhost:4318`")),
+        }
+    }
+
+    fn roots(&self, warnings: &mut Vec<String>) -> Result<RootCerts, String> {
+        for what in ["CLIENT_CERTIFICATE", "CLIENT_KEY"] {
+            let unused = self.get(what).map(|(name, _)| {
+                format!(
+                    "`{name}` is ignored: poolpick shows no certificate of its own; hint: a collector beside it can"
+                )
+            });
+            warnings.extend(unused);
+        }
+        match self.get("CERTIFICATE") {
+            Some((name, path)) => tls::of_file(&name, &path),
+            None => tls::of_system(),
         }
     }
 
