@@ -115,7 +115,7 @@ impl Outputs {
         self.places.iter().any(|(_, place)| matches!(place, Place::Stdout))
     }
 
-    /// Writes the document everywhere. All places are tried; the first failure is returned.
+    /// Writes the document everywhere. All places are tried; one failure is returned, others are told at once.
     ///
     /// # Errors
     /// Names the file that could not be written.
@@ -177,7 +177,18 @@ impl Outputs {
                     .map_err(Failure::Sent),
             };
             if let Err(failure) = result {
-                failed.get_or_insert(failure);
+                // What was not sent may be forgiven, and must not hide what was not written.
+                failed = Some(match failed {
+                    Some(Failure::Sent(why)) => {
+                        say(&format!("error: {}", Failure::Sent(why)));
+                        failure
+                    }
+                    Some(first) => {
+                        say(&format!("error: {failure}"));
+                        first
+                    }
+                    None => failure,
+                });
             }
         }
         failed.map_or(Ok(()), Err)

@@ -82,8 +82,8 @@ pub fn run(arguments: &Arguments, cpu_before: Span) -> Result<ExitCode> {
         mend::mend(&plan, &ruled)?;
     }
     summary::append(&check);
-    outputs.write(&check)?;
-    Ok(ExitCode::from(match check.outcome {
+    let written = outputs.write(&check);
+    let status = match check.outcome {
         Outcome::Pass => 0,
         Outcome::Misrouted => MISROUTED,
         Outcome::NoVerdict => NO_VERDICT,
@@ -91,7 +91,13 @@ pub fn run(arguments: &Arguments, cpu_before: Span) -> Result<ExitCode> {
             say(&plan.nothing);
             NOTHING_SELECTED
         }
-    }))
+    };
+    match written {
+        // Whether a dashboard heard of it changes nothing of a verdict.
+        Err(unsent @ Failure::Sent(_)) if status != 0 => say(&format!("error: {unsent}")),
+        written => written?,
+    }
+    Ok(ExitCode::from(status))
 }
 
 /// A check that goes on.
