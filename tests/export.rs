@@ -10,6 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 /// `poolpick` without what the surroundings say.
 fn poolpick(folder: &Path, arguments: &[&str]) -> Command {
@@ -83,7 +84,12 @@ fn with_spans(folder: &Path) {
 const TAKEN: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
 const ECHO: &str = "HTTP/1.1 200 OK\r\ncontent-length: 78\r\nconnection: close\r\n\r\n\
                     {\"partialSuccess\":{\"rejectedSpans\":\"1\",\"errorMessage\":\"pass-word is no good\"}}";
-const BUSY: &str = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+const BUSY: &str =
+    "HTTP/1.1 503 Service Unavailable\r\nretry-after: 60\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+const AT_ONCE: &str =
+    "HTTP/1.1 429 Too Many Requests\r\nretry-after: 0\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+const NO_GATEWAY: &str = "HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+const WRONG: &str = "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
 #[test]
 fn metrics_are_sent_to_where_the_variables_say() {
@@ -116,7 +122,12 @@ fn what_does_not_arrive_is_a_failure_unless_the_command_failed_first() {
             .expect("it runs");
         assert_eq!(output.status.code(), Some(expected), "{output:?}");
         let said = stderr(&output);
-        assert!(said.contains("503") && said.contains("/in`") && said.contains("hint: `--export otlp=FILE`"), "{said}");
+        assert!(
+            said.contains("503 Service Unavailable and asks for 60 seconds")
+                && said.contains("/in`")
+                && said.contains("hint: `--export otlp=FILE`"),
+            "{said}"
+        );
         assert!(served.join().expect("a request").0.starts_with("post /in "));
     }
 }
@@ -180,6 +191,140 @@ fn each_signal_is_tried_and_its_failure_told_without_credentials() {
     assert!(!said.contains("pass-word"), "{said}");
     at_metrics.join().expect("a request");
     at_traces.join().expect("a request");
+}
+
+#[test]
+fn what_may_pass_is_tried_again_with_the_same_body() {
+    let folder = folder();
+    let (address, served) = receiver_of(vec![AT_ONCE, NO_GATEWAY, TAKEN]);
+    let output = poolpick(folder.path(), &["profile", "-q", "--export", "otlp=env", "--", "true"])
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", &address)
+        .output()
+        .expect("it runs");
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    let requests = served.join().expect("requests");
+    assert!(requests.iter().all(|(_, body)| !body.is_empty() && *body == requests[0].1));
+}
+
+#[test]
+fn what_will_not_pass_is_not_tried_again() {
+    // Nobody listens behind a receiver's last request: another try would be refused, and told.
+    for (answers, said) in [
+        (vec![WRONG], "it answered 400 Bad Request; hint"),
+        (vec![BUSY], "it answered 503 Service Unavailable and asks for 60 seconds; hint"),
+        (vec![AT_ONCE; 5], "it answered 429 Too Many Requests and asks for 0 seconds, tried 5 times; hint"),
+    ] {
+        let (folder, (address, served)) = (folder(), receiver_of(answers));
+        let output = poolpick(folder.path(), &["profile", "-q", "--export", "otlp=env", "--", "true"])
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", &address)
+            .output()
+            .expect("it runs");
+        assert_eq!(output.status.code(), Some(125), "{output:?}");
+        assert!(stderr(&output).contains(said), "{}", stderr(&output));
+        served.join().expect("requests");
+    }
+}
+
+#[test]
+fn tries_end_within_the_time_of_an_export() {
+    let folder = folder();
+    // The port was free a moment ago; nobody listens there.
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+    // Whoever listens here never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    for (address, said) in [
+        (free, "Connection refused (os error 111), tried "),
+        (silent.local_addr().expect("an address"), "it did not answer in time; hint"),
+    ] {
+        let began = Instant::now();
+        let output = poolpick(folder.path(), &["profile", "-q", "--export", "otlp=env", "--", "true"])
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{address}"))
+            .env("OTEL_EXPORTER_OTLP_TIMEOUT", "2000")
+            .output()
+            .expect("it runs");
+        assert_eq!(output.status.code(), Some(125), "{output:?}");
+        assert!(stderr(&output).contains(said), "{}", stderr(&output));
+        assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    }
+}
+
+#[test]
+fn a_verdict_stands_whether_or_not_it_was_heard_of() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/misrouted.json");
+    let golden = golden.to_str().expect("UTF-8");
+    let folder = folder();
+    let check = |words: &[&str]| {
+        let (address, served) = receiver(WRONG);
+        let words = [&["check", "--quiet", "--export", "otlp=env", "--from", golden], words].concat();
+        let mut command = poolpick(folder.path(), &words);
+        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", &address).env("OTEL_TRACES_EXPORTER", "none");
+        let output = command.output().expect("it runs");
+        served.join().expect("a request");
+        assert!(stderr(&output).contains("error: the metrics could not be sent"), "{output:?}");
+        output.status.code()
+    };
+    assert_eq!(check(&[]), Some(1), "misrouted");
+    check(&["--baseline", "known.json", "--update-baseline"]);
+    assert_eq!(check(&["--baseline", "known.json"]), Some(125), "what would pass is not known to have arrived");
+    // A file that cannot be written is another matter, whatever becomes of the metrics.
+    let output = poolpick(folder.path(), &["check", "--from", golden, "--export", "otlp=env", "--output", "/dev/full"])
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+        .env("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
+        .output()
+        .expect("it runs");
+    assert_eq!(output.status.code(), Some(125), "{output:?}");
+    assert!(stderr(&output).contains("/dev/full") && stderr(&output).contains("the metrics"), "{output:?}");
+}
+
+/// Of an authority that nobody knows.
+const SOME_AUTHORITY: &str = "-----BEGIN CERTIFICATE-----
+MIIBbTCCAROgAwIBAgIUNIr8Tyocts2jNfnKdhyY8W5UOPwwCgYIKoZIzj0EAwIw
+DDEKMAgGA1UEAwwBYTAeFw0yNjExMjgxMDI0MzlaFw0zNjExMjUxMDI0MzlaMAwx
+CjAIBgNVBAMMAWEwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAATQB/KbWdtnaOZ1
+m70LQE4+aXYrPLaFEPNl4J717SjlF9Y07NhWrR/4i2TiqdP9N/6C4FOGrP1EvH6l
+rppNdo6Do1MwUTAdBgNVHQ4EFgQU8HQVH4er1I5i0Xy8IwklAf/n+5MwHwYDVR0j
+BBgwFoAU8HQVH4er1I5i0Xy8IwklAf/n+5MwDwYDVR0TAQH/BAUwAwEB/zAKBggq
+hkjOPQQDAgNIADBFAiEAi1iacWR4UOW4q+hj3vh40o9owilyvSPweaHNlDUJotMC
+IBaLYcVOCyRSf95SJjEsp1T5gZ8DD90+utZHK5NdKEHe
+-----END CERTIFICATE-----
+";
+
+#[test]
+fn a_proxy_is_asked_for_what_is_encrypted_and_for_nothing_else() {
+    let folder = folder();
+    fs::write(folder.path().join("ca.pem"), SOME_AUTHORITY).expect("own folder");
+    let proxy = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = proxy.local_addr().expect("an address");
+    let asked = std::thread::spawn(move || {
+        let (stream, _) = proxy.accept().expect("a request");
+        let mut stream = BufReader::new(stream);
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            assert!(stream.read_line(&mut head).expect("text") > 0, "{head}");
+        }
+        stream.get_mut().write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n").expect("an answer");
+        head
+    });
+    let sends = |endpoint: &str| {
+        let mut command = poolpick(folder.path(), &["profile", "-q", "--export", "otlp=env", "--", "true"]);
+        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint).env("OTEL_EXPORTER_OTLP_CERTIFICATE", "ca.pem");
+        command.env("OTEL_EXPORTER_OTLP_HEADERS", "x-key=pass-word");
+        for name in ["HTTP_PROXY", "http_proxy", "ALL_PROXY"] {
+            command.env(name, format!("http://u:pass-word@{address}"));
+        }
+        command.output().expect("it runs")
+    };
+    let (plain, served) = receiver(TAKEN);
+    let output = sends(&plain);
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    assert!(served.join().expect("a request").0.starts_with("post /v1/metrics"));
+    let output = sends("https://collector.invalid:4318");
+    assert_eq!(output.status.code(), Some(125), "{output:?}");
+    let said = stderr(&output);
+    assert!(said.contains("407") && !said.contains("pass-word"), "{said}");
+    let head = asked.join().expect("a request");
+    assert!(head.starts_with("CONNECT collector.invalid:4318 HTTP/1.1\r\n"), "{head}");
+    assert!(head.contains("Proxy-Authorization: Basic ") && !head.contains("pass-word"), "{head}");
 }
 
 /// A TLS server that takes one export and prints its path and its key; its certificate is of an authority of its own.

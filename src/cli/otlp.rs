@@ -4,6 +4,7 @@
 mod delivery;
 mod endpoint;
 mod pairs;
+mod proxy;
 mod tls;
 
 use crate::report::Origin;

@@ -1,9 +1,10 @@
 //! Where one signal goes, by the variables of OpenTelemetry's specification of the OTLP exporter: those of the signal outrank
 //! the general ones. What a message says of them holds no credentials. Must not send anything.
 
-use super::{Lookup, pairs, tls};
+use super::{Lookup, pairs, proxy, tls};
 use std::fmt;
 use std::time::Duration;
+use ureq::Proxy;
 use ureq::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use ureq::http::{HeaderName, HeaderValue, Uri};
 use ureq::tls::RootCerts;
@@ -65,6 +66,7 @@ pub struct Endpoint {
     timeout: Duration,
     /// Who may vouch for it, where TLS is spoken.
     roots: Option<RootCerts>,
+    proxy: Option<Proxy>,
 }
 
 /// As it may be shown.
@@ -85,7 +87,10 @@ impl Endpoint {
         settings.protocol()?;
         let encrypted = uri.scheme_str() == Some("https");
         let roots = if encrypted { Some(settings.roots(warnings)?) } else { None };
-        Ok(Some(Endpoint { url, headers: settings.headers()?, timeout: settings.timeout(warnings), roots }))
+        let host = uri.host().filter(|_| encrypted);
+        let proxy = host.map(|host| proxy::to(host, variable)).transpose()?.flatten();
+        let (headers, timeout) = (settings.headers()?, settings.timeout(warnings));
+        Ok(Some(Endpoint { url, headers, timeout, roots, proxy }))
     }
 
     /// The whole address; it may hold credentials.
@@ -106,6 +111,11 @@ impl Endpoint {
     /// Who may vouch for it; `None` where it is spoken to in the clear.
     pub fn roots(&self) -> Option<&RootCerts> {
         self.roots.as_ref()
+    }
+
+    /// The proxy that it is reached by.
+    pub fn proxy(&self) -> Option<&Proxy> {
+        self.proxy.as_ref()
     }
 
     /// The address as it may be shown: without what stands before the host's name and behind the path.
