@@ -276,6 +276,41 @@ fn a_verdict_stands_whether_or_not_it_was_heard_of() {
     assert!(stderr(&output).contains("/dev/full") && stderr(&output).contains("the metrics"), "{output:?}");
 }
 
+#[test]
+fn a_gate_sends_the_spans_of_its_stages_and_they_stay_the_same_trace() {
+    let folder = folder();
+    let manifest = "[stages.waits]\ncommand = [\"sleep\", \"0.2\"]\nexecutor = \"serial\"\n\
+                    [stages.no]\ncommand = [\"false\"]\nexecutor = \"serial\"\n";
+    fs::write(folder.path().join("poolpick.toml"), manifest).expect("own folder");
+    let (address, served) = receiver_of(vec![TAKEN, TAKEN]);
+    let words = ["check", "-q", "--runs", "2", "--export", "otlp=env", "--export", "json=a.json", "--manifest"];
+    let output = poolpick(folder.path(), &[&words[..], &["poolpick.toml"]].concat())
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", &address)
+        .output()
+        .expect("it runs");
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let requests = served.join().expect("requests");
+    assert!(requests[0].0.starts_with("post /v1/metrics ") && requests[1].0.starts_with("post /v1/traces "));
+    let saved: Value =
+        serde_json::from_str(&fs::read_to_string(folder.path().join("a.json")).expect("text")).expect("JSON");
+    for (result, runs) in saved["results"].as_array().expect("results").iter().zip([2, 1]) {
+        assert_eq!(result["runs"], runs);
+        let times = ["started_at", "last_run_at", "ended_at"].map(|key| result[key].as_str().expect("an instant"));
+        assert!(times.is_sorted() && (times[0] < times[1]) == (runs > 1), "{times:?}");
+    }
+    let traces: Value = serde_json::from_slice(&requests[1].1).expect("OTLP");
+    let spans = traces["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().expect("spans");
+    let nanos = |span: &Value, key: &str| span[key].as_str().expect("text").parse::<u64>().expect("a number");
+    let [whole, waits, no] = spans.as_slice() else { panic!("three spans: {traces}") };
+    assert!(nanos(waits, "endTimeUnixNano") - nanos(waits, "startTimeUnixNano") >= 400_000_000, "{waits}");
+    assert!(nanos(no, "startTimeUnixNano") >= nanos(waits, "endTimeUnixNano"), "one after the other: {traces}");
+    assert!(nanos(whole, "endTimeUnixNano") >= nanos(no, "endTimeUnixNano"), "{traces}");
+    assert_eq!((&waits["status"]["code"], &no["status"]["code"]), (&json!(1), &json!(2)));
+    let again = poolpick(folder.path(), &["report", "a.json", "--format", "otlp"]).output().expect("it runs");
+    let lines: Vec<&[u8]> = again.stdout.split(|&byte| byte == b'\n').collect();
+    assert_eq!((lines[0], lines[1]), (&requests[0].1[..], &requests[1].1[..]), "sent and saved are one");
+}
+
 /// Of an authority that nobody knows.
 const SOME_AUTHORITY: &str = "-----BEGIN CERTIFICATE-----
 MIIBbTCCAROgAwIBAgIUNIr8Tyocts2jNfnKdhyY8W5UOPwwCgYIKoZIzj0EAwIw

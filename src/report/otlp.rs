@@ -1,4 +1,4 @@
-//! OTLP/JSON: the metrics as one `MetricsData` on a line, and where tasks were sampled these as one `TracesData` on a second.
+//! OTLP/JSON: the metrics as one `MetricsData` on a line, and where there are spans these as one `TracesData` on a second.
 //! A collector's file receiver reads either, and its HTTP receivers take each as a body. Must not send anything.
 
 use super::metrics::subject::Subject;
@@ -17,9 +17,7 @@ const SERVICE: &str = "poolpick";
 pub(super) fn render(document: Document<'_>, origin: &Origin, out: &mut dyn Write) -> io::Result<()> {
     serde_json::to_writer(&mut *out, &metrics_data(document, origin)).map_err(io::Error::from)?;
     out.write_all(b"\n")?;
-    if let Document::Profile(report) = document
-        && let Some(traces) = spans::traces_data(report, origin)
-    {
+    if let Some(traces) = spans::traces_data(document, origin) {
         serde_json::to_writer(&mut *out, &traces).map_err(io::Error::from)?;
         out.write_all(b"\n")?;
     }
