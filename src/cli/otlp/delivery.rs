@@ -162,7 +162,7 @@ mod tests {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_445_412_470);
         let asked = |status: u16, after: Option<&str>| {
             let mut headers = HeaderMap::new();
-            for text in after {
+            if let Some(text) = after {
                 headers.insert("retry-after", text.parse().expect("a value"));
             }
             again(StatusCode::from_u16(status).expect("a status"), &headers, now)

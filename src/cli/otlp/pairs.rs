@@ -3,7 +3,7 @@
 /// Names with their texts. What is no pair is left out.
 pub fn attributes(text: &str) -> Vec<(String, String)> {
     let lossy = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    let pairs = text.split(',').filter_map(|part| pair(part));
+    let pairs = text.split(',').filter_map(pair);
     pairs.map(|(name, value)| (lossy(name), lossy(value))).filter(|(name, _)| !name.is_empty()).collect()
 }
 
