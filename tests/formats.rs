@@ -280,6 +280,15 @@ fn stages_of_a_gate_are_spans_with_the_tasks_of_their_last_run() {
     assert_eq!(nanos(&spans[4], "startTimeUnixNano") - start, 5_000_000_000);
     let codes: Vec<&Value> = [0, 1, 5].iter().map(|&index| &spans[index]["status"]["code"]).collect();
     assert_eq!(codes, [&Value::from(2), &Value::from(1), &Value::from(2)]);
+    // The run's duration leads to the trace.
+    let metrics =
+        json(text.lines().next().expect("a line"))["resourceMetrics"][0]["scopeMetrics"][0]["metrics"].clone();
+    let metrics = metrics.as_array().expect("metrics");
+    let named = metrics.iter().find(|metric| metric["name"] == "poolpick.run.duration").expect("it is there");
+    let exemplar = &named["gauge"]["dataPoints"][0]["exemplars"][0];
+    assert_eq!((&exemplar["traceId"], &exemplar["spanId"]), (&spans[0]["traceId"], &spans[0]["spanId"]));
+    let exemplars = metrics.iter().filter(|metric| metric.to_string().contains("exemplars"));
+    assert_eq!(exemplars.count(), 1);
     // The same trace, whenever it is rendered again from what was saved.
     let saved = serde_json::from_value(serde_json::to_value(&check).expect("JSON")).expect("a result");
     assert_eq!(text, rendered(Document::Check(&saved), "etl", Format::Otlp));

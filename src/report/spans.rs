@@ -14,6 +14,19 @@ const INTERNAL: u8 = 1;
 const STATUS_OK: u8 = 1;
 const STATUS_ERROR: u8 = 2;
 
+/// What a span is known by.
+pub(super) struct SpanName {
+    pub(super) trace: String,
+    pub(super) span: String,
+}
+
+/// The span of the whole run, which is the first.
+pub(super) fn root(traces: &Json) -> Option<SpanName> {
+    let first = traces.pointer("/resourceSpans/0/scopeSpans/0/spans/0")?;
+    let text = |key: &str| Some(first.get(key)?.as_str()?.to_owned());
+    Some(SpanName { trace: text("traceId")?, span: text("spanId")? })
+}
+
 /// The spans of a document; `None` where there are none, or where nothing tells when they were.
 pub(super) fn traces_data(document: Document<'_>, origin: &Origin) -> Option<Json> {
     let subject = Subject::new(document, origin.pipeline.as_deref());
