@@ -187,7 +187,7 @@ fn otlp(text: &str) -> Series {
     found
 }
 
-/// What OpenTelemetry's own types make of the sampled tasks: how many there are.
+/// What OpenTelemetry's own types make of the spans: how many there are of stages and sampled tasks.
 fn spans(text: &str) -> usize {
     let data: TracesData = serde_json::from_str(text).expect("OTLP");
     let [resource] = data.resource_spans.as_slice() else { panic!("one resource") };
@@ -245,6 +245,53 @@ fn sampled_tasks_are_spans_from_the_queue_to_the_end() {
     assert_eq!(nanos(&spans[1], "endTimeUnixNano") - start, 625_000_000);
     assert_eq!((&spans[1]["status"]["code"], &spans[4]["status"]["code"]), (&Value::from(2), &Value::from(1)));
     assert_eq!(text, rendered(Document::Profile(&report), "etl", Format::Otlp));
+}
+
+#[test]
+fn stages_of_a_gate_are_spans_with_the_tasks_of_their_last_run() {
+    let (_, mut check) = checks::all().into_iter().find(|(name, _)| *name == "check").expect("it is there");
+    let id = check.results[0].stage_id.clone().expect("the first was measured");
+    let stage = check.stages.iter_mut().find(|stage| stage.id == id).expect("it is there");
+    let task = SampledTask {
+        start_seconds: 0.5,
+        queue_seconds: Some(0.25),
+        wall_seconds: 0.125,
+        failed: false,
+        process_id: 41,
+        thread_id: None,
+    };
+    stage.tasks.as_mut().expect("it has").sampled = vec![task];
+    let text = rendered(Document::Check(&check), "etl", Format::Otlp);
+    let line = text.lines().nth(1).expect("a second line");
+    // Of six results two were run at a time that is told; the first has a task.
+    assert_eq!(spans(line), 3);
+    let spans = json(line)["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().expect("spans").clone();
+    let names: Vec<&str> = spans.iter().map(|span| span["name"].as_str().expect("a name")).collect();
+    assert_eq!(names, ["etl", "pipeline.fetch", "pipeline.fetch", "queued", "executing", "broken"]);
+    let parents: Vec<&Value> = spans.iter().map(|span| &span["parentSpanId"]).collect();
+    let (root, stage, task) = (&spans[0]["spanId"], &spans[1]["spanId"], &spans[2]["spanId"]);
+    assert_eq!(parents, [&Value::from(""), root, stage, task, task, root]);
+    let nanos = |span: &Value, key: &str| span[key].as_str().expect("text").parse::<u64>().expect("a number");
+    let start = nanos(&spans[0], "startTimeUnixNano");
+    assert_eq!(nanos(&spans[0], "endTimeUnixNano") - start, 17_500_000_000);
+    assert_eq!(nanos(&spans[1], "startTimeUnixNano"), start);
+    assert_eq!(nanos(&spans[1], "endTimeUnixNano") - start, 6_625_000_000);
+    // Four and a half seconds later the last run starts, and half a second later the task.
+    assert_eq!(nanos(&spans[4], "startTimeUnixNano") - start, 5_000_000_000);
+    let codes: Vec<&Value> = [0, 1, 5].iter().map(|&index| &spans[index]["status"]["code"]).collect();
+    assert_eq!(codes, [&Value::from(2), &Value::from(1), &Value::from(2)]);
+    // The run's duration leads to the trace.
+    let metrics =
+        json(text.lines().next().expect("a line"))["resourceMetrics"][0]["scopeMetrics"][0]["metrics"].clone();
+    let metrics = metrics.as_array().expect("metrics");
+    let named = metrics.iter().find(|metric| metric["name"] == "poolpick.run.duration").expect("it is there");
+    let exemplar = &named["gauge"]["dataPoints"][0]["exemplars"][0];
+    assert_eq!((&exemplar["traceId"], &exemplar["spanId"]), (&spans[0]["traceId"], &spans[0]["spanId"]));
+    let exemplars = metrics.iter().filter(|metric| metric.to_string().contains("exemplars"));
+    assert_eq!(exemplars.count(), 1);
+    // The same trace, whenever it is rendered again from what was saved.
+    let saved = serde_json::from_value(serde_json::to_value(&check).expect("JSON")).expect("a result");
+    assert_eq!(text, rendered(Document::Check(&saved), "etl", Format::Otlp));
 }
 
 fn junit(document: Document<'_>, pipeline: &str) {

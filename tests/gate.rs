@@ -52,7 +52,7 @@ fn declared(executor: Option<Executor>) -> Declared {
     }
 }
 
-const RAN: Ran = Ran { runs: 3, wall_seconds: Some(4.5) };
+const RAN: Ran = Ran { runs: 3, wall_seconds: Some(4.5), when: None };
 
 fn ruled(stage: &Stage, executor: Option<Executor>, rules: &Rules) -> Ruled {
     rule_on(stage, &declared(executor), &RAN, rules)
@@ -179,7 +179,7 @@ fn a_finding_names_code_value_rule_place_and_edit() {
 
 #[test]
 fn one_run_accuses_nobody_if_another_can_be_had() {
-    let ran = |runs| Ran { runs, wall_seconds: Some(1.0) };
+    let ran = |runs| Ran { runs, wall_seconds: Some(1.0), when: None };
     let of = |runs, stage: &Stage| rule_on(stage, &declared(Some(Executor::Thread)), &ran(runs), &Rules::default());
     assert!(of(1, &stage()).wants_more && !of(2, &stage()).wants_more);
     let touching = changed(|stage| stage.predictions[1] = prediction(Executor::Thread, 2, 1.1, 0.8));

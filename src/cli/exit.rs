@@ -58,14 +58,9 @@ pub enum Failure {
         /// Why.
         source: io::Error,
     },
-    /// Metrics that did not arrive.
-    #[error("the metrics could not be sent to `{url}`: {reason}; hint: `--export otlp=FILE` keeps them in a file")]
-    Sent {
-        /// Where they were sent to.
-        url: String,
-        /// Why not.
-        reason: String,
-    },
+    /// Metrics or spans that did not arrive: which, where, and why not.
+    #[error("{0}; hint: `--export otlp=FILE` keeps them in a file")]
+    Sent(String),
     /// The target could not be started.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -136,7 +131,7 @@ impl Failure {
     /// The exit status of commands that wrap nothing.
     pub fn status(&self) -> u8 {
         match self {
-            Failure::Written { .. } | Failure::Sent { .. } | Failure::System { .. } | Failure::Start(_) => FAILED,
+            Failure::Written { .. } | Failure::Sent(_) | Failure::System { .. } | Failure::Start(_) => FAILED,
             Failure::Threshold(_)
             | Failure::Disable(_)
             | Failure::Misuse(_)

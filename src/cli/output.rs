@@ -2,7 +2,7 @@
 
 use super::args::{Colour, OutputArgs};
 use super::exit::Failure;
-use super::otlp::{self, Endpoint};
+use super::otlp::{self, Receiver};
 use super::report_file::{MODE, ReportFile, rescue};
 use super::same_file::{FileIdentity, refuse_inputs};
 use super::say;
@@ -29,7 +29,7 @@ enum Place {
     /// A named pipe that nobody reads yet: opened when there is something to say.
     Pipe(PathBuf),
     /// A receiver of metrics.
-    Receiver(Endpoint),
+    Receiver(Receiver),
 }
 
 impl Place {
@@ -75,7 +75,9 @@ impl Outputs {
         for export in &arguments.export {
             let next = match export.format {
                 Format::Otlp if export.path == Path::new(ENVIRONMENT) => {
-                    Place::Receiver(Endpoint::named(&otlp::variable).map_err(Failure::Misuse)?)
+                    let (receiver, warnings) = Receiver::named(&otlp::variable).map_err(Failure::Misuse)?;
+                    warnings.iter().for_each(|warning| warn(warning));
+                    Place::Receiver(receiver)
                 }
                 _ => place(&export.path)?,
             };
@@ -113,7 +115,7 @@ impl Outputs {
         self.places.iter().any(|(_, place)| matches!(place, Place::Stdout))
     }
 
-    /// Writes the document everywhere. All places are tried; the first failure is returned.
+    /// Writes the document everywhere. All places are tried; one failure is returned, others are told at once.
     ///
     /// # Errors
     /// Names the file that could not be written.
@@ -169,17 +171,32 @@ impl Outputs {
                 Place::Special(mut file, path) => rendered(format, Look::PLAIN)
                     .and_then(|bytes| file.write_all(&bytes))
                     .map_err(|source| Failure::Written { path, source }),
-                Place::Receiver(endpoint) => rendered(format, Look::PLAIN)
+                Place::Receiver(receiver) => rendered(format, Look::PLAIN)
                     .map_err(|error| error.to_string())
-                    .and_then(|bytes| endpoint.send(&bytes))
-                    .map_err(|reason| Failure::Sent { url: endpoint.shown(), reason }),
+                    .and_then(|bytes| receiver.send(&bytes, &warn))
+                    .map_err(Failure::Sent),
             };
             if let Err(failure) = result {
-                failed.get_or_insert(failure);
+                // What was not sent may be forgiven, and must not hide what was not written.
+                failed = Some(match failed {
+                    Some(Failure::Sent(why)) => {
+                        say(&format!("error: {}", Failure::Sent(why)));
+                        failure
+                    }
+                    Some(first) => {
+                        say(&format!("error: {failure}"));
+                        first
+                    }
+                    None => failure,
+                });
             }
         }
         failed.map_or(Ok(()), Err)
     }
+}
+
+fn warn(message: &str) {
+    say(&format!("warning: {message}"));
 }
 
 /// What a pipeline is called that nobody named: of a profile the script or program, of a gate the folder of its manifest.

@@ -20,7 +20,7 @@ pub use crate::report::Code;
 pub use baseline::{Baseline, Known};
 pub use compare::compare;
 pub use rule::{Open, Remedy, Ruling, rule};
-pub use stage::{Declared, Failure, Mend, MendKey, MendValue, Place, Ran, Ruled, failed, missing, rule_on};
+pub use stage::{Declared, Failure, Mend, MendKey, MendValue, Place, Ran, Ruled, When, failed, missing, rule_on};
 
 use crate::report::check::{Finding, Level, Outcome, Policy, StageOutcome, StageResult};
 use crate::report::{Executor, Stage, StageKind};

@@ -49,6 +49,19 @@ pub struct Ran {
     pub runs: u32,
     /// All runs together.
     pub wall_seconds: Option<f64>,
+    /// When; `None` where it was not run, or a saved result does not tell.
+    pub when: Option<When>,
+}
+
+/// When a command ran, as RFC 3339 in UTC.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct When {
+    /// The start of the first run.
+    pub started_at: String,
+    /// That of the last one, from which the instants of its tasks count.
+    pub last_run_at: String,
+    /// The end of the last one.
+    pub ended_at: String,
 }
 
 /// Why there is no measurement to judge.
@@ -173,6 +186,9 @@ pub fn rule_on(stage: &Stage, declared: &Declared, ran: &Ran, rules: &Rules) -> 
         },
         runs: ran.runs,
         wall_seconds: ran.wall_seconds,
+        started_at: ran.when.as_ref().map(|when| when.started_at.clone()),
+        last_run_at: ran.when.as_ref().map(|when| when.last_run_at.clone()),
+        ended_at: ran.when.as_ref().map(|when| when.ended_at.clone()),
         output: None,
     };
     Ruled { result, findings, mends, wants_more }
@@ -199,6 +215,9 @@ pub fn failed(declared: &Declared, ran: &Ran, failure: &Failure, output: Option<
         misrouting_cost: None,
         runs: ran.runs,
         wall_seconds: ran.wall_seconds,
+        started_at: ran.when.as_ref().map(|when| when.started_at.clone()),
+        last_run_at: ran.when.as_ref().map(|when| when.last_run_at.clone()),
+        ended_at: ran.when.as_ref().map(|when| when.ended_at.clone()),
         output,
     };
     Ruled { result, findings: found.findings, mends: Vec::new(), wants_more: false }

@@ -101,6 +101,16 @@ pub struct StageResult {
     pub runs: u32,
     /// Time that the runs took together.
     pub wall_seconds: Option<f64>,
+    /// When the first of them started (RFC 3339, UTC); `null` where there was none, or where an earlier version
+    /// wrote the result.
+    #[serde(default)]
+    pub started_at: Option<String>,
+    /// When the last of them started: `start_seconds` of sampled tasks count from here.
+    #[serde(default)]
+    pub last_run_at: Option<String>,
+    /// When the last of them ended.
+    #[serde(default)]
+    pub ended_at: Option<String>,
     /// What its command wrote to stdout and stderr, its last part; only where it failed.
     pub output: Option<String>,
 }

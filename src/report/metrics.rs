@@ -129,6 +129,8 @@ pub const PIPELINE: &str = "poolpick.pipeline.name";
 pub const STAGE: &str = "poolpick.stage.name";
 /// An executor.
 pub const POOL: &str = "poolpick.pool";
+/// What was made of a stage.
+pub const OUTCOME: &str = "poolpick.outcome";
 
 const fn run(
     name: &'static str,
@@ -173,7 +175,7 @@ pub const TABLE: [Metric; 34] = [
         |run| count(run.exit_code),
     ),
     run("poolpick.run.stages", "{stage}", "Stages of the last run by what was made of them.", |run| {
-        let outcome = |&(word, stages): &(&str, u64)| labelled(&[("poolpick.outcome", word)], Value::Count(stages));
+        let outcome = |&(word, stages): &(&str, u64)| labelled(&[(OUTCOME, word)], Value::Count(stages));
         run.stages_by_outcome.iter().map(outcome).collect()
     }),
     run("poolpick.run.memory.peak", "By", "Peak resident memory of the whole tree.", |run| count(run.peak_rss_bytes)),

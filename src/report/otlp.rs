@@ -1,4 +1,4 @@
-//! OTLP/JSON: the metrics as one `MetricsData` on a line, and where tasks were sampled these as one `TracesData` on a second.
+//! OTLP/JSON: the metrics as one `MetricsData` on a line, and where there are spans these as one `TracesData` on a second.
 //! A collector's file receiver reads either, and its HTTP receivers take each as a body. Must not send anything.
 
 use super::metrics::subject::Subject;
@@ -7,6 +7,8 @@ use super::{Document, Origin, spans};
 use serde_json::{Value as Json, json};
 use std::io::{self, Write};
 
+/// The metric that the trace of a run is an exemplar of.
+const RUN_DURATION: &str = "poolpick.run.duration";
 /// What the service is called where nobody named it.
 const SERVICE: &str = "poolpick";
 
@@ -15,18 +17,17 @@ const SERVICE: &str = "poolpick";
 /// # Errors
 /// Only those of `out`.
 pub(super) fn render(document: Document<'_>, origin: &Origin, out: &mut dyn Write) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, &metrics_data(document, origin)).map_err(io::Error::from)?;
-    out.write_all(b"\n")?;
-    if let Document::Profile(report) = document
-        && let Some(traces) = spans::traces_data(report, origin)
-    {
-        serde_json::to_writer(&mut *out, &traces).map_err(io::Error::from)?;
+    let traces = spans::traces_data(document, origin);
+    let metrics = metrics_data(document, origin, traces.as_ref().and_then(spans::root));
+    for line in std::iter::once(metrics).chain(traces) {
+        serde_json::to_writer(&mut *out, &line).map_err(io::Error::from)?;
         out.write_all(b"\n")?;
     }
     Ok(())
 }
 
-fn metrics_data(document: Document<'_>, origin: &Origin) -> Json {
+/// `root`: the span of the whole run, which the run's duration names as its exemplar, so that one leads to the other.
+fn metrics_data(document: Document<'_>, origin: &Origin, root: Option<spans::SpanName>) -> Json {
     let subject = Subject::new(document, origin.pipeline.as_deref());
     let version = match document {
         Document::Profile(report) => &report.poolpick.version,
@@ -39,8 +40,13 @@ fn metrics_data(document: Document<'_>, origin: &Origin) -> Json {
         .map(|metric| (metric, metric.samples(&subject)))
         .filter(|(_, samples)| !samples.is_empty())
         .map(|(metric, samples)| {
-            let points: Vec<Json> =
+            let mut points: Vec<Json> =
                 samples.iter().map(|sample| point(&sample.attributes, sample.value, &at)).collect();
+            if let (RUN_DURATION, Some(root), Some(point)) = (metric.name, &root, points.first_mut()) {
+                point["exemplars"] = json!([{
+                    "timeUnixNano": at, "asDouble": point["asDouble"], "traceId": root.trace, "spanId": root.span,
+                }]);
+            }
             json!({"name": metric.name, "description": metric.help, "unit": metric.unit, "gauge": {"dataPoints": points}})
         })
         .collect();

@@ -37,6 +37,9 @@ fn result(name: &str, outcome: StageOutcome, message: &str) -> StageResult {
         misrouting_cost: None,
         runs: 1,
         wall_seconds: None,
+        started_at: None,
+        last_run_at: None,
+        ended_at: None,
         output: None,
     }
 }
@@ -53,6 +56,9 @@ fn check() -> Check {
         misrouting_cost: Some(3.1),
         runs: 3,
         wall_seconds: Some(6.4),
+        started_at: Some("2026-01-02T03:04:05.250Z".to_owned()),
+        last_run_at: Some("2026-01-02T03:04:09.750Z".to_owned()),
+        ended_at: Some("2026-01-02T03:04:11.875Z".to_owned()),
         ..result("pipeline.fetch", StageOutcome::Misrouted, "a thread pool would be 3.10× as fast")
     };
     let load = StageResult {
@@ -78,6 +84,9 @@ fn check() -> Check {
     let report = result("report", StageOutcome::NotJudged, "no executor is declared");
     let broken = StageResult {
         wall_seconds: Some(0.1),
+        started_at: Some("2026-01-02T03:04:22.500Z".to_owned()),
+        last_run_at: Some("2026-01-02T03:04:22.500Z".to_owned()),
+        ended_at: Some("2026-01-02T03:04:22.625Z".to_owned()),
         output: Some("Traceback (most recent call last):\n  \x1b[31mValueError\x1b[0m: no\n".to_owned()),
         ..result("broken", StageOutcome::Failed, "its command exited with 3")
     };

@@ -231,7 +231,7 @@ fn render_all(document: Document<'_>) {
 }
 
 fn gated(report: &Report) {
-    let ran = Ran { runs: 1, wall_seconds: Some(1.0) };
+    let ran = Ran { runs: 1, wall_seconds: Some(1.0), when: None };
     for stage in &report.stages {
         for executor in [None, Some(poolpick::report::Executor::Thread), Some(poolpick::report::Executor::Process)] {
             let declared = Declared { name: stage.name.clone(), executor, workers: Some(2), ..Declared::default() };

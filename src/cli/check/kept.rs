@@ -2,6 +2,7 @@
 //! anything.
 
 use super::subject::Subject;
+use super::when;
 use crate::gate::{self, Declared, Place, Ran, Ruled, Rules};
 use crate::report::check::{Check, Level, StageOutcome, StageResult};
 use crate::report::{Report, Stage};
@@ -10,7 +11,8 @@ use std::collections::BTreeMap;
 /// What the gate makes of a saved report.
 pub fn of_report(report: &Report, rules: &Rules) -> Vec<Ruled> {
     let target = &report.target;
-    let (name, ran) = (target.argv.join(" "), Ran { runs: target.runs, wall_seconds: Some(target.wall_seconds) });
+    let (name, when) = (target.argv.join(" "), when::of_report(report));
+    let ran = Ran { runs: target.runs, wall_seconds: Some(target.wall_seconds), when };
     let failure = match (target.timed_out, target.exit_code, target.signal) {
         (true, ..) => Some(gate::Failure::TimedOut(target.wall_seconds)),
         (_, Some(0), _) => None,
@@ -36,7 +38,8 @@ pub fn of_check(check: &Check, rules: &Rules) -> Vec<Ruled> {
         .iter()
         .map(|result| match measured(result) {
             Some(stage) => {
-                let ran = Ran { runs: result.runs, wall_seconds: result.wall_seconds };
+                let when = when::of_result(result);
+                let ran = Ran { runs: result.runs, wall_seconds: result.wall_seconds, when };
                 gate::rule_on(stage, &declared(check, result, stage), &ran, rules)
             }
             None => unmeasured(check, result),

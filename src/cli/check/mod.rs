@@ -7,6 +7,7 @@ mod known;
 mod mend;
 mod plan;
 mod subject;
+mod when;
 
 pub use args::CheckArgs;
 
@@ -82,8 +83,8 @@ pub fn run(arguments: &Arguments, cpu_before: Span) -> Result<ExitCode> {
         mend::mend(&plan, &ruled)?;
     }
     summary::append(&check);
-    outputs.write(&check)?;
-    Ok(ExitCode::from(match check.outcome {
+    let written = outputs.write(&check);
+    let status = match check.outcome {
         Outcome::Pass => 0,
         Outcome::Misrouted => MISROUTED,
         Outcome::NoVerdict => NO_VERDICT,
@@ -91,7 +92,13 @@ pub fn run(arguments: &Arguments, cpu_before: Span) -> Result<ExitCode> {
             say(&plan.nothing);
             NOTHING_SELECTED
         }
-    }))
+    };
+    match written {
+        // Whether a dashboard heard of it changes nothing of a verdict.
+        Err(unsent @ Failure::Sent(_)) if status != 0 => say(&format!("error: {unsent}")),
+        written => written?,
+    }
+    Ok(ExitCode::from(status))
 }
 
 /// A check that goes on.
@@ -130,7 +137,7 @@ impl Checking<'_> {
             let left = self.left();
             let spent = left.is_some_and(|left| left == Span::default());
             if spent && runs.is_empty() {
-                self.ruled.extend(task.subject.failed(runs.len(), 0.0, &gate::Failure::NoBudget, None));
+                self.ruled.extend(task.subject.failed(&ran(&runs), &gate::Failure::NoBudget, None));
                 return Ok(None);
             }
             let progress = Progress::show(self.arguments.quiet, &task.name, number, count, runs.len() + 1);
@@ -144,7 +151,7 @@ impl Checking<'_> {
                 Ok(run) => run,
                 Err(Failure::Start(error)) => {
                     let failure = gate::Failure::NotStarted(error.to_string());
-                    self.ruled.extend(task.subject.failed(runs.len(), 0.0, &failure, None));
+                    self.ruled.extend(task.subject.failed(&ran(&runs), &failure, None));
                     return Ok(None);
                 }
                 Err(failure) => return Err(failure),
@@ -166,16 +173,15 @@ impl Checking<'_> {
                 }
             };
             runs.push(run);
-            let wall: f64 = runs.iter().map(|run| run.timeline.wall().secs_f64()).sum();
             if let Some(failure) = failure {
-                self.ruled.extend(task.subject.failed(runs.len(), wall, &failure, capture.end()));
+                self.ruled.extend(task.subject.failed(&ran(&runs), &failure, capture.end()));
                 return Ok(None);
             }
             let Some(report) = task.report(&runs, self.rules.thresholds) else { return Ok(None) };
-            let ran = gate::Ran { runs: runs.len() as u32, wall_seconds: Some(wall) };
+            let ran = ran(&runs);
             let ruled = task.subject.ruled(&report, &ran, &self.rules);
             let enough = !ruled.iter().any(|one| one.wants_more) || runs.len() as u32 >= most;
-            let patient = asked.is_some() || wall + longest.secs_f64() <= PATIENCE_SECONDS;
+            let patient = asked.is_some() || ran.wall_seconds.unwrap_or(0.0) + longest.secs_f64() <= PATIENCE_SECONDS;
             // One that would not end in time decides nothing.
             if enough || !patient || self.left().is_some_and(|left| left < longest) {
                 self.host = Some(report.host.clone());
@@ -241,6 +247,12 @@ impl Checking<'_> {
             stages: self.stages,
         }
     }
+}
+
+/// How often a command ran, how long, and when.
+fn ran(runs: &[Run]) -> gate::Ran {
+    let wall = runs.iter().map(|run| run.timeline.wall().secs_f64()).sum();
+    gate::Ran { runs: runs.len() as u32, wall_seconds: (!runs.is_empty()).then_some(wall), when: when::of_runs(runs) }
 }
 
 /// A line on the terminal while a stage runs.

@@ -57,10 +57,9 @@ impl Subject {
     }
 
     /// The same where there is nothing to judge; the output is told once.
-    pub fn failed(&self, runs: usize, wall: f64, failure: &Failure, output: Option<String>) -> Vec<Ruled> {
-        let ran = Ran { runs: runs as u32, wall_seconds: (runs > 0).then_some(wall) };
+    pub fn failed(&self, ran: &Ran, failure: &Failure, output: Option<String>) -> Vec<Ruled> {
         let mut output = output;
-        let mut one = |declared: &Declared| gate::failed(declared, &ran, failure, output.take());
+        let mut one = |declared: &Declared| gate::failed(declared, ran, failure, output.take());
         match self {
             Subject::Main(declared) => vec![one(declared)],
             Subject::Named(named) => named.iter().map(one).collect(),

@@ -59,6 +59,13 @@ impl StageSubject<'_> {
     }
 }
 
+impl<'a> StageSubject<'a> {
+    /// As it was measured, if it was.
+    pub fn measured(&self) -> Option<&'a Stage> {
+        self.measured
+    }
+}
+
 impl<'a> Subject<'a> {
     /// Of a document, under the pipeline's name.
     pub fn new(document: Document<'a>, pipeline: Option<&str>) -> Subject<'a> {
