@@ -62,3 +62,25 @@ fn by_records_a_time_out_that_nobody_cuts_short_is_a_sleep() {
 fn without_records_a_time_out_that_nobody_cuts_short_leaves_no_wrong_score() {
     half_of_it_is_waited(SCHEDSTAT, |_| ());
 }
+
+/// Computes, and lets `sleep` pass the time: directly, and by way of another shell.
+const SCRIPT: &str =
+    "for i in 1 2 3 4 5; do j=0; while [ $j -lt 20000 ]; do j=$((j+1)); done; sleep 0.3; sh -c 'sleep 0.2; :'; done";
+
+#[test]
+fn who_starts_sleep_and_waits_for_it_sleeps() {
+    let _turn = alone();
+    for rung in [PERF, SCHEDSTAT].into_iter().filter(|rung| rung.is_here()) {
+        measured(|| {
+            let profiled = Profile::of(rung, &["sh", "-c", SCRIPT]).run();
+            let stages = profiled.report.stages();
+            assert_eq!(stages.len(), 1, "{}: {:#}", rung.name, profiled.report.0);
+            let stage = &stages[0];
+            let cpu = stage.0["time"]["cpu_seconds"].as_f64().expect("it computed");
+            let (score, truth) = (stage.score().expect("it ran"), cpu / (cpu + 2.5));
+            assert!((score - truth).abs() < OFF, "{}: {score} is not {truth}: {:#}", rung.name, stage.0);
+            let sleep = stage.0["time"]["wait_seconds"]["sleep"].as_f64();
+            assert!(sleep.is_some_and(|sleep| sleep > 2.0), "{}: {:#}", rung.name, stage.0);
+        });
+    }
+}

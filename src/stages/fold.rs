@@ -34,7 +34,9 @@ pub fn folded(timeline: &Timeline, places: &Places) -> Vec<bool> {
     // A program's parent appears before it, so going backwards adds up whole subtrees.
     for index in (0..programs.len()).rev() {
         if let Some(ProgramId(parent)) = programs[index].parent.filter(|parent| parent.0 < index) {
-            below[parent] += below[index] + own_demand(&programs[index]);
+            // Who starts `sleep` waits itself.
+            let own = if programs[index].image.is_sleep() { 0.0 } else { own_demand(&programs[index]) };
+            below[parent] += below[index] + own;
             has_children[parent] |= programs[index].processes > 0;
         }
     }
@@ -45,7 +47,8 @@ pub fn folded(timeline: &Timeline, places: &Places) -> Vec<bool> {
             if program.tasks.is_some() {
                 return false;
             }
-            let own = own_demand(program);
+            // Whatever a shell waits for, what it did is what it computed.
+            let own = if program.image.is_shell() { program.demand.on_cpu } else { own_demand(program) };
             let launched = has_children[index] && own < LAUNCHER_SHARE * below[index];
             let small = own < LAUNCHER_SECONDS;
             let shell = small && program.image.is_shell() && has_children[index];

@@ -6,7 +6,7 @@ use super::image::Image;
 use super::process::{Process, ProcessSlot, Thread};
 use super::program::{Program, ProgramId};
 use super::thread::{ThreadClock, ThreadState};
-use crate::trace::Ids;
+use crate::trace::{Blocking, Ids};
 use crate::units::Timestamp;
 
 /// Most programs that are told apart; later ones share the last.
@@ -177,8 +177,38 @@ impl TimelineBuilder {
         self.programs[before.0].rss_now = self.programs[before.0].rss_now.saturating_sub(rss);
         self.programs[program.0].rss_now = self.programs[program.0].rss_now.saturating_add(rss);
         self.programs[before.0].leave(at);
+        let sleeps = self.programs[program.0].image.is_sleep();
+        self.doze(process, sleeps);
         let began = self.processes[process].began;
         self.programs[program.0].enter(began.max(self.start));
+    }
+
+    /// Notes whether a process lets time pass for its parent and does nothing else.
+    pub(super) fn doze(&mut self, process: ProcessSlot, dozes: bool) {
+        if std::mem::replace(&mut self.processes[process].dozes, dozes) == dozes {
+            return;
+        }
+        if let Some(&parent) = self.processes[process].parent_pid.as_ref().and_then(|parent| self.by_pid.get(parent)) {
+            let Process { dozing, children, program, .. } = &mut self.processes[parent];
+            *dozing = if dozes { *dozing + 1 } else { dozing.saturating_sub(1) };
+            // A shell waits for what it starts.
+            if dozes && dozing >= children && self.programs[program.0].image.is_shell() {
+                self.doze(parent, true);
+            }
+        }
+    }
+
+    /// What a thread waits for that waits for children: the clock, where `sleep` is all that they do. A task's children are
+    /// told of by themselves.
+    pub(super) fn beyond_children(&mut self, thread: u32, on: Blocking) -> Blocking {
+        let (slot, in_task) = (self.threads[thread as usize].process, self.threads[thread as usize].stage().is_some());
+        let process = &self.processes[slot];
+        let waits_for_clock = on == Blocking::Child && process.children > 0 && process.dozing >= process.children;
+        let itself = self.programs[process.program.0].image.is_sleep();
+        if process.threads == 1 {
+            self.doze(slot, itself || waits_for_clock);
+        }
+        if waits_for_clock && !in_task { Blocking::Sleep } else { on }
     }
 
     pub(super) fn name_program(&mut self, pid: u32, parent: u32, exe: Option<&str>, argv: &[String], at: Timestamp) {

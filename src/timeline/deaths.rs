@@ -197,7 +197,11 @@ impl TimelineBuilder {
         let program = self.processes[slot].program;
         self.programs[program.0].rss_now = self.programs[program.0].rss_now.saturating_sub(rss);
         self.tree_rss = self.tree_rss.saturating_sub(rss);
+        self.doze(slot, false);
         if let Some(&parent) = self.processes[slot].parent_pid.as_ref().and_then(|parent| self.by_pid.get(parent)) {
+            // A shell that waited for it goes on.
+            let itself = self.programs[self.processes[parent].program.0].image.is_sleep();
+            self.doze(parent, itself);
             self.processes[parent].children = self.processes[parent].children.saturating_sub(1);
         }
         self.close_program(slot, 0, at, false);

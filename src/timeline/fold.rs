@@ -137,6 +137,7 @@ impl TimelineBuilder {
             Event::Waiting { ids, on, .. } => {
                 self.early_look = Some((*ids, *on)).filter(|(ids, _)| !self.by_tid.contains_key(&ids.tid));
                 if let Some(&slot) = self.by_tid.get(&ids.tid) {
+                    let on = &self.beyond_children(slot, *on);
                     let thread = &mut self.threads[slot as usize];
                     thread.noticed = Some(*on).filter(|_| self.records != Records::Whole);
                     if self.records != Records::Whole || thread.clock.state() == ThreadState::Blocked {

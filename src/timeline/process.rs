@@ -226,6 +226,10 @@ pub struct Process {
     pub parent_pid: Option<u32>,
     /// Living children that it forked.
     pub children: u32,
+    /// Of those, how many do nothing but let time pass for it.
+    pub dozing: u32,
+    /// Whether it is one of those itself: `sleep`, or a shell that waits for one.
+    pub dozes: bool,
     /// Its parent's program.
     pub parent: Option<ProgramId>,
     /// What it runs.
@@ -316,6 +320,8 @@ impl Process {
             pid,
             parent_pid: None,
             children: 0,
+            dozing: 0,
+            dozes: false,
             parent,
             program,
             execed: false,
