@@ -41,6 +41,7 @@ fn computing(each: f64, found: Executor) -> Evidence {
         cores_used: 1.0,
         at_once: 1.0,
         cores_held: None,
+        cores_wanted: None,
         worker_bytes: Some(20 << 20),
         gil: Gil::Unknown,
         phases: Vec::new(),

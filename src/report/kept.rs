@@ -124,6 +124,8 @@ pub struct Evidence {
     /// CPUs that it had, on average over its life; `null` in older reports.
     #[serde(default)]
     pub cores_held: Option<f64>,
+    /// CPUs that it had or wanted, on average over its life; `null` in reports of older versions.
+    pub cores_wanted: Option<f64>,
     /// Stretches of different scores, whatever their classes.
     pub stretches: Vec<Stretch>,
 }

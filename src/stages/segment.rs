@@ -6,7 +6,7 @@ use super::gil::{gil_of, held_while_waiting};
 use super::phases::{Phase, phases_of};
 use super::score::{pairs_of, score_of};
 use super::{Folded, Kind, OUTSIDE, Stage, Stages};
-use crate::timeline::{Program, Records, TaskNote, Timeline};
+use crate::timeline::{Demand, Program, Records, TaskNote, Timeline};
 use crate::trace::{Rung, Rusage};
 use crate::units::{Estimate, Span, ratio};
 use std::collections::HashMap;
@@ -192,7 +192,7 @@ fn stage_of(program: &Program, timeline: &Timeline, kind: Kind, sampled: bool) -
         processes: program.processes,
         threads: program.threads,
         workers: program.peak_processes.max(1),
-        active_threads: program.peak_active_threads.max(1),
+        active_threads: active_threads(program, &demand, wall, sampled),
         parallelism: ratio(demand.on_cpu + demand.run_queue, program.busy_wall.secs_f64()),
         voluntary: program.voluntary,
         involuntary: program.involuntary,
@@ -414,4 +414,16 @@ fn complete(stage: &mut Stage, timeline: &Timeline, rung: Rung, cpu_seconds: f64
     let switches = stage.voluntary.unwrap_or(u64::MAX) as f64;
     let low = if switches < ALONE_SWITCHES * wall { point - 0.02 } else { 0.0 };
     stage.score = Some(Estimate::new(low, point, high.max(point + 0.02)).clamped(0.0, 1.0));
+}
+
+/// From so many CPUs that are had or wanted on average, more than one thread wanted one at once.
+const SEVERAL: f64 = 1.25;
+
+/// Most threads of one process that had or wanted a CPU at once. Without records nobody sees that, but what threads had and
+/// queued for is counted: one alone has or wants no more than one CPU.
+fn active_threads(program: &Program, demand: &Demand, wall: Span, sampled: bool) -> u32 {
+    let seen = program.peak_active_threads.max(1);
+    let wanted = ratio(demand.on_cpu + demand.run_queue, wall.secs_f64()).unwrap_or(0.0);
+    let several = sampled && program.peak_processes <= 1 && wanted >= SEVERAL;
+    if several { seen.max(wanted.round().max(2.0) as u32) } else { seen }
 }

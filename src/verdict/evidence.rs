@@ -101,6 +101,8 @@ pub struct Evidence {
     pub cores_used: f64,
     /// CPUs that it had, on average over its life, wanted ones left out; `None` where that is not known.
     pub cores_held: Option<f64>,
+    /// CPUs that it had or wanted, on average over its life; `None` where a report does not tell.
+    pub cores_wanted: Option<f64>,
     /// Threads of one of its processes that compute or wait on the outside world at once, on average; at least 1.
     pub at_once: f64,
     /// The most memory that one of its processes had, bytes.
@@ -138,6 +140,7 @@ impl Evidence {
             sampled_calls: tasks.filter(|tasks| tasks.totals.estimated).map(|tasks| tasks.totals.count),
             cores_used: cores_used(stage),
             cores_held: ratio(stage.demand.on_cpu, stage.wall.secs_f64()),
+            cores_wanted: ratio(stage.demand.on_cpu + stage.demand.run_queue, stage.wall.secs_f64()),
             at_once: at_once(stage),
             worker_bytes: stage.memory.peak_one_bytes,
             gil: match &stage.gil {

@@ -85,11 +85,13 @@ pub fn recommend(
     let used = evidence.cores_used;
     // What keeps all cores busy that it was given would keep more of them busy, as far as anybody knows.
     let given = cores.min(capacity.measured_on);
-    if class != Class::IoBound && !evidence.is_pool && cores >= 2.0 && given > 1.5 && used >= PARALLEL_SHARE * given {
+    // While all its threads wait together, a second copy has the cores.
+    let mostly = |cores: Option<f64>| cores.is_none_or(|cores| cores >= PARALLEL_SHARE * given);
+    let parallel = used >= PARALLEL_SHARE * given && (class == Class::CpuBound || mostly(evidence.cores_wanted));
+    if class != Class::IoBound && !evidence.is_pool && cores >= 2.0 && given > 1.5 && parallel {
         reasons.insert(0, Reason::AlreadyParallel { used, cores: given });
         // Threads that take turns want the cores too, where each that wakes has to wait for one.
-        let had = evidence.cores_held.is_none_or(|held| held >= PARALLEL_SHARE * given);
-        let confidence = if had { Confidence::High } else { Confidence::Low };
+        let confidence = if mostly(evidence.cores_held) { Confidence::High } else { Confidence::Low };
         return Some(plain(Executor::Serial, 1, None, confidence, reasons));
     }
     if class == Class::CpuBound && cores < 1.5 {
