@@ -290,6 +290,7 @@ fn event() -> impl Strategy<Value = Event> {
             Event::Interpreter { .. } | Event::Gil { .. } => {}
             Event::TaskBegin { .. } | Event::TaskEnd { .. } | Event::Agent { .. } | Event::Stacks { .. } => {}
             Event::Descriptors { .. } | Event::MemoryKills { .. } | Event::TimesOut { .. } => {}
+            Event::Zombie { .. } | Event::Reaped { .. } => {}
         }
     }
     let why = prop_oneof![Just(SwitchOut::Preempted), Just(SwitchOut::Blocked)];
@@ -329,6 +330,8 @@ fn event() -> impl Strategy<Value = Event> {
         (at(), any::<u32>(), vec(thread_stack(), 0..4)).prop_map(|(at, pid, stacks)| Event::Stacks { at, pid, stacks }),
         (at(), any::<u32>(), any::<u32>()).prop_map(|(at, pid, open)| Event::Descriptors { at, pid, open }),
         (at(), any::<u64>()).prop_map(|(at, kills)| Event::MemoryKills { at, kills }),
+        (at(), ids(), at()).prop_map(|(at, Ids { pid, tid: parent }, since)| Event::Zombie { at, pid, parent, since }),
+        (at(), any::<u32>()).prop_map(|(at, pid)| Event::Reaped { at, pid }),
         (at(), ids(), ends).prop_map(|(at, ids, ends)| Event::TimesOut { at, ids, ends }),
     ]
     .prop_map(|event| {

@@ -200,6 +200,7 @@ impl TimelineBuilder {
         if let Some(&parent) = self.processes[slot].parent_pid.as_ref().and_then(|parent| self.by_pid.get(parent)) {
             self.processes[parent].children = self.processes[parent].children.saturating_sub(1);
         }
+        self.end_zombies_of(pid, at);
         self.close_program(slot, 0, at, false);
         self.programs[program.0].leave(at);
         self.by_pid.remove(&pid);
