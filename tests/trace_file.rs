@@ -534,6 +534,47 @@ fn blocks_stay_small_and_a_dribbling_source_is_enough() {
     assert_eq!(read, wanted);
 }
 
+/// How many kinds a type has, by their numbers in a trace: an unknown number is refused before anything behind it is read.
+fn kinds<T: serde::de::DeserializeOwned>() -> u8 {
+    let is_known = |number: &u8| {
+        let read = postcard::from_bytes::<T>(&[*number]);
+        matches!(read, Ok(_) | Err(postcard::Error::DeserializeUnexpectedEnd))
+    };
+    (0..=u8::MAX).take_while(is_known).count() as u8
+}
+
+#[test]
+fn a_new_kind_raises_the_format() {
+    let format = u16::from_le_bytes([written(&[])[15], written(&[])[16]]);
+    let kinds = [
+        ("Event", kinds::<Event>()),
+        ("AgentFact", kinds::<AgentFact>()),
+        ("Blocking", kinds::<Blocking>()),
+        ("SwitchOut", kinds::<SwitchOut>()),
+        ("GilAccess", kinds::<GilAccess>()),
+        ("RunsUnder", kinds::<RunsUnder>()),
+        ("TaskKind", kinds::<TaskKind>()),
+        ("TimeOut", kinds::<TimeOut>()),
+        ("WhyNot", kinds::<WhyNot>()),
+    ];
+    let known = [
+        ("Event", 26),
+        ("AgentFact", 9),
+        ("Blocking", 11),
+        ("SwitchOut", 2),
+        ("GilAccess", 4),
+        ("RunsUnder", 6),
+        ("TaskKind", 4),
+        ("TimeOut", 2),
+        ("WhyNot", 17),
+    ];
+    assert_eq!(
+        (format, kinds),
+        (4, known),
+        "an older reader must say that the trace is newer: raise `FORMAT` with each kind"
+    );
+}
+
 #[test]
 fn magic_and_version_are_checked() {
     let good = written(&switches(2));
