@@ -424,7 +424,10 @@ fn hostile_files_are_refused() {
         reported(folder.path(), &bytes, &["--partial"]);
     }
     let mut version = whole.clone();
-    version[15] = 0xff;
+    version[15] = version[15].wrapping_add(1);
+    let newer = reported(folder.path(), &version, &[]);
+    assert_eq!(newer.status.code(), Some(USAGE));
+    helps(&newer, &format!("the trace has format version `{}`", version[15]));
     let deep = "[".repeat(200_000);
     let text = serde_json::to_string(&report).unwrap();
     let with = |from: &str, to: &str| text.replacen(from, to, 1).into_bytes();

@@ -114,6 +114,35 @@ with ThreadPoolExecutor(2) as pool:
     while time.monotonic() < end: list(pool.map(task, range(4)))
 "#;
 
+/// Five children that end at once, while the program computes in a pool: it waits for each, for all in the end, never, or it
+/// ignores their signal; or a pool whose workers it renews.
+const CHILDREN: &str = r#"
+import multiprocessing, os, signal, sys, time
+from concurrent.futures import ThreadPoolExecutor
+def task(number):
+    end = time.monotonic() + 0.05
+    while time.monotonic() < end: sum(range(1000))
+def renewed(number): time.sleep(0.1)
+def compute(seconds):
+    end = time.monotonic() + seconds
+    with ThreadPoolExecutor(1) as pool:
+        while time.monotonic() < end: list(pool.map(task, range(4)))
+if __name__ == "__main__":
+    how = sys.argv[1]
+    if how == "ignored": signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    if how == "renewed":
+        with multiprocessing.Pool(2, maxtasksperchild=1) as pool: pool.map(renewed, range(60), 1)
+    else:
+        children = []
+        for _ in range(5):
+            child = os.fork()
+            if not child: os._exit(0)
+            children.append(child)
+            if how == "each": os.waitpid(child, 0)
+        compute(4.5)
+        if how == "end": [os.waitpid(child, 0) for child in children]
+"#;
+
 /// Six pools of two threads each, one after another or all at once.
 const POOLS: &str = r#"
 import sys, threading, time
@@ -321,6 +350,23 @@ fn files_that_stay_open_are_told_from_those_that_are_closed() {
             assert!(text.contains("tasks: close files"), "{text}");
         });
         unsaid(&profile(rung, OPENED, "closed").expect("python is here"), "descriptors-growing");
+    }
+}
+
+#[test]
+fn children_that_nobody_waits_for_are_told_from_those_that_are_reaped() {
+    if python().is_none() {
+        return;
+    }
+    let _alone = alone();
+    for rung in [PERF, SCHEDSTAT].into_iter().filter(|rung| rung.is_here()) {
+        let text = said(&profile(rung, CHILDREN, "never").expect("python is here"), "zombies");
+        assert!(text.starts_with("5 processes that it started ended and are zombies, for up to "), "{rung:?}: {text}");
+        assert!(text.contains("`wait()`") && text.contains("`SIGCHLD`"), "{rung:?}: {text}");
+        for how in ["each", "end", "ignored", "renewed"] {
+            println!("{rung:?} {how}:");
+            unsaid(&profile(rung, CHILDREN, how).expect("python is here"), "zombies");
+        }
     }
 }
 

@@ -285,6 +285,41 @@ fn the_same_without_switch_records() {
     }
 }
 
+/// Interpreters made by the program itself, so many, which then computes for two seconds.
+const SEVERAL: &str = r#"
+import sys, time
+try: import _interpreters as interpreters
+except ImportError: import _xxsubinterpreters as interpreters
+made = [interpreters.create() for _ in range(int(sys.argv[1]))]
+end = time.monotonic() + 2
+while time.monotonic() < end: sum(range(1000))
+"#;
+
+#[test]
+fn several_interpreters_with_locks_of_their_own_are_unknown() {
+    let _turn = alone();
+    let rung = if PERF.is_here() { PERF } else { SCHEDSTAT };
+    each(interpreters().into_iter().map(|path| (path.clone(), path)), |path| {
+        for count in ["2", "70"] {
+            let (events, _) = record(
+                rung,
+                &["-c", SEVERAL, count].iter().fold(vec![path.clone()], |mut argv, word| {
+                    argv.push((*word).to_owned());
+                    argv
+                }),
+            );
+            let last = events.iter().rev().find_map(|event| match event {
+                Event::Interpreter { version, gil, .. } => Some((*version, gil.clone())),
+                _ => None,
+            });
+            let Some((version, gil)) = last else { panic!("{path}: no interpreter was found") };
+            // Before 3.12 all interpreters of a process share one lock, which can be read.
+            let wanted = if version >= (3, 12, 0) { GilAccess::Several } else { GilAccess::Read };
+            assert!(gil == wanted || gil == GilAccess::Absent, "{version:?}, {count}: {gil:?}");
+        }
+    });
+}
+
 #[test]
 fn threads_that_fight_for_the_lock_wait_for_it() {
     let _turn = alone();

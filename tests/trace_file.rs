@@ -290,6 +290,7 @@ fn event() -> impl Strategy<Value = Event> {
             Event::Interpreter { .. } | Event::Gil { .. } => {}
             Event::TaskBegin { .. } | Event::TaskEnd { .. } | Event::Agent { .. } | Event::Stacks { .. } => {}
             Event::Descriptors { .. } | Event::MemoryKills { .. } | Event::TimesOut { .. } => {}
+            Event::Zombie { .. } | Event::Reaped { .. } => {}
         }
     }
     let why = prop_oneof![Just(SwitchOut::Preempted), Just(SwitchOut::Blocked)];
@@ -329,6 +330,8 @@ fn event() -> impl Strategy<Value = Event> {
         (at(), any::<u32>(), vec(thread_stack(), 0..4)).prop_map(|(at, pid, stacks)| Event::Stacks { at, pid, stacks }),
         (at(), any::<u32>(), any::<u32>()).prop_map(|(at, pid, open)| Event::Descriptors { at, pid, open }),
         (at(), any::<u64>()).prop_map(|(at, kills)| Event::MemoryKills { at, kills }),
+        (at(), ids(), at()).prop_map(|(at, Ids { pid, tid: parent }, since)| Event::Zombie { at, pid, parent, since }),
+        (at(), any::<u32>()).prop_map(|(at, pid)| Event::Reaped { at, pid }),
         (at(), ids(), ends).prop_map(|(at, ids, ends)| Event::TimesOut { at, ids, ends }),
     ]
     .prop_map(|event| {
@@ -529,6 +532,47 @@ fn blocks_stay_small_and_a_dribbling_source_is_enough() {
     assert!(blocks > 10, "{blocks}");
     let read: Vec<Event> = Reader::open(Dribble(&bytes)).unwrap().collect::<Result<_, _>>().unwrap();
     assert_eq!(read, wanted);
+}
+
+/// How many kinds a type has, by their numbers in a trace: an unknown number is refused before anything behind it is read.
+fn kinds<T: serde::de::DeserializeOwned>() -> u8 {
+    let is_known = |number: &u8| {
+        let read = postcard::from_bytes::<T>(&[*number]);
+        matches!(read, Ok(_) | Err(postcard::Error::DeserializeUnexpectedEnd))
+    };
+    (0..=u8::MAX).take_while(is_known).count() as u8
+}
+
+#[test]
+fn a_new_kind_raises_the_format() {
+    let format = u16::from_le_bytes([written(&[])[15], written(&[])[16]]);
+    let kinds = [
+        ("Event", kinds::<Event>()),
+        ("AgentFact", kinds::<AgentFact>()),
+        ("Blocking", kinds::<Blocking>()),
+        ("SwitchOut", kinds::<SwitchOut>()),
+        ("GilAccess", kinds::<GilAccess>()),
+        ("RunsUnder", kinds::<RunsUnder>()),
+        ("TaskKind", kinds::<TaskKind>()),
+        ("TimeOut", kinds::<TimeOut>()),
+        ("WhyNot", kinds::<WhyNot>()),
+    ];
+    let known = [
+        ("Event", 26),
+        ("AgentFact", 9),
+        ("Blocking", 11),
+        ("SwitchOut", 2),
+        ("GilAccess", 4),
+        ("RunsUnder", 6),
+        ("TaskKind", 4),
+        ("TimeOut", 2),
+        ("WhyNot", 17),
+    ];
+    assert_eq!(
+        (format, kinds),
+        (4, known),
+        "an older reader must say that the trace is newer: raise `FORMAT` with each kind"
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The decision as a table: each row a stage by its evidence, what is recommended, and the verdict on an executor.
 
 use poolpick::stages::{GilEvidence, GilShare, Kind, Phase, Releases, Stage};
-use poolpick::timeline::{Demand, OwnWait, ProgramBytes, ProgramMemory};
+use poolpick::timeline::{Demand, OwnWait, ProgramBytes, ProgramMemory, Unreaped};
 use poolpick::units::{Estimate, Span};
 use poolpick::verdict::{
     Capacity, Class, Confidence, Evidence, Executor, Judgement, Outcome, Payload, PayloadSource, Terms, Thresholds, Why,
@@ -36,6 +36,7 @@ fn stage(is_python: bool, on_cpu: f64, wait: f64) -> Stage {
         memory: ProgramMemory { peak_one_bytes: Some(50 << 20), ..ProgramMemory::default() },
         growth: None,
         descriptors: None,
+        unreaped: Unreaped::default(),
         memory_kills: 0,
         bytes: ProgramBytes::default(),
         phases: Vec::new(),

@@ -17,6 +17,7 @@ mod sampler;
 mod switches;
 mod timed;
 mod waits;
+mod zombies;
 
 pub use agent::{Agent, AgentPresence, NamedStage};
 pub use host::{CgroupVersion, survey};
@@ -252,7 +253,8 @@ impl Instruments {
                     News::Continued { at } => self.emit(Event::Continued { at }, sink),
                     News::Ended { at } => ended = Some(at),
                     News::Interrupted { signal } if ENDING.contains(&signal) => interrupted = Some(signal),
-                    News::Orphan { .. } | News::Interrupted { .. } => {}
+                    News::Orphan { pid, .. } => self.sampler.adopted(pid),
+                    News::Interrupted { .. } => {}
                 }
             }
             let now = clock::monotonic();

@@ -9,6 +9,7 @@ use super::python::Interpreters;
 use super::readings::{self, Called};
 use super::timed;
 use super::waits::{Sockets, classify, may_change};
+use super::zombies::Zombies;
 use crate::sys::clock;
 use crate::trace::{Blocking, Event, Ids, ProcessReading, ThreadReading, TimeOut, WhyNot};
 use crate::units::{Span, Timestamp};
@@ -67,6 +68,8 @@ pub struct Sampler {
     stops: FxHashMap<u32, (Timestamp, bool)>,
     /// Threads that ended without being waited for, where records do not tell.
     zombies: FxHashSet<Ids>,
+    /// Of processes, those that nobody waits for.
+    unreaped: Zombies,
     /// How often a thread's birth was told, where records do not.
     births: FxHashMap<Ids, u8>,
     process_next: Timestamp,
@@ -124,6 +127,7 @@ impl Sampler {
             known: FxHashMap::default(),
             stops: FxHashMap::default(),
             zombies: FxHashSet::default(),
+            unreaped: Zombies::new(root),
             births: FxHashMap::default(),
             process_next: Timestamp(0),
             stirred: true,
@@ -158,6 +162,9 @@ impl Sampler {
             Event::Exit { ids, .. } => {
                 self.stirred = true;
                 self.known.remove(ids);
+                if self.visible && self.census.threads(ids.pid) == [ids.tid] {
+                    self.unreaped.ended(ids.pid);
+                }
             }
             Event::SwitchIn { .. } | Event::SwitchOut { .. } | Event::Fork { .. } | Event::Exec { .. } => {
                 self.stirred = true;
@@ -218,8 +225,14 @@ impl Sampler {
         if began >= self.process_next || !self.records {
             self.read_processes(began, emit);
         }
+        self.unreaped.look(own_pid, emit);
         self.pace.end(std::mem::take(&mut self.stirred) || !self.records);
         true
+    }
+
+    /// A process that had lost its parent ended and was reaped by us.
+    pub fn adopted(&mut self, pid: u32) {
+        self.unreaped.adopted(pid);
     }
 
     /// The last look at the target: it has ended but is not reaped, so its leader can still be read.
@@ -227,6 +240,7 @@ impl Sampler {
         if !self.visible {
             return;
         }
+        self.unreaped.last_look(emit);
         let at = clock::monotonic();
         if self.threads {
             let ids = Ids { pid: target, tid: target };
@@ -412,6 +426,9 @@ impl Sampler {
             self.zombies.clear();
         }
         self.zombies.insert(ids);
+        if ids.pid == ids.tid {
+            self.unreaped.ended(ids.pid);
+        }
     }
 
     /// Counters of a thread at `at`, its switch counts with a chance of one in `switches_read`.

@@ -179,7 +179,8 @@ fn about(stage: &Stage, advice: &Recommendation, voice: &Voice) -> String {
             "- or let it find the number by itself: add `size=Size(1, {most})` to the call"
         )));
     }
-    if stage.memory.growth_bytes_per_second.is_some()
+    if advice.executor == Executor::Process
+        && stage.memory.growth_bytes_per_second.is_some()
         && stage.warnings.iter().any(|warning| warning.code == "memory-growing")
     {
         text.push_str(&comment("- its memory grows: `max_tasks_per_child` (Python 3.11) renews workers"));

@@ -5,7 +5,7 @@ use super::number::{Glyphs, NO_BREAK};
 use crate::predict::BUSY;
 use crate::stages::Folded;
 use crate::trace::{Refusal, Rung, StackCall};
-use crate::verdict::{Reason, Warning, Why};
+use crate::verdict::{Holder, Reason, Warning, Why};
 
 /// The agent's file, which no user looks for.
 const AGENT_FILE: &str = "/poolpick_agent.py";
@@ -162,10 +162,9 @@ pub fn warning(warning: &Warning) -> String {
             "{count} times a callback kept the event loop for more than 50 ms, at worst {}: hand that work to a pool",
             seconds_of(*longest)
         ),
-        Warning::MemoryGrowing { per_second } => format!(
-            "resident memory grows by {} a second; `max_tasks_per_child` or an `initializer` bounds what workers keep",
-            bytes_of(*per_second as u64)
-        ),
+        Warning::MemoryGrowing { per_second, holder } => {
+            format!("resident memory grows by {} a second: {}", bytes_of(*per_second as u64), remedy_of(*holder))
+        }
         Warning::NestedThreads { tasks, each, cores } => format!(
             "each of {tasks} tasks at once keeps {each:.1} threads busy, {:.0} together for {}: limit a library's own with \
              `OMP_NUM_THREADS=1` or `threadpoolctl`, or use fewer workers",
@@ -213,6 +212,15 @@ pub fn warning(warning: &Warning) -> String {
                 seconds_of(*seconds)
             )
         }
+        Warning::Zombies { count, seconds, is_least } => {
+            let least = if *is_least { "at least " } else { "" };
+            let (processes, are) = if *count == 1 { ("process", "is a zombie") } else { ("processes", "are zombies") };
+            format!(
+                "{least}{count} {processes} that it started ended and {are}, for up to {}: it never waits for them; `wait()` or \
+                 `communicate()` on each `Popen`, `join()` on each `Process`, `os.waitpid` after `os.fork`, or ignore `SIGCHLD`",
+                seconds_of(*seconds)
+            )
+        }
         Warning::AboveMaxWorkers { at_once, workers } => format!(
             "{at_once} of its tasks ran at once where a pool has {workers} workers: several pools live at a time; make one and keep it"
         ),
@@ -226,6 +234,30 @@ pub fn warning(warning: &Warning) -> String {
             rate_of(*most)
         ),
         Warning::Noted { detail, .. } => detail.clone(),
+    }
+}
+
+/// What bounds the memory of whoever holds it.
+fn remedy_of(holder: Holder) -> &'static str {
+    match holder {
+        Holder::ExecutorWorkers { forked: false } => {
+            "`max_tasks_per_child` (Python 3.11) renews workers, and an `initializer` loads once what every task loads"
+        }
+        Holder::ExecutorWorkers { forked: true } => {
+            "`max_tasks_per_child` (Python 3.11) renews workers, though not forked ones: take `mp_context` spawn or forkserver; \
+             and an `initializer` loads once what every task loads"
+        }
+        Holder::PoolWorkers => {
+            "`maxtasksperchild` renews workers, and an `initializer` loads once what every task loads"
+        }
+        Holder::OtherWorkers => {
+            "have the pool renew its workers (`max_tasks_per_child` of `ProcessPoolExecutor`, `maxtasksperchild` of \
+             `multiprocessing.Pool`), and load once what every task loads"
+        }
+        Holder::Python => {
+            "find what keeps it, with `tracemalloc`: a cache without a limit, futures and results that are kept, a queue that grows"
+        }
+        Holder::Program => "find what keeps it: a cache without a limit, results that are kept, a queue that grows",
     }
 }
 
@@ -393,6 +425,26 @@ fn percent(share: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_has_workers_is_told_to_renew_them() {
+        let said = |holder| warning(&Warning::MemoryGrowing { per_second: 5e6, holder });
+        for forked in [false, true] {
+            let text = said(Holder::ExecutorWorkers { forked });
+            assert!(text.contains("max_tasks_per_child") && !text.contains("maxtasksperchild"), "{text}");
+            assert_eq!(text.contains("spawn"), forked, "{text}");
+        }
+        let text = said(Holder::PoolWorkers);
+        assert!(text.contains("maxtasksperchild") && !text.contains("max_tasks_per_child"), "{text}");
+        for holder in [Holder::Python, Holder::Program] {
+            let text = said(holder);
+            assert!(
+                !text.contains("per_child") && !text.contains("perchild") && !text.contains("initializer"),
+                "{text}"
+            );
+            assert_eq!(text.contains("tracemalloc"), holder == Holder::Python, "{text}");
+        }
+    }
 
     #[test]
     fn one_core_is_one() {

@@ -265,6 +265,7 @@ fn stage_of(
         memory,
         growth: super::segment::growth(&programs[worker.unwrap_or(owner)]),
         descriptors: programs[worker.unwrap_or(owner)].descriptors,
+        unreaped: programs[worker.unwrap_or(owner)].unreaped,
         memory_kills: 0,
         bytes: program.bytes,
         phases,

@@ -9,7 +9,7 @@ mod phases;
 mod score;
 mod segment;
 
-pub use crate::timeline::{Durations, PayloadSums, SampledTask as SeenTask, Tasks as SeenTasks};
+pub use crate::timeline::{Durations, MOST_ZOMBIES, PayloadSums, SampledTask as SeenTask, Tasks as SeenTasks};
 pub use average::average;
 pub use gil::{GilEvidence, GilShare, Releases};
 pub use payload::{PickleBounds, PickledPayload};
@@ -17,7 +17,7 @@ pub use phases::Phase;
 pub use score::score_of;
 pub use segment::{Totals, segment};
 
-use crate::timeline::{Demand, DescriptorGrowth, ProgramBytes, ProgramMemory, TaskNote, Tasks};
+use crate::timeline::{Demand, DescriptorGrowth, ProgramBytes, ProgramMemory, TaskNote, Tasks, Unreaped};
 use crate::units::{Estimate, Span};
 
 /// How the name of what a program did outside of its stages ends.
@@ -87,6 +87,8 @@ pub struct Stage {
     pub growth: Option<f64>,
     /// Descriptors that its process, or one of its workers, opened and never closed.
     pub descriptors: Option<DescriptorGrowth>,
+    /// Children that its processes, or those that it runs in, never reaped.
+    pub unreaped: Unreaped,
     /// Processes that the kernel killed for want of memory, where it lost a worker by that signal.
     pub memory_kills: u64,
     /// Bytes in and out.

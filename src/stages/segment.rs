@@ -204,6 +204,7 @@ fn stage_of(program: &Program, timeline: &Timeline, kind: Kind, sampled: bool) -
         memory: program.memory,
         growth: growth(program),
         descriptors: program.descriptors,
+        unreaped: program.unreaped,
         memory_kills: if program.notes.iter().any(is_sigkill) { timeline.memory_kills } else { 0 },
         bytes: program.bytes,
         phases,

@@ -204,6 +204,7 @@ impl TimelineBuilder {
             self.doze(parent, itself);
             self.processes[parent].children = self.processes[parent].children.saturating_sub(1);
         }
+        self.end_zombies_of(pid, at);
         self.close_program(slot, 0, at, false);
         self.programs[program.0].leave(at);
         self.by_pid.remove(&pid);

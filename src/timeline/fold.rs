@@ -7,6 +7,7 @@ use super::program::{Program, ProgramId};
 use super::reconcile::Neighbours;
 use super::series::Lane;
 use super::thread::{Step, ThreadState};
+use super::zombies::Zombie;
 use super::{Records, Timeline};
 use crate::trace::{AgentFact, Blocking, Event, Ids};
 use crate::units::{Span, Timestamp};
@@ -44,6 +45,7 @@ pub struct TimelineBuilder {
     pub(super) peak_tree_rss: Option<u64>,
     pub(super) host_idle: Option<(f64, Option<Span>)>,
     pub(super) memory_kills: u64,
+    pub(super) zombies: Vec<Zombie>,
 }
 
 impl TimelineBuilder {
@@ -77,6 +79,7 @@ impl TimelineBuilder {
             peak_tree_rss: None,
             host_idle: None,
             memory_kills: 0,
+            zombies: Vec::new(),
         };
         builder.thread(Ids { pid: target, tid: target }, start);
         builder
@@ -172,6 +175,8 @@ impl TimelineBuilder {
                 }
             }
             Event::MemoryKills { kills, .. } => self.memory_kills = self.memory_kills.saturating_add(*kills),
+            Event::Zombie { pid, parent, since, .. } => self.note_zombie(*pid, *parent, *since),
+            Event::Reaped { pid, .. } => self.note_reaped(*pid),
             Event::Stacks { pid, stacks, .. } => self.read_stacks(*pid, stacks),
             Event::TimesOut { ids, ends, .. } => {
                 if let Some(&slot) = self.by_tid.get(&ids.tid) {
@@ -193,6 +198,7 @@ impl TimelineBuilder {
         for slot in living {
             self.end_thread(slot, end);
         }
+        self.book_zombies(end);
         let mean = |values: Vec<f64>| {
             let count = values.len() as f64;
             (count > 0.0).then(|| values.iter().sum::<f64>() / count)

@@ -23,6 +23,7 @@ mod series;
 mod stuck;
 mod tasks;
 mod thread;
+mod zombies;
 
 pub use backlog::Backlog;
 pub use descriptors::{DescriptorGrowth, Descriptors};
@@ -36,6 +37,7 @@ pub use series::{Bin, Lane, Series};
 pub use stuck::{Hangs, Hung};
 pub use tasks::{CoroutineSums, Durations, TaskNote, Tasks};
 pub use thread::{Activity, Interval, Step, ThreadClock, ThreadState};
+pub use zombies::{MOST_ZOMBIES, Unreaped};
 
 use crate::trace::Event;
 use crate::units::{Span, Timestamp};

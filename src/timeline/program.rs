@@ -8,6 +8,7 @@ use super::ledger::{KINDS, Ledger, UNATTRIBUTED};
 use super::reconcile::{Demand, ENOUGH_SWITCHES, Neighbours, ProcessSums, quiet_is_idle, reconcile, reconcile_tasks};
 use super::series::Series;
 use super::tasks::{TaskNote, Tasks};
+use super::zombies::Unreaped;
 use crate::trace::GilAccess;
 use crate::units::{Span, Timestamp};
 
@@ -77,6 +78,8 @@ pub struct Program {
     pub bytes: ProgramBytes,
     /// Of its processes' descriptors, the most that were opened and never closed.
     pub descriptors: Option<DescriptorGrowth>,
+    /// Children of its processes that ended and were never reaped.
+    pub unreaped: Unreaped,
     /// Demand over time.
     pub series: Series,
     /// Readings of its threads' counters.
@@ -170,6 +173,7 @@ impl Program {
             memory: ProgramMemory::default(),
             bytes: ProgramBytes::default(),
             descriptors: None,
+            unreaped: Unreaped::default(),
             series: Series::new(origin),
             readings: 0,
             tasks: None,

@@ -383,6 +383,24 @@ pub enum Event {
         /// When it ends.
         ends: TimeOut,
     },
+    /// A process that ended is still a zombie a good while later, although its parent lives.
+    Zombie {
+        /// When it was seen.
+        at: Timestamp,
+        /// Which.
+        pid: u32,
+        /// Its parent, which has not waited for it.
+        parent: u32,
+        /// Since when it has been seen so.
+        since: Timestamp,
+    },
+    /// A process that was told to be a zombie was reaped by its parent after all.
+    Reaped {
+        /// When it was noticed.
+        at: Timestamp,
+        /// Which.
+        pid: u32,
+    },
 }
 
 impl Event {
@@ -412,6 +430,8 @@ impl Event {
             | Event::Stacks { at, .. }
             | Event::Descriptors { at, .. }
             | Event::MemoryKills { at, .. }
+            | Event::Zombie { at, .. }
+            | Event::Reaped { at, .. }
             | Event::TimesOut { at, .. } => at,
         }
     }

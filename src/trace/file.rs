@@ -22,7 +22,7 @@ use thiserror::Error;
 
 const MAGIC: &[u8; 15] = b"poolpick-trace\n";
 /// Raised with every kind of event that is added, so that an older reader says that the trace is newer, not that it is broken.
-const FORMAT: u16 = 3;
+const FORMAT: u16 = 4;
 /// From this format on prices may follow.
 const WITH_PRICES: u16 = 2;
 const FRAME: usize = 9;

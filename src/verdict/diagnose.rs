@@ -4,7 +4,7 @@
 use super::backlog::growing;
 use super::crowd::crowd;
 use super::evidence::is_unfinished;
-use crate::stages::{Kind, SeenTasks, Stage};
+use crate::stages::{Kind, MOST_ZOMBIES, SeenTasks, Stage};
 use crate::trace::{RunsUnder, StackCall};
 use crate::units::ratio;
 
@@ -53,6 +53,8 @@ pub enum Warning {
     MemoryGrowing {
         /// Bytes a second.
         per_second: f64,
+        /// Where.
+        holder: Holder,
     },
     /// Tasks compute with threads of their own, more of them together than there are cores.
     NestedThreads {
@@ -108,6 +110,15 @@ pub enum Warning {
         /// Tasks that it ran meanwhile, where they are counted in one process.
         tasks: Option<u64>,
     },
+    /// Processes that it started have ended, and it never waited for them.
+    Zombies {
+        /// How many.
+        count: u64,
+        /// For how long the first of them was a zombie beside its living parent, seconds.
+        seconds: f64,
+        /// Whether no more of them are ever kept track of.
+        is_least: bool,
+    },
     /// More of its tasks ran at once than its pool has workers.
     AboveMaxWorkers {
         /// At once, at the most.
@@ -136,6 +147,24 @@ pub enum Warning {
     },
 }
 
+/// Whose memory grows: what bounds it differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holder {
+    /// Workers of a `ProcessPoolExecutor`, or whether by fork, from which it cannot renew them.
+    ExecutorWorkers {
+        /// Whether they are forked.
+        forked: bool,
+    },
+    /// Workers of a `multiprocessing.Pool`.
+    PoolWorkers,
+    /// Workers of a pool of another or of no known kind.
+    OtherWorkers,
+    /// A Python process that runs the tasks itself: in threads, on an event loop, or one by one.
+    Python,
+    /// Any other program.
+    Program,
+}
+
 impl Warning {
     /// Whether a warning of this code is of what was asked, and not of the stage.
     pub fn of_request(code: &str) -> bool {
@@ -155,11 +184,31 @@ impl Warning {
             Warning::Unfinished { .. } => "unfinished-tasks",
             Warning::Deadlock { .. } => "deadlock-suspect",
             Warning::DescriptorsGrowing { .. } => "descriptors-growing",
+            Warning::Zombies { .. } => "zombies",
             Warning::AboveMaxWorkers { .. } => "above-max-workers",
             Warning::OutOfMemory { .. } => "out-of-memory",
             Warning::RateUnreachable { .. } => "rate-unreachable",
             Warning::Noted { code, .. } => code,
         }
+    }
+}
+
+/// Whose memory a stage's is.
+fn holder(stage: &Stage) -> Holder {
+    match &stage.tasks {
+        Some(tasks) if tasks.executor == RunsUnder::Process => {
+            let class = tasks.pool.rsplit('.').next().unwrap_or_default();
+            match class {
+                "ProcessPoolExecutor" => {
+                    Holder::ExecutorWorkers { forked: tasks.start_method.as_deref() == Some("fork") }
+                }
+                "Pool" => Holder::PoolWorkers,
+                _ => Holder::OtherWorkers,
+            }
+        }
+        None if stage.is_python && stage.is_pool => Holder::OtherWorkers,
+        _ if stage.is_python => Holder::Python,
+        _ => Holder::Program,
     }
 }
 
@@ -232,12 +281,17 @@ pub fn diagnose(stage: &Stage, cores: Option<f64>) -> Vec<Warning> {
         let (before, after) = (grown.before, grown.after);
         found.push(Warning::DescriptorsGrowing { before, after, seconds: grown.seconds, tasks });
     }
+    if stage.unreaped.count > 0 && !stage.outside_stages {
+        let count = stage.unreaped.count;
+        let (seconds, is_least) = (stage.unreaped.longest.secs_f64(), count >= MOST_ZOMBIES as u64);
+        found.push(Warning::Zombies { count, seconds, is_least });
+    }
     let seconds = stage.wall.secs_f64();
     if let (Some(per_second), Some(start)) = (stage.growth, stage.memory.start_bytes)
         && seconds >= GROWTH_SECONDS
         && per_second * seconds > GROWTH_BYTES.max(GROWTH_SHARE * start as f64)
     {
-        found.push(Warning::MemoryGrowing { per_second });
+        found.push(Warning::MemoryGrowing { per_second, holder: holder(stage) });
     }
     found.extend(cores.and_then(|cores| crowd(stage, cores)));
     found

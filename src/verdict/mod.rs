@@ -16,7 +16,7 @@ mod thresholds;
 
 pub use classify::{Class, class_of, classify, phases_by_class};
 pub use decide::{Decision, decide};
-pub use diagnose::{Warning, diagnose};
+pub use diagnose::{Holder, Warning, diagnose};
 pub use evidence::{Evidence, Gil};
 pub use judge::{
     FITTING_SHARE, Judgement, Outcome, Terms, Weighed, Why, judge, may_be_beaten, too_few_workers, weigh_throughput,

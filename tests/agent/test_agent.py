@@ -395,6 +395,35 @@ class Model:
         self.assertStage(run, "pipeline.work", "process", tasks=100, workers=2)
 
 
+    def test_one_job(self):
+        # Nobody runs them but the program itself: there is no pool to tell of, and nothing may change.
+        run = self.measure("""
+            if __name__ == "__main__":
+                print(Parallel(n_jobs=1)(delayed(work)(i, scale=2) for i in range(20)))
+        """, head=self.HEAD)  # fmt: skip
+        self.assertNotIn(("pipeline.work", "process"), run.stages)
+        self.assertNotIn(("pipeline.work", "thread"), run.stages)
+
+    def test_preferred_threads(self):
+        run = self.measure("""
+            if __name__ == "__main__":
+                print(sum(Parallel(n_jobs=2, prefer="threads")(delayed(work)(i) for i in range(50))))
+                print(sum(Parallel(n_jobs=2, require="sharedmem")(delayed(work)(i) for i in range(50))))
+        """, head=self.HEAD)  # fmt: skip
+        self.assertStage(run, "pipeline.work", "thread", tasks=100, failed=0, workers=2)
+
+    def test_nested(self):
+        # Inside of a worker process joblib uses threads, and inside of these nothing.
+        run = self.measure("""
+            def inner(x): return sum(Parallel(n_jobs=2)(delayed(work)(i) for i in range(x)))
+            if __name__ == "__main__":
+                print(sum(Parallel(n_jobs=2)(delayed(inner)(5) for i in range(6))))
+                print(sum(Parallel(n_jobs=2, prefer="threads")(delayed(inner)(5) for i in range(6))))
+        """, head=self.HEAD)  # fmt: skip
+        self.assertStage(run, "pipeline.inner", "process", tasks=6, failed=0)
+        self.assertStage(run, "pipeline.inner", "thread", tasks=6, failed=0)
+
+
 class Asyncio(Case):
     def test_tasks(self):
         run = self.measure("""
@@ -799,7 +828,165 @@ class Diagnosis(Case):
         self.assertEqual(len(self.codes(run, "opened-before-fork")), 1, run.notes)
 
 
+class Renewed(Case):
+    """Workers that a pool replaces: what they ran must not go with them."""
+
+    def test_pool(self):
+        for start in STARTS[:2]:
+            run = self.measure("""
+                if __name__ == "__main__":
+                    with multiprocessing.get_context(sys.argv[1]).Pool(2, maxtasksperchild=1) as pool:
+                        print(sum(pool.map(square, range(12), chunksize=1)))
+            """, start)  # fmt: skip
+            self.assertStage(run, "pipeline.square", "process", tasks=12, failed=0, workers=2, start=start)
+            self.assertEqual(self.codes(run, "worker-killed") + self.codes(run, "broken-pool"), [])
+
+    @unittest.skipIf(sys.version_info < (3, 11), "`max_tasks_per_child` came with 3.11")
+    def test_executor(self):
+        for start in STARTS[1:]:
+            run = self.measure("""
+                if __name__ == "__main__":
+                    context = multiprocessing.get_context(sys.argv[1])
+                    with ProcessPoolExecutor(2, mp_context=context, max_tasks_per_child=2) as pool:
+                        # One after another: with tasks that wait, CPython's own pool hangs when it renews workers.
+                        print([pool.submit(square, number).result() for number in range(6)])
+            """, start)  # fmt: skip
+            self.assertStage(run, "pipeline.square", "process", tasks=6, failed=0, workers=2, start=start)
+            self.assertEqual(self.codes(run, "worker-killed") + self.codes(run, "broken-pool"), [])
+
+
+class Interpreters(Case):
+    # `concurrent.futures.thread` and `concurrent.futures.interpreter` in the shape of 3.14, as far as pools need it.
+    THREAD = """
+import queue, threading, weakref
+from concurrent.futures import _base
+class WorkerContext:
+    def run(self, task):
+        function, args, kwargs = task
+        return function(*args, **kwargs)
+class _WorkItem:
+    def __init__(self, future, task): self.future, self.task = future, task
+    def run(self, context):
+        if not self.future.set_running_or_notify_cancel(): return
+        try: result = context.run(self.task)
+        except BaseException as error: self.future.set_exception(error)
+        else: self.future.set_result(result)
+def _worker(executor_reference, context, work_queue):
+    while True:
+        item = work_queue.get()
+        if item is None: return work_queue.put(None)
+        item.run(context)
+        del item
+class ThreadPoolExecutor(_base.Executor):
+    def __init__(self, max_workers=None, thread_name_prefix="", initializer=None, initargs=()):
+        self._max_workers, self._work_queue, self._threads = max_workers, queue.SimpleQueue(), set()
+    def _resolve_work_item_task(self, fn, args, kwargs): return fn, args, kwargs
+    def submit(self, fn, /, *args, **kwargs):
+        f = _base.Future()
+        w = _WorkItem(f, self._resolve_work_item_task(fn, args, kwargs))
+        self._work_queue.put(w)
+        if len(self._threads) < self._max_workers:
+            t = threading.Thread(target=_worker, args=(weakref.ref(self), WorkerContext(), self._work_queue))
+            t.start()
+            self._threads.add(t)
+        return f
+    def shutdown(self, wait=True, *, cancel_futures=False):
+        self._work_queue.put(None)
+        for t in self._threads: t.join()
+"""
+    INTERPRETER = """
+from . import thread as _thread
+class InterpreterPoolExecutor(_thread.ThreadPoolExecutor): pass
+"""
+
+    def test_executor(self):
+        target = self.target("""
+            import sys
+            if sys.version_info < (3, 14): sys.hexversion = 0x030E00F0
+            from concurrent.futures.interpreter import InterpreterPoolExecutor
+            from concurrent.futures.thread import ThreadPoolExecutor
+            class Mine(InterpreterPoolExecutor): pass
+            def square(x): return x * x
+            def half(x): return x / 2
+            def fail(x): raise ValueError(x)
+            if __name__ == "__main__":
+                with InterpreterPoolExecutor(2) as pool:
+                    print(sum(pool.map(abs, range(100))), sum(pool.map(square, range(100))))
+                    try: pool.submit(fail, 1).result()
+                    except Exception as error: print(type(error).__name__)
+                with Mine(3) as pool: print(pool.submit(half, 3).result())
+                with ThreadPoolExecutor(2) as pool: print(sum(pool.map(square, range(10))))
+        """, head="")  # fmt: skip
+        if sys.version_info < (3, 14):
+            # The script's folder comes first.
+            package = os.path.join(target.directory, "concurrent")
+            shutil.copytree(os.path.dirname(importlib.util.find_spec("concurrent").origin), package)
+            for name, text in (("thread", self.THREAD), ("interpreter", self.INTERPRETER)):
+                with open(os.path.join(package, "futures", name + ".py"), "w") as file:
+                    file.write(text)
+        bare, self.output = target.run(agent=False), target.run()
+        self.assertEqual(bare, self.output)
+        self.assertEqual(self.output[0], 0, self.output)
+        run = channel.Run(target.channel)
+        self.assertStage(run, "pipeline.square", "interpreter", tasks=100, failed=0, workers=2,
+                         pool="concurrent.futures.InterpreterPoolExecutor")  # fmt: skip
+        self.assertStage(run, "pipeline.fail", "interpreter", tasks=1, failed=1)
+        self.assertStage(run, "pipeline.half", "interpreter", tasks=1, workers=3)
+        self.assertStage(run, "pipeline.square", "thread", tasks=10, workers=2)
+
+    def test_several(self):
+        """Interpreters that a program makes itself, one after another and side by side, with pools in and beside them."""
+        self.measure("""
+            try: import _interpreters as interpreters
+            except ImportError: import _xxsubinterpreters as interpreters
+            inside = "from concurrent.futures import ThreadPoolExecutor as Pool\\nwith Pool(1) as pool: pool.submit(int).result()"
+            made = [interpreters.create() for _ in range(3)]
+            for number in made: interpreters.run_string(number, "sum(range(1000))")
+            with ThreadPoolExecutor(3) as pool:
+                plain = [pool.submit(interpreters.run_string, number, "sum(range(300000))") for number in made]
+                print(sum(pool.map(square, range(50))), [future.exception() for future in plain])
+            for number in made: interpreters.destroy(number)
+            number = interpreters.create()
+            try: print(interpreters.run_string(number, inside) and "refused")
+            except Exception as error: print(type(error).__name__)
+            interpreters.destroy(number)
+        """)  # fmt: skip
+
+
 class Hostile(Case):
+    def test_many_forks_beside_a_pool(self):
+        run = self.measure("""
+            with ThreadPoolExecutor(2) as pool:
+                print(sum(pool.map(square, range(100))))
+                for number in range(5000):
+                    pid = os.fork()
+                    if not pid: os._exit(0)
+                    os.waitpid(pid, 0)
+                    if not number % 50: pool.submit(square, number)
+                print(sum(pool.map(square, range(100))))
+        """)
+        self.assertStage(run, "pipeline.square", "thread", tasks=300, failed=0, workers=2, processes=1)
+        self.assertLess(len(run.files), 4)
+
+    def test_everything_taken_away(self):
+        for start in STARTS:
+            run = self.measure("""
+                if __name__ == "__main__":
+                    # What a pool loads late, so that it is in both tables of modules.
+                    import concurrent.futures.process, multiprocessing.pool, multiprocessing.popen_spawn_posix
+                    import multiprocessing.popen_fork, multiprocessing.popen_forkserver, multiprocessing.synchronize
+                    context = multiprocessing.get_context(sys.argv[1])
+                    for name in list(os.environ): del os.environ[name]
+                    sys.modules = {name: module for name, module in sys.modules.items() if "poolpick" not in name}
+                    os.chdir("/")
+                    with ProcessPoolExecutor(2, mp_context=context) as pool: print(sum(pool.map(square, range(40))))
+                    with context.Pool(2) as pool: print(sum(pool.map(square, range(40))))
+                    with ThreadPoolExecutor(2) as pool: print(sum(pool.map(square, range(40))))
+            """, start)  # fmt: skip
+            self.assertStage(run, "pipeline.square", "thread", tasks=40, failed=0, workers=2)
+            if start == "fork":
+                self.assertStage(run, "pipeline.square", "process", tasks=80, failed=0, workers=2)
+
     def test_forks(self):
         run = self.measure("""
             for i in range(500):

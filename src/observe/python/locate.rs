@@ -16,8 +16,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Most interpreters of a process that are told apart.
-const MOST_INTERPRETERS: usize = 64;
+/// Most interpreters of a process whose locks are looked at: two reads of memory each, a few times a second.
+const MOST_INTERPRETERS: usize = 256;
 /// Most files of a process that are looked into.
 const MOST_CANDIDATES: usize = 4;
 /// Most files that are remembered.
@@ -165,6 +165,7 @@ impl Binaries {
             Ok(Lock::Unmade) => Look::NotYet(version, "no lock is where this version keeps it"),
             Ok(Lock::Disabled) => Look::Lockless(version),
             Ok(Lock::Several) => Look::Several(version),
+            Ok(Lock::Uncounted) => Look::Unknown(version, uncounted()),
             Err(error) => failed(error, version),
         }
     }
@@ -173,6 +174,11 @@ impl Binaries {
 fn unknown(version: Version) -> Look {
     let (major, minor, _) = version;
     Look::Unknown(version, format!("CPython {major}.{minor} is not known: 3.8 to 3.14 are"))
+}
+
+/// Why the lock of very many interpreters is not read.
+pub fn uncounted() -> String {
+    format!("it has more than {MOST_INTERPRETERS} interpreters, some of which may have a lock of their own")
 }
 
 /// Memory that is not mapped yet, or any more, is no failure.
@@ -195,6 +201,8 @@ pub enum Lock {
     Disabled,
     /// Interpreters have locks of their own.
     Several,
+    /// There are more interpreters than are looked at: the others may have locks of their own.
+    Uncounted,
 }
 
 /// Finds the lock.
@@ -207,18 +215,20 @@ pub fn lock_of(pid: u32, runtime: u64, layout: &Layout) -> io::Result<Lock> {
         _ if interpreter == 0 => return Ok(Lock::Unmade),
         Anchor::Runtime(offset) => runtime.wrapping_add(offset),
         Anchor::Interpreter(offset) => {
-            // The list begins with the newest interpreter and ends with the first one.
+            // The list begins with the newest interpreter and ends with the first one, whose lock is made first.
             let mut lock = 0;
-            for _ in 0..MOST_INTERPRETERS {
+            let mut looked_at = 0;
+            while interpreter != 0 {
+                if looked_at == MOST_INTERPRETERS {
+                    return Ok(Lock::Uncounted);
+                }
+                looked_at += 1;
                 match pointer(pid, interpreter.wrapping_add(offset))? {
                     0 => {}
                     found if lock == 0 || lock == found => lock = found,
                     _ => return Ok(Lock::Several),
                 }
                 interpreter = pointer(pid, interpreter.wrapping_add(layout.interpreter_next))?;
-                if interpreter == 0 {
-                    break;
-                }
             }
             lock
         }

@@ -20,7 +20,7 @@ use crate::trace::{Event, GilAccess, WhyNot};
 use crate::units::{Span, Timestamp};
 use burst::{Burst, Threads, Usual};
 use layout::Version;
-use locate::{Binaries, Located, Lock, Look, lock_of};
+use locate::{Binaries, Located, Lock, Look, lock_of, uncounted};
 use pace::{Allowance, Pace};
 use rustc_hash::FxHashMap;
 use std::cmp::Reverse;
@@ -370,6 +370,11 @@ impl Interpreters {
                 Ok(Lock::Several) => {
                     self.forget_lock(pid, None);
                     return self.tell(pid, located.version, GilAccess::Several, clock::monotonic(), emit);
+                }
+                Ok(Lock::Uncounted) => {
+                    self.forget_lock(pid, None);
+                    let gil = GilAccess::Refused(uncounted());
+                    return self.tell(pid, located.version, gil, clock::monotonic(), emit);
                 }
                 Ok(Lock::Unmade | Lock::Disabled) => return self.forget_lock(pid, Some(UNLIKELY_REST)),
                 Err(error) => return self.failed(pid, &error, emit),
