@@ -63,6 +63,21 @@ fn without_records_a_time_out_that_nobody_cuts_short_leaves_no_wrong_score() {
     half_of_it_is_waited(SCHEDSTAT, |_| ());
 }
 
+/// Who computed when the program started and will when it ends does nothing of the kind meanwhile.
+#[test]
+fn who_looks_whether_others_are_done_does_not_wait() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(program) = built(&folder) else { return };
+    let _turn = alone();
+    for rung in [PERF, SCHEDSTAT].into_iter().filter(|rung| rung.is_here()) {
+        measured(|| {
+            let profiled = Profile::of(rung, &[program.as_str(), "looks", "150"]).run();
+            let stages = profiled.report.stages();
+            assert!(stages[0].score().is_some_and(|score| score > 0.9), "{}: {:#}", rung.name, stages[0].0);
+        });
+    }
+}
+
 /// Computes, and lets `sleep` pass the time: directly, and by way of another shell.
 const SCRIPT: &str =
     "for i in 1 2 3 4 5; do j=0; while [ $j -lt 20000 ]; do j=$((j+1)); done; sleep 0.3; sh -c 'sleep 0.2; :'; done";

@@ -12,6 +12,9 @@ use crate::units::Timestamp;
 /// Most programs that are told apart; later ones share the last.
 pub const MAX_PROGRAMS: usize = 400;
 
+/// A program that starts threads again and again is like this all the time.
+const MOST_STRETCHES: u8 = 8;
+
 impl TimelineBuilder {
     pub(super) fn program(&mut self, parent: Option<ProgramId>, image: Image) -> ProgramId {
         let key = (parent, image);
@@ -90,6 +93,9 @@ impl TimelineBuilder {
     }
 
     pub(super) fn add_thread(&mut self, ids: Ids, process: ProcessSlot, clock: ThreadClock, at: Timestamp) -> u32 {
+        if self.processes[process].threads == 1 {
+            self.close_stretch(process, at);
+        }
         let mut thread = Thread::new(ids, process, clock, at);
         thread.stopped_at_block = self.stopped_until(at);
         let interpreter = &self.processes[process].interpreter;
@@ -111,6 +117,30 @@ impl TimelineBuilder {
         };
         self.by_tid.insert(ids.tid, slot);
         slot
+    }
+
+    /// What a program's first thread does before there is another, and when there is none any more, are lives of their own:
+    /// who computed at the start and will at the end may meanwhile do no more than look whether the others are done.
+    pub(super) fn close_stretch(&mut self, process: ProcessSlot, at: Timestamp) {
+        let stretches = &mut self.processes[process].stretches;
+        if *stretches >= MOST_STRETCHES {
+            return;
+        }
+        *stretches += 1;
+        let Some(&first) = self.by_tid.get(&self.processes[process].pid) else { return };
+        let thread = &self.threads[first as usize];
+        if thread.process != process || thread.tasked.is_some() || thread.stage().is_some() {
+            return;
+        }
+        self.cut(first, at);
+        let folded = self.threads[first as usize].ledger;
+        self.fold_thread(first, at);
+        if self.records != Records::Whole {
+            // Its counters go on from there.
+            let beside = &mut self.threads[first as usize].switches_beside;
+            beside.0 = beside.0.saturating_sub_unsigned(folded.voluntary);
+            beside.1 = beside.1.saturating_sub_unsigned(folded.involuntary);
+        }
     }
 
     pub(super) fn fork(&mut self, ids: Ids, parent: Ids, at: Timestamp) {

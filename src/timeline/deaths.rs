@@ -68,8 +68,10 @@ impl TimelineBuilder {
         self.by_tid.remove(&ids.tid);
         self.free_threads.push(slot);
         self.processes[process].threads = self.processes[process].threads.saturating_sub(1);
-        if self.processes[process].threads == 0 {
-            self.end_process(process, at);
+        match self.processes[process].threads {
+            0 => self.end_process(process, at),
+            1 => self.close_stretch(process, at),
+            _ => {}
         }
     }
 

@@ -244,6 +244,8 @@ pub struct Process {
     pub stopped_base: Span,
     /// Living threads.
     pub threads: u32,
+    /// How often its first thread was left alone, or was joined by a second one.
+    pub stretches: u8,
     /// Of those, how many have or want a CPU.
     pub active: u32,
     /// Most of them at once.
@@ -320,6 +322,7 @@ impl Process {
             pid,
             parent_pid: None,
             children: 0,
+            stretches: 0,
             dozing: 0,
             dozes: false,
             parent,
@@ -410,6 +413,7 @@ impl Process {
         self.still_since = self.still_since.map(|_| at);
         self.sums = ProcessSums::default();
         self.peak_active = self.active;
+        self.stretches = 0;
         self.read_cpu = Span::ZERO;
         self.split_base = (self.reading.cpu_user.unwrap_or(Span::ZERO), self.reading.cpu_system.unwrap_or(Span::ZERO));
         self.file_base =
