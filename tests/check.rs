@@ -88,6 +88,25 @@ fn saved_reports_are_judged_like_runs() {
 }
 
 #[test]
+fn files_are_named_from_the_root_of_the_checkout() {
+    let root = tempfile::tempdir().expect("a temporary folder");
+    let inside = root.path().join("services/etl/src");
+    fs::create_dir_all(&inside).expect("own folder");
+    fs::create_dir(root.path().join(".git")).expect("own folder");
+    let manifest = "[stages.fails]\ncommand = [\"false\"]\nexecutor = \"thread\"\n";
+    fs::write(root.path().join("services/etl/poolpick.toml"), manifest).expect("own folder");
+    for (below, shown) in [("services/etl/src", "../poolpick.toml"), ("services/etl", "poolpick.toml")] {
+        let here = root.path().join(below);
+        let of = |format: &str| out(&poolpick(&here, &["check", "--format", format]));
+        let kept: Value = serde_json::from_str(&of("json")).expect("JSON");
+        assert_eq!((&kept["manifest"], &kept["directory"]), (&Value::from(shown), &Value::from(below)));
+        assert!(of("github").contains("file=services/etl/poolpick.toml,line="), "{}", of("github"));
+        assert!(of("gitlab").contains("\"path\": \"services/etl/poolpick.toml\""), "{}", of("gitlab"));
+        assert!(of("sarif").contains("\"uri\": \"services/etl/poolpick.toml\""), "{}", of("sarif"));
+    }
+}
+
+#[test]
 fn a_result_looks_like_this() {
     let here = tempfile::tempdir().expect("a temporary folder");
     let report = golden("misrouted.json");

@@ -21,7 +21,12 @@ pub fn append<'a>(document: impl Into<Document<'a>>) {
         render(document, Format::Markdown, Look::PLAIN, &mut text)?;
         text.push(b'\n');
         let mut file = OpenOptions::new().append(true).create(true).open(path)?;
-        let fits = file.metadata()?.len() + text.len() as u64 <= LARGEST;
+        let length = file.metadata()?.len();
+        if length > 0 {
+            // Whatever is there may end within a line.
+            text.insert(0, b'\n');
+        }
+        let fits = length + text.len() as u64 <= LARGEST;
         if fits {
             file.write_all(&text)?;
         }

@@ -37,10 +37,14 @@ pub struct Found {
     pub up_to: PathBuf,
 }
 
+/// The root of the repository that `directory`, which is absolute, lies in.
+pub fn repository(directory: &Path) -> Option<&Path> {
+    directory.ancestors().find(|above| REPOSITORIES.iter().any(|name| above.join(name).exists()))
+}
+
 /// Looks for a manifest from `directory` on, which is absolute.
 pub fn find(directory: &Path) -> Found {
-    let root = directory.ancestors().find(|above| REPOSITORIES.iter().any(|name| above.join(name).exists()));
-    let up_to = root.unwrap_or(directory);
+    let up_to = repository(directory).unwrap_or(directory);
     for above in directory.ancestors() {
         let mut there = NAMES.iter().map(|name| above.join(name)).filter(|path| path.is_file() && is_ours(path));
         if let Some(file) = there.next() {

@@ -13,7 +13,7 @@ mod toml_words;
 mod value;
 mod version;
 
-pub use discover::{Found, NAMES, Refused, find};
+pub use discover::{Found, NAMES, Refused, find, repository};
 pub use entry::{Command, Entry, Expectation, Program, Stage, Surroundings};
 pub use fix::{Edit, NewValue, Unfixed, apply};
 pub use problem::{Problem, Problems, nearest};

@@ -16,8 +16,11 @@ pub struct Check {
     pub poolpick: Tool,
     /// The machine; `null` where no stage was run and the reports came from elsewhere.
     pub host: Option<Host>,
-    /// The manifest that was used, relative to the working directory where it lies below it.
+    /// The manifest that was used, relative to the working directory where it lies in the same checkout.
     pub manifest: Option<String>,
+    /// The working directory, relative to the root of the checkout; `null` where it is that, where there is none, and in
+    /// reports of older versions.
+    pub directory: Option<String>,
     /// What decided.
     pub policy: Policy,
     /// The thresholds that classes were told by.

@@ -10,12 +10,17 @@ use std::fmt::Write as _;
 /// assert_eq!(poolpick::report::escape::terminal("a\x1b[31m\nb"), r"a\x1b[31m\nb");
 /// ```
 pub fn terminal(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_unsafe) {
+    if !text.chars().any(is_unsafe) && !text.contains("##[") && text.matches("::").nth(1).is_none() {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 8);
-    for character in text.chars() {
+    for (at, character) in text.char_indices() {
+        let rest = &text[at..];
+        // GitHub's runner takes `::COMMAND::` at the beginning of a line, and `##[COMMAND]` anywhere, from whatever a step
+        // prints; where a table breaks its lines is not known here.
+        let command = rest.starts_with("##[") || rest.strip_prefix("::").is_some_and(|rest| rest.contains("::"));
         match character {
+            _ if command => push(&mut out, format_args!("\\x{:02x}", u32::from(character))),
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
@@ -117,6 +122,9 @@ mod tests {
         let cases = [
             ("pipeline.fetch", "pipeline.fetch"),
             ("größe_数", "größe_数"),
+            ("std::sort", "std::sort"),
+            ("::error file=a::no", r"\x3a:error file=a::no"),
+            ("a###[group]b", r"a#\x23#[group]b"),
             ("a\x1b]0;title\x07b", r"a\x1b]0;title\x07b"),
             ("a\r\n\tb\x7f", r"a\r\n\tb\x7f"),
             ("\u{9b}31m", r"\u{9b}31m"),

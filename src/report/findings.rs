@@ -20,7 +20,7 @@ pub fn findings<'a>(document: Document<'a>) -> Cow<'a, [Finding]> {
 /// Where a finding stands for readers that want a file and a line whatever it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Place {
-    /// The file, relative to where poolpick ran.
+    /// The file, relative to the root of the checkout that poolpick ran in.
     pub(super) file: String,
     /// The line; `None` where only the file is known.
     pub(super) line: Option<u32>,
@@ -35,10 +35,30 @@ pub(super) fn place(document: Document<'_>, finding: &Finding) -> Option<Place> 
         Document::Profile(report) => report.target.argv.iter().take(2).rfind(|word| !word.starts_with('-')),
     };
     let file = file.filter(|file| !file.is_empty())?;
+    let directory = match document {
+        Document::Check(check) => check.directory.as_deref(),
+        Document::Profile(_) => None,
+    };
     // Readers take paths below their own checkout; of another the name is all that means something to them.
-    let below = !file.starts_with('/') && !file.split('/').any(|part| part == "..");
-    let file = if below { file.trim_start_matches("./") } else { file.rsplit('/').next().unwrap_or(file) };
-    (!file.is_empty()).then(|| Place { file: file.to_owned(), line: finding.file.as_ref().and(finding.line) })
+    let file = below(directory.unwrap_or_default(), file)
+        .unwrap_or_else(|| file.rsplit('/').next().unwrap_or(file).to_owned());
+    (!file.is_empty()).then(|| Place { file, line: finding.file.as_ref().and(finding.line) })
+}
+
+/// The path of a file, as seen from the root that `directory` is seen from; `None` where it does not lie below that.
+fn below(directory: &str, file: &str) -> Option<String> {
+    if file.starts_with('/') {
+        return None;
+    }
+    let mut parts = Vec::new();
+    for part in directory.split('/').chain(file.split('/')) {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()?),
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join("/"))
 }
 
 /// What was found and the edit that would mend it.

@@ -2,7 +2,7 @@
 //! that the target wrote, or that would be a command too.
 
 use super::check::{Finding, Level};
-use super::findings::{findings, with_stage};
+use super::findings::{findings, place, with_stage};
 use super::{Document, escape};
 use std::io::{self, Write};
 
@@ -19,7 +19,7 @@ pub(super) fn render(document: Document<'_>, out: &mut dyn Write) -> io::Result<
         let of_level: Vec<&Finding> = findings.iter().filter(|finding| finding.level == level).collect();
         let shown = if of_level.len() > SHOWN { SHOWN - 1 } else { of_level.len() };
         for finding in of_level.iter().take(shown) {
-            annotation(finding, out)?;
+            annotation(document, finding, out)?;
         }
         if shown < of_level.len() {
             let word = command(level);
@@ -29,12 +29,12 @@ pub(super) fn render(document: Document<'_>, out: &mut dyn Write) -> io::Result<
     Ok(())
 }
 
-fn annotation(finding: &Finding, out: &mut dyn Write) -> io::Result<()> {
+fn annotation(document: Document<'_>, finding: &Finding, out: &mut dyn Write) -> io::Result<()> {
     write!(out, "::{} title={}", command(finding.level), property(&format!("poolpick: {}", finding.code)))?;
     // Of a profile no source is known: without a file the annotation is shown with the job.
-    if let Some(file) = &finding.file {
-        write!(out, ",file={}", property(file))?;
-        if let Some(line) = finding.line {
+    if let Some(place) = place(document, finding).filter(|_| finding.file.is_some()) {
+        write!(out, ",file={}", property(&place.file))?;
+        if let Some(line) = place.line {
             write!(out, ",line={line}")?;
         }
     }

@@ -96,6 +96,7 @@ fn check() -> Check {
         poolpick: Tool { version: "0.1.0".to_owned() },
         host: Some(profile.host.clone()),
         manifest: Some("poolpick.toml".to_owned()),
+        directory: Some("services/etl".to_owned()),
         policy: Policy::Evidence,
         thresholds: profile.thresholds,
         started_at: "2026-01-02T03:04:05.250Z".to_owned(),
@@ -142,6 +143,7 @@ fn empty() -> Check {
         stages: Vec::new(),
         host: None,
         manifest: None,
+        directory: None,
         wall_seconds: 0.0,
         ..check()
     }

@@ -235,6 +235,7 @@ impl Checking<'_> {
             poolpick: Tool { version: env!("CARGO_PKG_VERSION").to_owned() },
             host: self.host,
             manifest: plan.manifest.as_ref().map(|manifest| plan::shown(&manifest.file)),
+            directory: plan::directory(),
             policy: self.rules.policy,
             thresholds: Thresholds { io: thresholds.io, cpu: thresholds.cpu, ipc: thresholds.ipc },
             started_at: self

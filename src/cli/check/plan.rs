@@ -99,11 +99,38 @@ impl Task {
     }
 }
 
-/// A path as it is shown: relative to the working directory where it lies below it.
+/// A path as it is shown: relative to the working directory where it lies below it, or above it in the same checkout.
 pub fn shown(path: &Path) -> String {
     let own = std::env::current_dir().ok();
-    let below = own.as_deref().and_then(|own| path.strip_prefix(own).ok()).unwrap_or(path);
-    below.strip_prefix(".").unwrap_or(below).display().to_string()
+    let relative = own.as_deref().and_then(|own| {
+        let below = path.strip_prefix(own).map(Path::to_owned).ok();
+        below.or_else(|| {
+            let above = own.ancestors().skip(1).take_while(|above| above.starts_with(checkout(own)));
+            let (steps, rest) =
+                above.zip(1..).find_map(|(above, steps)| Some((steps, path.strip_prefix(above).ok()?)))?;
+            Some(std::iter::repeat_n("..", steps).collect::<PathBuf>().join(rest))
+        })
+    });
+    let path = relative.as_deref().unwrap_or(path);
+    path.strip_prefix(".").unwrap_or(path).display().to_string()
+}
+
+/// Where readers of findings take paths from: the checkout of the CI system, else the repository, else the directory itself.
+fn checkout(directory: &Path) -> PathBuf {
+    let says = |flag: &str, name: &str| {
+        let root = std::env::var_os(name).filter(|_| std::env::var_os(flag).is_some_and(|flag| flag == "true"));
+        root.map(PathBuf::from).filter(|root| root.is_absolute() && directory.starts_with(root))
+    };
+    says("GITHUB_ACTIONS", "GITHUB_WORKSPACE")
+        .or_else(|| says("GITLAB_CI", "CI_PROJECT_DIR"))
+        .unwrap_or_else(|| manifest::repository(directory).unwrap_or(directory).to_owned())
+}
+
+/// The working directory, as seen from there; `None` where it is that itself.
+pub fn directory() -> Option<String> {
+    let own = std::env::current_dir().ok()?;
+    let below = own.strip_prefix(checkout(&own)).ok()?.display().to_string();
+    (!below.is_empty()).then_some(below)
 }
 
 fn place(place: &manifest::Place) -> Place {
