@@ -389,3 +389,30 @@ fn for_how_long_the_lock_is_let_go_of_must_have_been_seen_where_it_matters() {
     let long = judged(&of(Executor::Serial, 2e-3), Some(&dear));
     assert!(matches!(long.outcome, Outcome::Misrouted { .. }) && !thin(&long), "{long:#?}");
 }
+
+#[test]
+fn a_coroutine_that_may_compute_for_most_of_its_time_is_neither_right_nor_wrong() {
+    let cheap = payload(1e-5, 12, 0.25);
+    let of = |low: f64, point: f64, high: f64| {
+        let computing = computing(6e-3, Executor::Asyncio);
+        let wait = 6e-3 * (1.0 - point) / point;
+        let task = TaskDemand { gil: Estimate::new(6e-3, 6e-3, 6e-3), wait, ..computing.task.expect("it has one") };
+        let score = Some(Estimate::new(low, point, high));
+        judged(&Evidence { gil: read(1.0), score, wait: wait / 6e-3, task: Some(task), ..computing }, Some(&cheap))
+    };
+    // The same stage, a hair to either side of the threshold.
+    for (point, executor) in [(0.695, Executor::Asyncio), (0.705, Executor::Process)] {
+        for half in [0.05, 0.2] {
+            let judgement = of(point - half, point, point + half);
+            assert_eq!(judgement.outcome, Outcome::Undecided(Why::CoroutineOpen), "{judgement:?}");
+            assert!(codes(&judgement).contains(&"coroutine-open"), "{judgement:?}");
+            let class_is_told = judgement.class != Class::Unknown;
+            let advised = judgement.recommendation.map(|advice| advice.executor);
+            assert!(!class_is_told || advised == Some(executor), "{advised:?}");
+        }
+    }
+    // Where the interval is on one side, it is one or the other.
+    assert_eq!(of(0.55, 0.6, 0.65).outcome, Outcome::Fits);
+    let computes = of(0.8, 0.85, 0.9).outcome;
+    assert!(matches!(computes, Outcome::Misrouted { cost } if cost > 1.4), "{computes:?}");
+}

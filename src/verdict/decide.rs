@@ -12,6 +12,7 @@
 //! | payload never measured | processes only with low confidence |
 //! | payload measured once or twice, and dear at the high end of that | confidence at most medium |
 //! | a coroutine that does not compute for most of its time | no processes |
+//! | one that may, by the interval of its score | processes are predicted, and picked only where its class is CPU-bound; confidence at most medium |
 //! | a coroutine that blocks its loop for more than a tenth of its time | threads are compared as well |
 //! | two executors within 3 % (5 % where intervals overlap) | the simpler one |
 //! | the same, but threads would have to overlap native code that no run in threads showed to overlap | processes |
@@ -98,8 +99,10 @@ pub fn decide(
     // A thread that hardly ever waits fills a core: one more than there are cores would only take turns. Processes wait for
     // their parent between two tasks, which a few more make up for.
     let still = task.wait < STILL * task.cpu;
-    // What awaits cannot be handed to a process; what only computes can, once it is an ordinary function.
-    let is_movable = !evidence.is_coroutine || class == Class::CpuBound;
+    // What awaits cannot be handed to a process; what only computes can, once it is an ordinary function. Where it may be
+    // either, it is told what processes would do, but not that they should.
+    let may_compute = evidence.is_coroutine && score.low <= thresholds.cpu && thresholds.cpu < score.high;
+    let is_movable = !evidence.is_coroutine || class == Class::CpuBound || may_compute;
     let peaks = |task: &TaskDemand| -> Vec<Prediction> {
         let usable = BY_SIMPLICITY.iter().filter(|&&executor| is_movable || executor != predict::Executor::Process);
         usable
@@ -119,6 +122,7 @@ pub fn decide(
         unseen: overlap_unseen(&task, evidence),
         blocking,
         waits: (class == Class::IoBound || is_open && score.point < thresholds.io) && evidence.takes_lock.is_none(),
+        awaits: may_compute && class != Class::CpuBound,
     };
     let pick = pick(&best, evidence, doubts)?;
     let mut lock_decides = false;
@@ -154,6 +158,13 @@ pub fn decide(
         ratio(task.held_waiting, task.wait).filter(|_| task.held_waiting > LOCK_MATTERS * (task.cpu + task.wait));
     if let Some(share) = held_waiting {
         reasons.push(Reason::GilHeldWaiting { share });
+    }
+    if may_compute
+        && let Some((now, best)) = found(predict::Executor::Asyncio).zip(process)
+        && now.speedup.point < FITTING_SHARE * best.speedup.point
+    {
+        reasons.push(Reason::CoroutineOpen { low: score.low, high: score.high });
+        confidence = confidence.min(Confidence::Medium);
     }
     if blocking {
         reasons.push(Reason::LoopBlocked { share: ratio(task.loop_waiting, task.wait).unwrap_or(1.0) });
@@ -194,7 +205,7 @@ pub fn decide(
         }
         Gil::Unknown | Gil::Thin | Gil::NotPython => {
             reasons.push(if evidence.gil == Gil::Thin { Reason::GilThin } else { Reason::GilUnknown });
-            confidence = unsure;
+            confidence = confidence.min(unsure);
         }
     }
     let felt = |limit: &f64| thread.is_none_or(|thread| thread.speedup.point >= LIMIT_FELT * limit * task.seconds());
@@ -346,6 +357,8 @@ struct Doubts {
     /// It waits for most of its time, and not for a lock that its function names: how long it holds the interpreter's when
     /// many run at once is less than was seen.
     waits: bool,
+    /// It is a coroutine that may, but need not, compute for most of its time.
+    awaits: bool,
 }
 
 /// The highest throughput; a simpler one within 3 %, or 5 % where the intervals overlap, and threads of what waits within
@@ -358,7 +371,8 @@ fn pick(best: &[Prediction], evidence: &Evidence, doubts: Doubts) -> Option<Pred
     let eligible = |one: &&Prediction| match one.executor {
         predict::Executor::Asyncio => is_coroutine,
         predict::Executor::Thread => !is_coroutine || released,
-        predict::Executor::Serial | predict::Executor::Process => true,
+        predict::Executor::Process => !doubts.awaits,
+        predict::Executor::Serial => true,
     };
     let top = best.iter().filter(eligible).max_by(|one, other| one.speedup.point.total_cmp(&other.speedup.point))?;
     let close = |one: &&Prediction| {

@@ -98,6 +98,13 @@ pub enum Reason {
         /// Upper end.
         high: f64,
     },
+    /// A coroutine that may compute for most of its time, or not: only then it belongs into processes.
+    CoroutineOpen {
+        /// Lower end of the score.
+        low: f64,
+        /// Upper end.
+        high: f64,
+    },
     /// It waits with the interpreter lock in hand.
     GilHeldWaiting {
         /// Share of its waits.
@@ -230,6 +237,7 @@ impl Reason {
             Reason::GilPartly { .. } => "gil-partly",
             Reason::GilChurn { .. } => "gil-churn",
             Reason::ClassOpen { .. } => "class-open",
+            Reason::CoroutineOpen { .. } => "coroutine-open",
             Reason::GilHeldWaiting { .. } => "gil-held-waiting",
             Reason::GilAbsent => "gil-absent",
             Reason::SaturatesGil { .. } => "saturates-gil",
