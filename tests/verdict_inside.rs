@@ -36,6 +36,7 @@ fn computing(each: f64, found: Executor) -> Evidence {
         lock_wait: 0.0,
         tasks,
         task_seconds: Some(each),
+        chunk: 1.0,
         unfinished_share: 0.0,
         sampled_calls: None,
         cores_used: 1.0,
@@ -415,4 +416,18 @@ fn a_coroutine_that_may_compute_for_most_of_its_time_is_neither_right_nor_wrong(
     assert_eq!(of(0.55, 0.6, 0.65).outcome, Outcome::Fits);
     let computes = of(0.8, 0.85, 0.9).outcome;
     assert!(matches!(computes, Outcome::Misrouted { cost } if cost > 1.4), "{computes:?}");
+}
+
+#[test]
+fn what_is_handed_over_in_chunks_pays_for_its_dispatch_once_a_chunk() {
+    let of = |chunk| {
+        let judgement =
+            judged(&Evidence { chunk, ..computing(2e-6, Executor::Process) }, Some(&payload(0.4e-6, 12, 0.5)));
+        let process = |one: &&poolpick::predict::Prediction| one.executor == poolpick::predict::Executor::Process;
+        let speedup = judgement.predictions.iter().find(process).expect("it is predicted").speedup.point;
+        (speedup, judgement.outcome)
+    };
+    let (alone, chunked) = (of(1.0), of(5000.0));
+    assert!(alone.0 < 0.1 && matches!(alone.1, Outcome::Misrouted { .. }), "{alone:?}");
+    assert!(chunked.0 > 1.2 && chunked.1 == Outcome::Fits, "{chunked:?}");
 }

@@ -111,6 +111,9 @@ pub struct Evidence {
     pub tasks: u64,
     /// How long one task takes.
     pub task_seconds: Option<f64>,
+    /// How many tasks were handed over at once, on average; 1 in older reports.
+    #[serde(default = "one")]
+    pub chunk_tasks: f64,
     /// Of its time, the share of tasks that had not ended when the run did.
     #[serde(default)]
     pub unfinished_share: f64,
@@ -128,7 +131,7 @@ pub struct Evidence {
     pub stretches: Vec<Stretch>,
 }
 
-/// What reports of before tell of threads at once.
+/// What reports of before tell of threads at once, and of tasks.
 fn one() -> f64 {
     1.0
 }

@@ -39,6 +39,7 @@ fn share_tasks(tasks: &mut SeenTasks, runs: u64) {
     let totals = &mut tasks.totals;
     totals.count = totals.count.div_ceil(runs);
     tasks.recorded = tasks.recorded.div_ceil(runs);
+    tasks.handed = tasks.handed.div_ceil(runs);
     tasks.first = (tasks.first.0.div_ceil(runs), tasks.first.1.scaled(1.0 / runs as f64));
     totals.failed = totals.failed.div_ceil(runs);
     totals.unretrieved = totals.unretrieved.div_ceil(runs);

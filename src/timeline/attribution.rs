@@ -263,6 +263,7 @@ impl TimelineBuilder {
             let each = Span(end.wall.0 / u64::from(end.tasks.max(1)));
             tasks.wall.note(each, end.tasks);
             tasks.recorded += u64::from(end.tasks);
+            tasks.handed += 1;
         }
         if let Some(tasks) = &mut self.programs[program.0].tasks
             && end.slice

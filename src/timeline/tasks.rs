@@ -129,6 +129,8 @@ pub struct Tasks {
     /// Of the recorded ones, the first of each process, which load and warm what later ones find: how many, and their wall
     /// time.
     pub first: (u64, Span),
+    /// Times that tasks were handed over: several at once, where they are in chunks.
+    pub handed: u64,
     /// Time in the queue.
     pub queued: Durations,
     /// The queue over its life.
@@ -172,6 +174,7 @@ impl Tasks {
             recorded: 0,
             wall: Durations::default(),
             first: (0, Span::ZERO),
+            handed: 0,
             queued: Durations::default(),
             backlog: Backlog::default(),
             sample: TaskSample::default(),
@@ -260,6 +263,11 @@ impl Tasks {
         ratio(first + (all - first) * each, all).unwrap_or(beyond)
     }
 
+    /// How many tasks were handed over at once, on average.
+    pub fn chunk(&self) -> f64 {
+        ratio(self.recorded as f64, self.handed as f64).unwrap_or(1.0).max(1.0)
+    }
+
     /// How long one task takes, seconds.
     pub fn mean_seconds(&self) -> Option<f64> {
         let counted = ratio(self.totals.count as f64, self.recorded as f64).filter(|&counted| counted > 1.0);
@@ -285,6 +293,7 @@ impl Tasks {
         self.recorded = self.recorded.saturating_add(other.recorded);
         self.wall.fold(&other.wall);
         self.first = (self.first.0 + other.first.0, self.first.1 + other.first.1);
+        self.handed = self.handed.saturating_add(other.handed);
         self.queued.fold(&other.queued);
         if self.queue_depths.len() < other.queue_depths.len() {
             self.queue_depths.resize(other.queue_depths.len(), 0);

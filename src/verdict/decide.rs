@@ -13,6 +13,7 @@
 //! | payload measured once or twice, and dear at the high end of that | confidence at most medium |
 //! | a coroutine that does not compute for most of its time | no processes |
 //! | one that may, by the interval of its score | processes are predicted, and picked only where its class is CPU-bound; confidence at most medium |
+//! | tasks were handed over in chunks | dispatch of the pool that they were found in is divided by the chunk |
 //! | a coroutine that blocks its loop for more than a tenth of its time | threads are compared as well |
 //! | two executors within 3 % (5 % where intervals overlap) | the simpler one |
 //! | the same, but threads would have to overlap native code that no run in threads showed to overlap | processes |
@@ -103,6 +104,7 @@ pub fn decide(
     // either, it is told what processes would do, but not that they should.
     let may_compute = evidence.is_coroutine && score.low <= thresholds.cpu && thresholds.cpu < score.high;
     let is_movable = !evidence.is_coroutine || class == Class::CpuBound || may_compute;
+    let (full, costs) = (costs, &evidence.dispatched(costs));
     let peaks = |task: &TaskDemand| -> Vec<Prediction> {
         let usable = BY_SIMPLICITY.iter().filter(|&&executor| is_movable || executor != predict::Executor::Process);
         usable
@@ -225,10 +227,10 @@ pub fn decide(
         reasons.push(Reason::SaturatesGil { workers: thread.workers });
     }
     if pick.executor == predict::Executor::Serial
-        && evidence.task_seconds.is_some_and(|seconds| seconds < 10.0 * costs.thread_dispatch)
+        && evidence.task_seconds.is_some_and(|seconds| seconds < 10.0 * full.thread_dispatch)
     {
         let seconds = evidence.task_seconds.unwrap_or(0.0);
-        reasons.push(Reason::TaskTooSmall { seconds, dispatch: costs.thread_dispatch });
+        reasons.push(Reason::TaskTooSmall { seconds, dispatch: full.thread_dispatch });
     }
     if let Some(payload) = payload {
         if payload.picklable == Some(false) && is_movable {
@@ -283,7 +285,7 @@ pub fn decide(
     {
         reasons.push(Reason::ManyConnections { workers: all.workers });
     }
-    let dispatch = costs.process_parent + costs.process_worker;
+    let dispatch = full.process_parent + full.process_worker;
     let chunksize = (pick.executor == predict::Executor::Process)
         .then(|| chunk(dispatch, task.cpu + task.wait, evidence.tasks, pick.workers))
         .flatten();
