@@ -608,3 +608,44 @@ fn a_kill_for_want_of_memory_is_told_where_a_worker_died_of_that_signal() {
     assert_eq!(run_of("SIGSEGV (signal 11)", 2), 0, "it died of something else");
     assert_eq!(run_of("SIGKILL (signal 9)", 0), 0, "somebody killed it");
 }
+
+/// A dear first call and `others` that wait for 10 ms each, one after another.
+fn with_a_dear_first(first: u64, others: u64) -> (Timeline, Stages) {
+    let mut events = start();
+    events.push(stage(3, "etl.work", RunsUnder::Serial, TaskKind::Function));
+    events.push(switch_in(2, MAIN));
+    events.push(begin(10, MAIN, 3));
+    events.push(end(10 + first, MAIN, 3, first));
+    let mut now = 10 + first;
+    for _ in 0..others {
+        events.push(begin(now, MAIN, 3));
+        events.push(waits(now + 5, MAIN, Blocking::Sleep));
+        events.push(out(now, MAIN, SwitchOut::Blocked));
+        events.push(switch_in(now + 10, MAIN));
+        events.push(end(now + 10, MAIN, 3, 10));
+        now += 10;
+    }
+    events.push(totals(3, others + 1));
+    run(events, now + 10)
+}
+
+#[test]
+fn a_dear_first_call_is_no_steady_demand() {
+    let (_, stages) = with_a_dear_first(400, 40);
+    let stage = named(&stages, "etl.work");
+    let first = stage.first_calls.expect("the first one is dear");
+    assert!(first.tasks == 1 && near(first.seconds, 400) && near(first.demand.on_cpu, 400), "{first:?}");
+    let evidence = Evidence::of(stage);
+    let task = evidence.task.expect("it was counted");
+    assert_eq!((evidence.tasks, evidence.first_calls), (40, Some((1, 0.4))));
+    assert!(task.cpu < 1e-4 && (task.wait - 10e-3).abs() < 1e-4, "{task:?}");
+    assert!(evidence.task_seconds.is_some_and(|seconds| (seconds - 10e-3).abs() < 5e-4), "{evidence:?}");
+    assert!(evidence.score.is_some_and(|score| score.high < 0.1), "{:?}", evidence.score);
+    // What it took is still the stage's time.
+    assert!(near(stage.whole_demand().on_cpu, 400), "{:?}", stage.whole_demand());
+    // A first call like the others, or one of a few, is one of them.
+    for (first, others) in [(15, 40), (400, 2)] {
+        let (_, stages) = with_a_dear_first(first, others);
+        assert_eq!(named(&stages, "etl.work").first_calls, None, "{first} {others}");
+    }
+}

@@ -46,6 +46,7 @@ fn stage(is_python: bool, on_cpu: f64, wait: f64) -> Stage {
         threads_a_task: None,
         tasks: None,
         children_cpu: 0.0,
+        first_calls: None,
         active: None,
         outside_stages: false,
         notes: Vec::new(),

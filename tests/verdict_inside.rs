@@ -36,6 +36,7 @@ fn computing(each: f64, found: Executor) -> Evidence {
         lock_wait: 0.0,
         tasks,
         task_seconds: Some(each),
+        first_calls: None,
         chunk: 1.0,
         unfinished_share: 0.0,
         sampled_calls: None,

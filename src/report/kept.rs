@@ -111,6 +111,13 @@ pub struct Evidence {
     pub tasks: u64,
     /// How long one task takes.
     pub task_seconds: Option<f64>,
+    /// First tasks of its processes that took many times what others take, and are left out of the times here; `null` where
+    /// there were none.
+    #[serde(default)]
+    pub first_calls: Option<u64>,
+    /// How long one of those took.
+    #[serde(default)]
+    pub first_call_seconds: Option<f64>,
     /// How many tasks were handed over at once, on average; 1 in older reports.
     #[serde(default = "one")]
     pub chunk_tasks: f64,

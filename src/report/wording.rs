@@ -76,6 +76,11 @@ pub fn reason(reason: &Reason) -> String {
         Reason::CoroutineOpen { low, high } => format!(
             "its score lies between {low:.2} and {high:.2}: if it computes for most of its time, processes are clearly faster"
         ),
+        Reason::FirstCalls { seconds, others } => format!(
+            "the first call in a process took {}, later ones take {}: it is left out, for it is paid once",
+            seconds_of(seconds),
+            seconds_of(others)
+        ),
         Reason::GilHeldWaiting { share } => format!(
             "it holds the interpreter lock (GIL) for {} of the time that it waits: threads cannot overlap that",
             percent(share)

@@ -4,7 +4,7 @@
 use super::gil::{gil_of, held_while_waiting};
 use super::phases::phases_of;
 use super::score::{pairs_of, score_of};
-use super::{Kind, Stage};
+use super::{FirstCalls, Kind, Stage};
 use crate::timeline::{Demand, Helpers, Program, ProgramId, Tasks, Timeline};
 use crate::trace::{RunsUnder, TaskKind};
 use crate::units::Span;
@@ -92,7 +92,7 @@ pub fn task_stages(timeline: &Timeline, places: &Places, sampled: bool) -> (Vec<
             .collect();
         let spare: f64 = outside.iter().map(|&index| programs[index].demand.on_cpu).sum::<f64>() * SPARE_SHARE;
         let wanted: f64 =
-            inside.iter().map(|&index| unrecorded(&programs[index]) * programs[index].demand.on_cpu).sum();
+            inside.iter().map(|&index| unrecorded(&programs[index]) * steady(&programs[index]).on_cpu).sum();
         let granted = if wanted > spare { ratio(spare, wanted).unwrap_or(0.0) } else { 1.0 };
         let moved = ratio(wanted * granted * SPARE_SHARE, spare).unwrap_or(0.0);
         for &index in &outside {
@@ -142,8 +142,29 @@ fn drop_joins(inside: &mut Vec<usize>, programs: &[Program]) {
 /// How many tasks were counted beyond each one that was recorded.
 fn unrecorded(program: &Program) -> f64 {
     let Some(tasks) = program.tasks.as_ref().filter(|tasks| tasks.kind != TaskKind::Coroutine) else { return 0.0 };
-    let beyond = tasks.beyond_recorded();
+    let others = |cold: u64| ratio((tasks.totals.count.saturating_sub(cold)) as f64, (tasks.recorded - cold) as f64);
+    let beyond = match tasks.dear_firsts() {
+        Some(cold) => others(cold.count).unwrap_or(1.0),
+        None => tasks.beyond_recorded(),
+    };
     if beyond > RECORDED_ENOUGH { beyond - 1.0 } else { 0.0 }
+}
+
+/// What its tasks demanded but for first ones that were dear.
+fn steady(program: &Program) -> Demand {
+    let firsts = program.tasks.as_ref().and_then(|tasks| tasks.dear_firsts());
+    firsts.map_or(program.demand, |cold| program.demand.less(&cold.demand))
+}
+
+/// Leaves first tasks out that took many times what others take: they load and warm what those find, once a process. What is
+/// then known of the lock is of the others, too.
+fn leave_firsts_out(program: &mut Program) -> Option<FirstCalls> {
+    let cold = program.tasks.as_ref()?.dear_firsts()?.clone();
+    let left = program.demand.less(&cold.demand);
+    let demand = program.demand.less(&left);
+    program.demand = left;
+    program.gil = cold.others_gil;
+    Some(FirstCalls { tasks: cold.count, seconds: ratio(cold.wall.secs_f64(), cold.count as f64)?, demand })
 }
 
 /// What the threads used, all programs together, that tasks may have waited for: those of a library that computes with
@@ -190,12 +211,18 @@ fn stage_of(
     let programs = &timeline.programs;
     let mut program = programs[index].clone();
     let tasks = program.tasks.clone();
+    let first_calls = leave_firsts_out(&mut program);
     let own = program.demand;
     let direct = take_helpers(&mut program, &helpers, share) * factor;
     let threads_a_task = threads_a_task(&own, &program.demand).filter(|_| !sampled);
     // What was read is of the calls that were recorded.
     let (gil, held_waiting) = (gil_of(&program, &programs[owner], sampled), held_while_waiting(&program, sampled));
     program.demand = program.demand.scaled(factor * tasks.as_deref().map_or(1.0, slices_beyond));
+    let kind = match tasks.as_ref().map(|tasks| tasks.kind) {
+        Some(TaskKind::Coroutine) => Kind::Coroutine,
+        Some(TaskKind::Mark) => Kind::Mark,
+        _ => Kind::Function,
+    };
     if places.absorbed_by.contains(&Some(index)) {
         // What a child does replaces waiting for it.
         program.demand.child = 0.0;
@@ -211,17 +238,15 @@ fn stage_of(
             program.series.add_all(&programs[other].series);
         }
     }
-    let kind = match tasks.as_ref().map(|tasks| tasks.kind) {
-        Some(TaskKind::Coroutine) => Kind::Coroutine,
-        Some(TaskKind::Mark) => Kind::Mark,
-        _ => Kind::Function,
-    };
     if let (Kind::Coroutine, Some(tasks)) = (kind, &tasks) {
         await_outside(&mut program.demand, tasks, &programs[owner]);
     }
     let demanded = program.demand.on_cpu + program.demand.own.sum();
     let alone = Some(direct).filter(|&direct| kind != Kind::Coroutine && direct < PARALLEL * demanded);
-    let pairs = pairs_of(&program);
+    let mut pairs = pairs_of(&program);
+    if first_calls.is_some() {
+        blank_firsts(&mut pairs, &program);
+    }
     let (first, last) = (program.first.max(timeline.start), program.last.min(timeline.end));
     let width = program.series.width();
     let phases = phases_of(&pairs, width, program.series.origin(), first, last);
@@ -275,10 +300,22 @@ fn stage_of(
         alone,
         threads_a_task,
         children_cpu,
+        first_calls,
         active: active_workers,
         tasks,
         outside_stages: false,
         notes: Vec::new(),
+    }
+}
+
+/// What the first tasks did over time is left out, too.
+fn blank_firsts(pairs: &mut [(f64, f64)], program: &Program) {
+    let Some(tasks) = &program.tasks else { return };
+    let (origin, width) = (program.series.origin(), program.series.width().0.max(1));
+    for &(from, to) in &tasks.cold.stretches {
+        let first = (from.since(origin).0 / width) as usize;
+        let last = (to.since(origin).0 / width) as usize;
+        pairs.iter_mut().take(last.saturating_add(1)).skip(first).for_each(|pair| *pair = (0.0, 0.0));
     }
 }
 

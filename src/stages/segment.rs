@@ -214,6 +214,7 @@ fn stage_of(program: &Program, timeline: &Timeline, kind: Kind, sampled: bool) -
         threads_a_task: None,
         tasks: None,
         children_cpu: 0.0,
+        first_calls: None,
         active: None,
         outside_stages: false,
         notes: program.notes.clone(),

@@ -2,16 +2,27 @@
 //! where their time went stands in the ledgers. Must not judge.
 
 use super::backlog::Backlog;
+use super::gil::GilCounts;
 use super::ledger::Ledger;
 use super::payloads::PayloadSums;
+use super::reconcile::Demand;
 use super::sample::TaskSample;
 use super::stuck::Hangs;
-use crate::trace::{Direction, PayloadReading, RunsUnder, StageDefinition, TaskKind, TaskTotals};
-use crate::units::{Span, ratio};
+use crate::trace::{Direction, PayloadReading, RunsUnder, StageDefinition, TaskEnd, TaskKind, TaskTotals};
+use crate::units::{Span, Timestamp, ratio};
 use hdrhistogram::Histogram;
 
 /// Fewer recorded tasks than this besides the first ones tell nothing apart.
 const FEWEST_WARM: u64 = 4;
+
+/// Cold tasks that take so many times what nearly all others take at the most load or warm what those find.
+const DEAR: f64 = 4.0;
+/// Nearly all of them.
+const USUAL: f64 = 0.95;
+/// Of the time of all tasks, what the cold ones take must be this share to be worth a word.
+const DEAR_SHARE: f64 = 0.01;
+/// Most stretches of cold tasks that are kept.
+const MOST_COLD: usize = 64;
 
 /// Most notes that are kept of a stage.
 const MOST_NOTES: usize = 32;
@@ -103,6 +114,34 @@ impl CoroutineSums {
     }
 }
 
+/// The tasks that began before any of their stage had ended in their process: they may load and warm what later ones find.
+#[derive(Debug, Clone, Default)]
+pub struct Cold {
+    /// How many.
+    pub count: u64,
+    /// Their wall times, added up.
+    pub wall: Span,
+    /// When the first of them were under way.
+    pub stretches: Vec<(Timestamp, Timestamp)>,
+    /// What they demanded.
+    pub demand: Demand,
+    /// Readings of the interpreter lock in all other tasks.
+    pub others_gil: GilCounts,
+    /// Where their time went, until it is reconciled.
+    pub(super) unresolved: Ledger,
+}
+
+impl Cold {
+    /// Notes one that ended.
+    pub(super) fn note(&mut self, end: &TaskEnd, at: Timestamp) {
+        self.count += u64::from(end.tasks);
+        self.wall += end.wall;
+        if self.stretches.len() < MOST_COLD {
+            self.stretches.push((Timestamp(at.0.saturating_sub(end.wall.0)), at));
+        }
+    }
+}
+
 /// A stage inside a program, as its processes' agents tell of it.
 #[derive(Debug, Clone)]
 pub struct Tasks {
@@ -129,6 +168,8 @@ pub struct Tasks {
     /// Of the recorded ones, the first of each process, which load and warm what later ones find: how many, and their wall
     /// time.
     pub first: (u64, Span),
+    /// Those that met their process cold.
+    pub cold: Cold,
     /// Times that tasks were handed over: several at once, where they are in chunks.
     pub handed: u64,
     /// Time in the queue.
@@ -174,6 +215,7 @@ impl Tasks {
             recorded: 0,
             wall: Durations::default(),
             first: (0, Span::ZERO),
+            cold: Cold::default(),
             handed: 0,
             queued: Durations::default(),
             backlog: Backlog::default(),
@@ -261,6 +303,17 @@ impl Tasks {
         }
         let each = ratio((self.totals.count - firsts) as f64, warm as f64).unwrap_or(1.0);
         ratio(first + (all - first) * each, all).unwrap_or(beyond)
+    }
+
+    /// The tasks that met their process cold, where they took many times what others take.
+    pub fn dear_firsts(&self) -> Option<&Cold> {
+        let cold = Some(&self.cold).filter(|cold| cold.count > 0 && self.kind != TaskKind::Coroutine)?;
+        let others = self.recorded.checked_sub(cold.count).filter(|&others| others >= FEWEST_WARM)?;
+        // They are the longest of all: what is below them are the others.
+        let usual = self.wall.quantile(USUAL * others as f64 / self.recorded as f64)?;
+        let all = self.wall.mean()? * self.recorded as f64 * self.beyond_recorded();
+        let each = ratio(cold.wall.secs_f64(), cold.count as f64)?;
+        (each > DEAR * usual && cold.wall.secs_f64() > DEAR_SHARE * all).then_some(cold)
     }
 
     /// How many tasks were handed over at once, on average.

@@ -168,6 +168,9 @@ pub fn decide(
         reasons.push(Reason::CoroutineOpen { low: score.low, high: score.high });
         confidence = confidence.min(Confidence::Medium);
     }
+    if let (Some((_, seconds)), Some(others)) = (evidence.first_calls, evidence.task_seconds) {
+        reasons.push(Reason::FirstCalls { seconds, others });
+    }
     if blocking {
         reasons.push(Reason::LoopBlocked { share: ratio(task.loop_waiting, task.wait).unwrap_or(1.0) });
     }

@@ -93,6 +93,9 @@ pub struct Evidence {
     pub tasks: u64,
     /// How long one task takes, seconds.
     pub task_seconds: Option<f64>,
+    /// First tasks of its processes that took many times what others take, and are left out of these times: how many, and how
+    /// long one took, seconds.
+    pub first_calls: Option<(u64, f64)>,
     /// How many tasks were handed over at once, on average; at least 1.
     pub chunk: f64,
     /// Of the stage's time, the share that tasks took which began and never ended.
@@ -136,6 +139,7 @@ impl Evidence {
             lock_wait: stage.demand.own.lock,
             tasks: stage.task_count(),
             task_seconds: stage.task_seconds(),
+            first_calls: stage.first_calls.map(|first| (first.tasks, first.seconds)),
             chunk: tasks.map_or(1.0, |tasks| tasks.chunk()),
             unfinished_share: unfinished_share(stage),
             sampled_calls: tasks.filter(|tasks| tasks.totals.estimated).map(|tasks| tasks.totals.count),

@@ -105,6 +105,13 @@ pub enum Reason {
         /// Upper end.
         high: f64,
     },
+    /// First calls are left out: they took many times what later ones take.
+    FirstCalls {
+        /// How long one took, seconds.
+        seconds: f64,
+        /// And one of the others.
+        others: f64,
+    },
     /// It waits with the interpreter lock in hand.
     GilHeldWaiting {
         /// Share of its waits.
@@ -238,6 +245,7 @@ impl Reason {
             Reason::GilChurn { .. } => "gil-churn",
             Reason::ClassOpen { .. } => "class-open",
             Reason::CoroutineOpen { .. } => "coroutine-open",
+            Reason::FirstCalls { .. } => "first-calls",
             Reason::GilHeldWaiting { .. } => "gil-held-waiting",
             Reason::GilAbsent => "gil-absent",
             Reason::SaturatesGil { .. } => "saturates-gil",
