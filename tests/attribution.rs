@@ -649,3 +649,75 @@ fn a_dear_first_call_is_no_steady_demand() {
         assert_eq!(named(&stages, "etl.work").first_calls, None, "{first} {others}");
     }
 }
+
+/// A task that has two workers of its own compute for it, `waiting` on this or not at all.
+fn with_own_workers(waiting: Option<Blocking>) -> Stages {
+    let workers = [(201, 201), (202, 202)];
+    let mut events = start();
+    events.push(stage(3, "etl.outer", RunsUnder::Serial, TaskKind::Function));
+    events.push(switch_in(2, MAIN));
+    events.push(begin(10, MAIN, 3));
+    for who in workers {
+        events.push(Event::Fork { at: at(11), ids: ids(who), parent: ids(MAIN) });
+        events.push(switch_in(12, who));
+        let inner = StageDefinition {
+            stage: 0,
+            kind: TaskKind::Function,
+            executor: RunsUnder::Process,
+            workers: Some(2),
+            name: "etl.inner".to_owned(),
+            module: "etl".to_owned(),
+            file: "etl.py".to_owned(),
+            line: Some(9),
+            pool: "multiprocessing.Pool".to_owned(),
+            start_method: None,
+        };
+        events.push(Event::Agent { at: at(13), pid: who.0, fact: AgentFact::Stage(Box::new(inner)) });
+        events.push(begin(15, who, 0));
+        events.push(end(515, who, 0, 500));
+        events.push(Event::Exit { at: at(518), ids: ids(who) });
+    }
+    if let Some(on) = waiting {
+        events.push(out(13, MAIN, SwitchOut::Blocked));
+        events.push(waits(200, MAIN, on));
+        events.push(switch_in(520, MAIN));
+    }
+    events.push(end(522, MAIN, 3, 512));
+    run(events, 600).1
+}
+
+#[test]
+fn a_task_s_wait_for_its_own_workers_is_what_they_do() {
+    let stages = with_own_workers(Some(Blocking::Lock));
+    let outer = named(&stages, "etl.outer");
+    let own = outer.demand.own.sum();
+    assert!(own < 0.02 && outer.demand.on_cpu > 1.0 && outer.children_cpu > 1.0, "{outer:#?}");
+    assert!(outer.score.is_some_and(|score| score.point > 0.95), "{:?}", outer.score);
+    // By itself it takes half of what it demands: it uses both cores.
+    assert!(outer.alone.is_some_and(|alone| alone < 0.56), "{:?}", outer.alone);
+    assert!(named(&stages, "etl.inner").demand.on_cpu > 0.99);
+    // What it hands to workers and does not wait for is not its own.
+    let left = with_own_workers(None);
+    let outer = named(&left, "etl.outer");
+    assert!(outer.demand.on_cpu < 0.6 && outer.alone.is_none(), "{outer:#?}");
+}
+
+#[test]
+fn what_waits_for_another_stage_s_tasks_may_wait_for_them() {
+    let with = |executor| {
+        let mut events = start();
+        events.push(stage(3, "etl.outer", RunsUnder::Serial, TaskKind::Function));
+        events.push(stage(4, "etl.inner", executor, TaskKind::Function));
+        events.extend([switch_in(2, MAIN), begin(10, MAIN, 3), begin(12, WORKER, 4)]);
+        events.extend([out(15, MAIN, SwitchOut::Blocked), waits(200, MAIN, Blocking::Lock)]);
+        events.extend([end(500, WORKER, 4, 488), switch_in(502, MAIN), end(505, MAIN, 3, 495)]);
+        let stages = run(events, 600).1;
+        let outer = named(&stages, "etl.outer");
+        (outer.joins_open, outer.demand.own.lock)
+    };
+    let (open, locked) = with(RunsUnder::Thread);
+    assert!(open && locked < 0.01, "{locked}");
+    // Named functions that run beside it are nobody that it waits for.
+    let (open, locked) = with(RunsUnder::Serial);
+    assert!(!open && locked > 0.4, "{locked}");
+}

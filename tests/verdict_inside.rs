@@ -37,6 +37,7 @@ fn computing(each: f64, found: Executor) -> Evidence {
         tasks,
         task_seconds: Some(each),
         first_calls: None,
+        joins_open: false,
         chunk: 1.0,
         unfinished_share: 0.0,
         sampled_calls: None,
@@ -431,4 +432,15 @@ fn what_is_handed_over_in_chunks_pays_for_its_dispatch_once_a_chunk() {
     let (alone, chunked) = (of(1.0), of(5000.0));
     assert!(alone.0 < 0.1 && matches!(alone.1, Outcome::Misrouted { .. }), "{alone:?}");
     assert!(chunked.0 > 1.2 && chunked.1 == Outcome::Fits, "{chunked:?}");
+}
+
+#[test]
+fn what_waits_for_work_that_it_hands_to_others_is_left_undecided() {
+    let cheap = payload(1e-5, 12, 0.25);
+    for found in [Executor::Serial, Executor::Thread, Executor::Process] {
+        let judgement = judged(&Evidence { joins_open: true, ..holding(5e-3, 1.0, found, 1.0) }, Some(&cheap));
+        assert_eq!(judgement.outcome, Outcome::Undecided(Why::JoinsOpen), "{judgement:?}");
+        let advice = judgement.recommendation.expect("something is recommended");
+        assert_eq!(advice.confidence, Confidence::Low);
+    }
 }

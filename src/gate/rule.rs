@@ -98,6 +98,10 @@ fn by_evidence(stage: &Stage, current: Executor, margin: f64) -> Ruling {
         return by_verdict(stage, current, margin, missing);
     }
     let of = |executor: Executor| stage.predictions.iter().find(|one| one.executor == executor).map(estimate);
+    if has("joins-open") {
+        let why = in_words(Why::JoinsOpen).to_owned();
+        return Ruling::Undecided(Open { why, remedy: Remedy::Function });
+    }
     let loops = of(Executor::Asyncio).filter(|_| has("coroutine-open") && current == Executor::Asyncio);
     if let Some((now, processes)) = loops.zip(of(Executor::Process))
         && weigh_throughput(now, processes, 1.0 - margin) != Weighed::Fits

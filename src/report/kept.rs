@@ -118,6 +118,9 @@ pub struct Evidence {
     /// How long one of those took.
     #[serde(default)]
     pub first_call_seconds: Option<f64>,
+    /// Whether much of what its tasks waited for is what others did for them, of which not enough is known.
+    #[serde(default)]
+    pub joins_open: bool,
     /// How many tasks were handed over at once, on average; 1 in older reports.
     #[serde(default = "one")]
     pub chunk_tasks: f64,

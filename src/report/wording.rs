@@ -76,6 +76,9 @@ pub fn reason(reason: &Reason) -> String {
         Reason::CoroutineOpen { low, high } => format!(
             "its score lies between {low:.2} and {high:.2}: if it computes for most of its time, processes are clearly faster"
         ),
+        Reason::JoinsOpen => {
+            "its tasks wait for work that they hand to others: what those do for it is not known well enough to tell".to_owned()
+        }
         Reason::FirstCalls { seconds, others } => format!(
             "the first call in a process took {}, later ones take {}: it is left out, for it is paid once",
             seconds_of(seconds),
@@ -266,6 +269,9 @@ pub fn why(why: Why) -> &'static str {
         }
         Why::CoroutineOpen => {
             "whether it computes for most of its time, and processes are clearly faster, is open: a longer run decides it"
+        }
+        Why::JoinsOpen => {
+            "its tasks wait for work that they hand to others, which are the stage to judge: name their function"
         }
         Why::FeedsPool => "it feeds a pool of its own workers, which are judged instead",
         Why::OutsideStages => "its stages are judged; this is what it did besides",

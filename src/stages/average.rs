@@ -19,6 +19,7 @@ pub fn average(mut runs: Vec<Stages>) -> Option<Stages> {
         same.push(stage.clone());
         stage.demand = mean(&same);
         stage.first_calls = mean_firsts(&same);
+        stage.joins_open = same.iter().any(|stage| stage.joins_open);
         stage.gil = joined_gil(&same);
         stage.score = joined_score(&same);
         for other in &same[..same.len() - 1] {

@@ -70,6 +70,8 @@ pub struct Stage {
     pub demand: Demand,
     /// First tasks that are left out of its demand.
     pub first_calls: Option<FirstCalls>,
+    /// Whether much of what its tasks waited for is what others did for them, of which not enough is known.
+    pub joins_open: bool,
     /// Whether its waits were told apart at all.
     pub waits_told: bool,
     /// On-CPU over (on-CPU + own wait), with its interval.

@@ -215,6 +215,7 @@ fn stage_of(program: &Program, timeline: &Timeline, kind: Kind, sampled: bool) -
         tasks: None,
         children_cpu: 0.0,
         first_calls: None,
+        joins_open: false,
         active: None,
         outside_stages: false,
         notes: program.notes.clone(),

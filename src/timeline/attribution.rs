@@ -603,12 +603,21 @@ impl TimelineBuilder {
         }
     }
 
+    /// The stage whose task started the program, over whatever generations.
+    fn started_within(&self, program: ProgramId) -> Option<ProgramId> {
+        let parents =
+            std::iter::successors(Some(program), |id| self.programs[id.0].parent.filter(|parent| parent.0 < id.0));
+        parents.skip(1).find(|id| self.programs[id.0].tasks.is_some())
+    }
+
     /// Books what a process that ends (or runs another program from now on) did for stages.
     pub(super) fn close_stages(&mut self, slot: ProcessSlot) {
         let process = &mut self.processes[slot];
         let told = matches!(process.interpreter.access, Some(GilAccess::Read | GilAccess::Absent));
         let interpreter = process.interpreter.clone();
         let base = process.program;
+        let outer = self.started_within(base);
+        let process = &mut self.processes[slot];
         let totals = std::mem::take(&mut process.task_totals);
         for (stage, totals) in &totals {
             if let Some(tasks) = process.stages.get(stage).and_then(|id| self.programs[id.0].tasks.as_mut()) {
@@ -626,6 +635,9 @@ impl TimelineBuilder {
             let program = &mut self.programs[id.0];
             program.processes += 1;
             program.book_tasks(&ledgers, told);
+            if let (Some(outer), Some(tasks)) = (outer, &mut program.tasks) {
+                tasks.note_within(outer, ledgers.warm.on_cpu + ledgers.cold.on_cpu);
+            }
             program.add_interpreter(&interpreter);
         }
         let process = &mut self.processes[slot];

@@ -5,6 +5,7 @@ use super::backlog::Backlog;
 use super::gil::GilCounts;
 use super::ledger::Ledger;
 use super::payloads::PayloadSums;
+use super::program::ProgramId;
 use super::reconcile::Demand;
 use super::sample::TaskSample;
 use super::stuck::Hangs;
@@ -170,6 +171,8 @@ pub struct Tasks {
     pub first: (u64, Span),
     /// Those that met their process cold.
     pub cold: Cold,
+    /// Stages whose tasks started the processes that these ran in, with the CPU time of these there.
+    pub within: Vec<(ProgramId, Span)>,
     /// Times that tasks were handed over: several at once, where they are in chunks.
     pub handed: u64,
     /// Time in the queue.
@@ -216,6 +219,7 @@ impl Tasks {
             wall: Durations::default(),
             first: (0, Span::ZERO),
             cold: Cold::default(),
+            within: Vec::new(),
             handed: 0,
             queued: Durations::default(),
             backlog: Backlog::default(),
@@ -255,6 +259,14 @@ impl Tasks {
         }
         self.queue_depths[class] += 1;
         self.totals.queue_most = self.totals.queue_most.max(depth);
+    }
+
+    /// Notes CPU time in a process that a task of `outer` started.
+    pub(super) fn note_within(&mut self, outer: ProgramId, on_cpu: Span) {
+        match self.within.iter_mut().find(|known| known.0 == outer) {
+            Some(known) => known.1 += on_cpu,
+            None => self.within.push((outer, on_cpu)),
+        }
     }
 
     /// Notes a payload.

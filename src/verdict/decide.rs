@@ -168,6 +168,10 @@ pub fn decide(
         reasons.push(Reason::CoroutineOpen { low: score.low, high: score.high });
         confidence = confidence.min(Confidence::Medium);
     }
+    if evidence.joins_open {
+        reasons.push(Reason::JoinsOpen);
+        confidence = Confidence::Low;
+    }
     if let (Some((_, seconds)), Some(others)) = (evidence.first_calls, evidence.task_seconds) {
         reasons.push(Reason::FirstCalls { seconds, others });
     }

@@ -96,6 +96,8 @@ pub struct Evidence {
     /// First tasks of its processes that took many times what others take, and are left out of these times: how many, and how
     /// long one took, seconds.
     pub first_calls: Option<(u64, f64)>,
+    /// Whether much of what its tasks waited for is what others did for them, of which not enough is known.
+    pub joins_open: bool,
     /// How many tasks were handed over at once, on average; at least 1.
     pub chunk: f64,
     /// Of the stage's time, the share that tasks took which began and never ended.
@@ -140,6 +142,7 @@ impl Evidence {
             tasks: stage.task_count(),
             task_seconds: stage.task_seconds(),
             first_calls: stage.first_calls.map(|first| (first.tasks, first.seconds)),
+            joins_open: stage.joins_open,
             chunk: tasks.map_or(1.0, |tasks| tasks.chunk()),
             unfinished_share: unfinished_share(stage),
             sampled_calls: tasks.filter(|tasks| tasks.totals.estimated).map(|tasks| tasks.totals.count),

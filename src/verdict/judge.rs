@@ -5,6 +5,7 @@
 //! | any | not known | | not judged |
 //! | any | any | much of its time went to tasks that never ended | not judged |
 //! | any | any | class unknown; inside Python only where too little was seen | not judged |
+//! | stage in Python | any | its tasks wait for others' work, of which not enough is known | undecided |
 //! | coroutine | asyncio | it may compute for most of its time or not, and processes would be clearly faster | undecided |
 //! | any | any | it feeds a pool of its own workers | not judged: they are |
 //! | any | the recommended one | high or medium confidence | fits |
@@ -43,6 +44,8 @@ pub enum Why {
     ClassOpen,
     /// Processes are clearly faster than its event loop if the coroutine computes for most of its time, which is open.
     CoroutineOpen,
+    /// Its tasks wait for what others do for them, of which not enough is known.
+    JoinsOpen,
     /// It hands work to a pool of its own workers, which are judged instead.
     FeedsPool,
     /// It is what a program did outside of its stages.
@@ -189,6 +192,9 @@ fn rule_of(class: Class, payload_is_dear: bool) -> Option<Executor> {
 /// Compares the predicted throughput of the executor in use, at its own best number of workers, with the recommended one.
 fn weigh(predictions: &[Prediction], recommendation: &Recommendation, current: Executor) -> Outcome {
     let has = |code: Reason| recommendation.reasons.contains(&code);
+    if has(Reason::JoinsOpen) {
+        return Outcome::Undecided(Why::JoinsOpen);
+    }
     let is_open = recommendation.reasons.iter().any(|reason| matches!(reason, Reason::CoroutineOpen { .. }));
     if is_open && current == Executor::Asyncio && is_behind_processes(predictions, FITTING_SHARE) {
         return Outcome::Undecided(Why::CoroutineOpen);

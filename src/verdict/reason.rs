@@ -105,6 +105,8 @@ pub enum Reason {
         /// Upper end.
         high: f64,
     },
+    /// Much of what its tasks wait for is what others do for them, of which not enough is known.
+    JoinsOpen,
     /// First calls are left out: they took many times what later ones take.
     FirstCalls {
         /// How long one took, seconds.
@@ -245,6 +247,7 @@ impl Reason {
             Reason::GilChurn { .. } => "gil-churn",
             Reason::ClassOpen { .. } => "class-open",
             Reason::CoroutineOpen { .. } => "coroutine-open",
+            Reason::JoinsOpen => "joins-open",
             Reason::FirstCalls { .. } => "first-calls",
             Reason::GilHeldWaiting { .. } => "gil-held-waiting",
             Reason::GilAbsent => "gil-absent",
