@@ -608,3 +608,116 @@ fn a_kill_for_want_of_memory_is_told_where_a_worker_died_of_that_signal() {
     assert_eq!(run_of("SIGSEGV (signal 11)", 2), 0, "it died of something else");
     assert_eq!(run_of("SIGKILL (signal 9)", 0), 0, "somebody killed it");
 }
+
+/// A dear first call and `others` that wait for 10 ms each, one after another.
+fn with_a_dear_first(first: u64, others: u64) -> (Timeline, Stages) {
+    let mut events = start();
+    events.push(stage(3, "etl.work", RunsUnder::Serial, TaskKind::Function));
+    events.push(switch_in(2, MAIN));
+    events.push(begin(10, MAIN, 3));
+    events.push(end(10 + first, MAIN, 3, first));
+    let mut now = 10 + first;
+    for _ in 0..others {
+        events.push(begin(now, MAIN, 3));
+        events.push(waits(now + 5, MAIN, Blocking::Sleep));
+        events.push(out(now, MAIN, SwitchOut::Blocked));
+        events.push(switch_in(now + 10, MAIN));
+        events.push(end(now + 10, MAIN, 3, 10));
+        now += 10;
+    }
+    events.push(totals(3, others + 1));
+    run(events, now + 10)
+}
+
+#[test]
+fn a_dear_first_call_is_no_steady_demand() {
+    let (_, stages) = with_a_dear_first(400, 40);
+    let stage = named(&stages, "etl.work");
+    let first = stage.first_calls.expect("the first one is dear");
+    assert!(first.tasks == 1 && near(first.seconds, 400) && near(first.demand.on_cpu, 400), "{first:?}");
+    let evidence = Evidence::of(stage);
+    let task = evidence.task.expect("it was counted");
+    assert_eq!((evidence.tasks, evidence.first_calls), (40, Some((1, 0.4))));
+    assert!(task.cpu < 1e-4 && (task.wait - 10e-3).abs() < 1e-4, "{task:?}");
+    assert!(evidence.task_seconds.is_some_and(|seconds| (seconds - 10e-3).abs() < 5e-4), "{evidence:?}");
+    assert!(evidence.score.is_some_and(|score| score.high < 0.1), "{:?}", evidence.score);
+    // What it took is still the stage's time.
+    assert!(near(stage.whole_demand().on_cpu, 400), "{:?}", stage.whole_demand());
+    // A first call like the others, or one of a few, is one of them.
+    for (first, others) in [(15, 40), (400, 2)] {
+        let (_, stages) = with_a_dear_first(first, others);
+        assert_eq!(named(&stages, "etl.work").first_calls, None, "{first} {others}");
+    }
+}
+
+/// A task that has two workers of its own compute for it, `waiting` on this or not at all.
+fn with_own_workers(waiting: Option<Blocking>) -> Stages {
+    let workers = [(201, 201), (202, 202)];
+    let mut events = start();
+    events.push(stage(3, "etl.outer", RunsUnder::Serial, TaskKind::Function));
+    events.push(switch_in(2, MAIN));
+    events.push(begin(10, MAIN, 3));
+    for who in workers {
+        events.push(Event::Fork { at: at(11), ids: ids(who), parent: ids(MAIN) });
+        events.push(switch_in(12, who));
+        let inner = StageDefinition {
+            stage: 0,
+            kind: TaskKind::Function,
+            executor: RunsUnder::Process,
+            workers: Some(2),
+            name: "etl.inner".to_owned(),
+            module: "etl".to_owned(),
+            file: "etl.py".to_owned(),
+            line: Some(9),
+            pool: "multiprocessing.Pool".to_owned(),
+            start_method: None,
+        };
+        events.push(Event::Agent { at: at(13), pid: who.0, fact: AgentFact::Stage(Box::new(inner)) });
+        events.push(begin(15, who, 0));
+        events.push(end(515, who, 0, 500));
+        events.push(Event::Exit { at: at(518), ids: ids(who) });
+    }
+    if let Some(on) = waiting {
+        events.push(out(13, MAIN, SwitchOut::Blocked));
+        events.push(waits(200, MAIN, on));
+        events.push(switch_in(520, MAIN));
+    }
+    events.push(end(522, MAIN, 3, 512));
+    run(events, 600).1
+}
+
+#[test]
+fn a_task_s_wait_for_its_own_workers_is_what_they_do() {
+    let stages = with_own_workers(Some(Blocking::Lock));
+    let outer = named(&stages, "etl.outer");
+    let own = outer.demand.own.sum();
+    assert!(own < 0.02 && outer.demand.on_cpu > 1.0 && outer.children_cpu > 1.0, "{outer:#?}");
+    assert!(outer.score.is_some_and(|score| score.point > 0.95), "{:?}", outer.score);
+    // By itself it takes half of what it demands: it uses both cores.
+    assert!(outer.alone.is_some_and(|alone| alone < 0.56), "{:?}", outer.alone);
+    assert!(named(&stages, "etl.inner").demand.on_cpu > 0.99);
+    // What it hands to workers and does not wait for is not its own.
+    let left = with_own_workers(None);
+    let outer = named(&left, "etl.outer");
+    assert!(outer.demand.on_cpu < 0.6 && outer.alone.is_none(), "{outer:#?}");
+}
+
+#[test]
+fn what_waits_for_another_stage_s_tasks_may_wait_for_them() {
+    let with = |executor| {
+        let mut events = start();
+        events.push(stage(3, "etl.outer", RunsUnder::Serial, TaskKind::Function));
+        events.push(stage(4, "etl.inner", executor, TaskKind::Function));
+        events.extend([switch_in(2, MAIN), begin(10, MAIN, 3), begin(12, WORKER, 4)]);
+        events.extend([out(15, MAIN, SwitchOut::Blocked), waits(200, MAIN, Blocking::Lock)]);
+        events.extend([end(500, WORKER, 4, 488), switch_in(502, MAIN), end(505, MAIN, 3, 495)]);
+        let stages = run(events, 600).1;
+        let outer = named(&stages, "etl.outer");
+        (outer.joins_open, outer.demand.own.lock)
+    };
+    let (open, locked) = with(RunsUnder::Thread);
+    assert!(open && locked < 0.01, "{locked}");
+    // Named functions that run beside it are nobody that it waits for.
+    let (open, locked) = with(RunsUnder::Serial);
+    assert!(!open && locked > 0.4, "{locked}");
+}

@@ -47,6 +47,8 @@ fn stage(is_python: bool, on_cpu: f64, wait: f64) -> Stage {
         threads_a_task: None,
         tasks: None,
         children_cpu: 0.0,
+        first_calls: None,
+        joins_open: false,
         active: None,
         outside_stages: false,
         notes: Vec::new(),

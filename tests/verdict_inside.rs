@@ -36,6 +36,9 @@ fn computing(each: f64, found: Executor) -> Evidence {
         lock_wait: 0.0,
         tasks,
         task_seconds: Some(each),
+        first_calls: None,
+        joins_open: false,
+        chunk: 1.0,
         unfinished_share: 0.0,
         sampled_calls: None,
         cores_used: 1.0,
@@ -389,4 +392,56 @@ fn for_how_long_the_lock_is_let_go_of_must_have_been_seen_where_it_matters() {
     // A run that is known to be long costs nothing.
     let long = judged(&of(Executor::Serial, 2e-3), Some(&dear));
     assert!(matches!(long.outcome, Outcome::Misrouted { .. }) && !thin(&long), "{long:#?}");
+}
+
+#[test]
+fn a_coroutine_that_may_compute_for_most_of_its_time_is_neither_right_nor_wrong() {
+    let cheap = payload(1e-5, 12, 0.25);
+    let of = |low: f64, point: f64, high: f64| {
+        let computing = computing(6e-3, Executor::Asyncio);
+        let wait = 6e-3 * (1.0 - point) / point;
+        let task = TaskDemand { gil: Estimate::new(6e-3, 6e-3, 6e-3), wait, ..computing.task.expect("it has one") };
+        let score = Some(Estimate::new(low, point, high));
+        judged(&Evidence { gil: read(1.0), score, wait: wait / 6e-3, task: Some(task), ..computing }, Some(&cheap))
+    };
+    // The same stage, a hair to either side of the threshold.
+    for (point, executor) in [(0.695, Executor::Asyncio), (0.705, Executor::Process)] {
+        for half in [0.05, 0.2] {
+            let judgement = of(point - half, point, point + half);
+            assert_eq!(judgement.outcome, Outcome::Undecided(Why::CoroutineOpen), "{judgement:?}");
+            assert!(codes(&judgement).contains(&"coroutine-open"), "{judgement:?}");
+            let class_is_told = judgement.class != Class::Unknown;
+            let advised = judgement.recommendation.map(|advice| advice.executor);
+            assert!(!class_is_told || advised == Some(executor), "{advised:?}");
+        }
+    }
+    // Where the interval is on one side, it is one or the other.
+    assert_eq!(of(0.55, 0.6, 0.65).outcome, Outcome::Fits);
+    let computes = of(0.8, 0.85, 0.9).outcome;
+    assert!(matches!(computes, Outcome::Misrouted { cost } if cost > 1.4), "{computes:?}");
+}
+
+#[test]
+fn what_is_handed_over_in_chunks_pays_for_its_dispatch_once_a_chunk() {
+    let of = |chunk| {
+        let judgement =
+            judged(&Evidence { chunk, ..computing(2e-6, Executor::Process) }, Some(&payload(0.4e-6, 12, 0.5)));
+        let process = |one: &&poolpick::predict::Prediction| one.executor == poolpick::predict::Executor::Process;
+        let speedup = judgement.predictions.iter().find(process).expect("it is predicted").speedup.point;
+        (speedup, judgement.outcome)
+    };
+    let (alone, chunked) = (of(1.0), of(5000.0));
+    assert!(alone.0 < 0.1 && matches!(alone.1, Outcome::Misrouted { .. }), "{alone:?}");
+    assert!(chunked.0 > 1.2 && chunked.1 == Outcome::Fits, "{chunked:?}");
+}
+
+#[test]
+fn what_waits_for_work_that_it_hands_to_others_is_left_undecided() {
+    let cheap = payload(1e-5, 12, 0.25);
+    for found in [Executor::Serial, Executor::Thread, Executor::Process] {
+        let judgement = judged(&Evidence { joins_open: true, ..holding(5e-3, 1.0, found, 1.0) }, Some(&cheap));
+        assert_eq!(judgement.outcome, Outcome::Undecided(Why::JoinsOpen), "{judgement:?}");
+        let advice = judgement.recommendation.expect("something is recommended");
+        assert_eq!(advice.confidence, Confidence::Low);
+    }
 }

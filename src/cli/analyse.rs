@@ -330,8 +330,9 @@ fn measured_payload(tasks: &SeenTasks, bounds: Option<&PickleBounds>) -> Option<
     // Where tasks reach worker processes and come back, a few that did not are failures of their own.
     let moved = tasks.executor == RunsUnder::Process && tasks.recorded > tasks.totals.failed;
     let refused = is_noted("not-picklable") && !moved;
-    let arguments = PickledPayload::of(&tasks.arguments, bounds);
-    let results = PickledPayload::of(&tasks.results, bounds);
+    let in_chunks = |one: PickledPayload| one.in_chunks(tasks.chunk(), bounds);
+    let arguments = PickledPayload::of(&tasks.arguments, bounds).map(in_chunks);
+    let results = PickledPayload::of(&tasks.results, bounds).map(in_chunks);
     let both = [arguments, results];
     let found = || both.iter().flatten();
     // Where a part of it was left alone, what is known of the other tells nothing.

@@ -98,6 +98,17 @@ fn by_evidence(stage: &Stage, current: Executor, margin: f64) -> Ruling {
         return by_verdict(stage, current, margin, missing);
     }
     let of = |executor: Executor| stage.predictions.iter().find(|one| one.executor == executor).map(estimate);
+    if has("joins-open") {
+        let why = in_words(Why::JoinsOpen).to_owned();
+        return Ruling::Undecided(Open { why, remedy: Remedy::Function });
+    }
+    let loops = of(Executor::Asyncio).filter(|_| has("coroutine-open") && current == Executor::Asyncio);
+    if let Some((now, processes)) = loops.zip(of(Executor::Process))
+        && weigh_throughput(now, processes, 1.0 - margin) != Weighed::Fits
+    {
+        let why = in_words(Why::CoroutineOpen).to_owned();
+        return Ruling::Undecided(Open { why, remedy: Remedy::MoreRuns(None) });
+    }
     if current == advice.executor {
         let all = stage.predictions.iter().map(|one| (one.executor, estimate(one)));
         let open = matches!(missing, Remedy::MoreReadings | Remedy::GilReading);

@@ -174,7 +174,7 @@ fn totals(assembly: &Assembly<'_>) -> Totals {
 
 fn stage(judged: &Judged<'_>, assembly: &Assembly<'_>) -> Stage {
     let Judged { stage, judgement, payload, evidence } = *judged;
-    let demand = &stage.demand;
+    let demand = &stage.whole_demand();
     let wall = stage.wall.secs_f64();
     let rung = assembly.footer.coverage.scheduler;
     let per_second = |count: Option<u64>| count.and_then(|count| ratio(count as f64, wall));

@@ -111,6 +111,19 @@ pub struct Evidence {
     pub tasks: u64,
     /// How long one task takes.
     pub task_seconds: Option<f64>,
+    /// First tasks of its processes that took many times what others take, and are left out of the times here; `null` where
+    /// there were none.
+    #[serde(default)]
+    pub first_calls: Option<u64>,
+    /// How long one of those took.
+    #[serde(default)]
+    pub first_call_seconds: Option<f64>,
+    /// Whether much of what its tasks waited for is what others did for them, of which not enough is known.
+    #[serde(default)]
+    pub joins_open: bool,
+    /// How many tasks were handed over at once, on average; 1 in older reports.
+    #[serde(default = "one")]
+    pub chunk_tasks: f64,
     /// Of its time, the share of tasks that had not ended when the run did.
     #[serde(default)]
     pub unfinished_share: f64,
@@ -130,7 +143,7 @@ pub struct Evidence {
     pub stretches: Vec<Stretch>,
 }
 
-/// What reports of before tell of threads at once.
+/// What reports of before tell of threads at once, and of tasks.
 fn one() -> f64 {
     1.0
 }

@@ -73,6 +73,17 @@ pub fn reason(reason: &Reason) -> String {
         Reason::ClassOpen { low, high } => format!(
             "its score lies between {low:.2} and {high:.2}: that leaves its class open, but not what each executor would do with it"
         ),
+        Reason::CoroutineOpen { low, high } => format!(
+            "its score lies between {low:.2} and {high:.2}: if it computes for most of its time, processes are clearly faster"
+        ),
+        Reason::JoinsOpen => {
+            "its tasks wait for work that they hand to others: what those do for it is not known well enough to tell".to_owned()
+        }
+        Reason::FirstCalls { seconds, others } => format!(
+            "the first call in a process took {}, later ones take {}: it is left out, for it is paid once",
+            seconds_of(seconds),
+            seconds_of(others)
+        ),
         Reason::GilHeldWaiting { share } => format!(
             "it holds the interpreter lock (GIL) for {} of the time that it waits: threads cannot overlap that",
             percent(share)
@@ -287,6 +298,12 @@ pub fn why(why: Why) -> &'static str {
         Why::ThinEvidence => "the run shows too little CPU time and wait of it to judge",
         Why::ClassOpen => {
             "its score may fall on either side of a threshold; a longer run or more to see it by (`poolpick doctor`) decides it"
+        }
+        Why::CoroutineOpen => {
+            "whether it computes for most of its time, and processes are clearly faster, is open: a longer run decides it"
+        }
+        Why::JoinsOpen => {
+            "its tasks wait for work that they hand to others, which are the stage to judge: name their function"
         }
         Why::FeedsPool => "it feeds a pool of its own workers, which are judged instead",
         Why::OutsideStages => "its stages are judged; this is what it did besides",

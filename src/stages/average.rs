@@ -1,7 +1,7 @@
 //! Several runs of one command: stages of the same id joined, the score's interval from the spread between runs.
 
 use super::gil::{GilShare, Releases};
-use super::{GilEvidence, SeenTasks, Stage, Stages};
+use super::{FirstCalls, GilEvidence, SeenTasks, Stage, Stages};
 use crate::laws::spread_of_runs;
 use crate::timeline::Demand;
 use crate::units::{Estimate, Span, ratio};
@@ -18,6 +18,8 @@ pub fn average(mut runs: Vec<Stages>) -> Option<Stages> {
             runs.iter().filter_map(|run| run.stages.iter().find(|other| other.id == stage.id)).cloned().collect();
         same.push(stage.clone());
         stage.demand = mean(&same);
+        stage.first_calls = mean_firsts(&same);
+        stage.joins_open = same.iter().any(|stage| stage.joins_open);
         stage.gil = joined_gil(&same);
         stage.score = joined_score(&same);
         for other in &same[..same.len() - 1] {
@@ -39,6 +41,7 @@ fn share_tasks(tasks: &mut SeenTasks, runs: u64) {
     let totals = &mut tasks.totals;
     totals.count = totals.count.div_ceil(runs);
     tasks.recorded = tasks.recorded.div_ceil(runs);
+    tasks.handed = tasks.handed.div_ceil(runs);
     tasks.first = (tasks.first.0.div_ceil(runs), tasks.first.1.scaled(1.0 / runs as f64));
     totals.failed = totals.failed.div_ceil(runs);
     totals.unretrieved = totals.unretrieved.div_ceil(runs);
@@ -85,6 +88,17 @@ fn mean(stages: &[Stage]) -> Demand {
         sum.add(&stage.demand);
     }
     sum.scaled(1.0 / stages.len().max(1) as f64)
+}
+
+/// What first calls took in each run, on average; a run where they were not dear left none out.
+fn mean_firsts(stages: &[Stage]) -> Option<FirstCalls> {
+    let found = || stages.iter().filter_map(|stage| stage.first_calls);
+    let tasks: u64 = found().map(|first| first.tasks).sum();
+    let seconds = ratio(found().map(|first| first.seconds * first.tasks as f64).sum(), tasks as f64)?;
+    let mut demand = Demand::default();
+    found().for_each(|first| demand.add(&first.demand));
+    let runs = stages.len() as u64;
+    Some(FirstCalls { tasks: tasks.div_ceil(runs), seconds, demand: demand.scaled(1.0 / runs as f64) })
 }
 
 /// The mean of the runs' scores. Its interval is the narrower of two honest ones: the spread between the runs, and the

@@ -4,7 +4,7 @@
 use super::gil::{gil_of, held_while_waiting};
 use super::phases::phases_of;
 use super::score::{pairs_of, score_of};
-use super::{Kind, Stage};
+use super::{FirstCalls, Kind, Stage};
 use crate::timeline::{Demand, Helpers, Program, ProgramId, Tasks, Timeline};
 use crate::trace::{RunsUnder, TaskKind};
 use crate::units::Span;
@@ -16,6 +16,12 @@ const RECORDED_ENOUGH: f64 = 1.02;
 const LEAST_JOINED: f64 = 0.1;
 /// A stage that took its own threads less than this share of what it demanded computes on several CPUs at once.
 const PARALLEL: f64 = 0.9;
+/// Tasks wait for workers that they started where their waits for locks, pipes and children cover at least this share of the
+/// time that the workers took, side by side; where they cover less, they left them to themselves.
+const AWAITED: f64 = 0.5;
+/// What runs one at a time and waits for locks for this share of its time, while tasks of other stages are under way, may wait
+/// for those.
+const JOINING: f64 = 0.3;
 /// What lies outside of recorded tasks can be unrecorded ones, up to this share of it.
 const SPARE_SHARE: f64 = 0.95;
 
@@ -92,7 +98,7 @@ pub fn task_stages(timeline: &Timeline, places: &Places, sampled: bool) -> (Vec<
             .collect();
         let spare: f64 = outside.iter().map(|&index| programs[index].demand.on_cpu).sum::<f64>() * SPARE_SHARE;
         let wanted: f64 =
-            inside.iter().map(|&index| unrecorded(&programs[index]) * programs[index].demand.on_cpu).sum();
+            inside.iter().map(|&index| unrecorded(&programs[index]) * steady(&programs[index]).on_cpu).sum();
         let granted = if wanted > spare { ratio(spare, wanted).unwrap_or(0.0) } else { 1.0 };
         let moved = ratio(wanted * granted * SPARE_SHARE, spare).unwrap_or(0.0);
         for &index in &outside {
@@ -107,10 +113,11 @@ pub fn task_stages(timeline: &Timeline, places: &Places, sampled: bool) -> (Vec<
                 shrink[index] *= 1.0 - ratio(programs[index].helpers.on_cpu, all).unwrap_or(0.0).min(1.0);
             }
         }
-        for index in inside {
+        for &index in &inside {
             let factor = 1.0 + unrecorded(&programs[index]) * granted;
             let share = ratio(programs[index].demand.own.lock, locked).filter(|_| waited_for).unwrap_or(0.0);
-            stages.push(stage_of(index, owner, (factor, helpers, share), timeline, places, sampled));
+            let others = joined_by(index, &inside, programs);
+            stages.push(stage_of(index, owner, (factor, helpers, share, others), timeline, places, sampled));
         }
     }
     (stages, shrink)
@@ -142,8 +149,112 @@ fn drop_joins(inside: &mut Vec<usize>, programs: &[Program]) {
 /// How many tasks were counted beyond each one that was recorded.
 fn unrecorded(program: &Program) -> f64 {
     let Some(tasks) = program.tasks.as_ref().filter(|tasks| tasks.kind != TaskKind::Coroutine) else { return 0.0 };
-    let beyond = tasks.beyond_recorded();
+    let others = |cold: u64| ratio((tasks.totals.count.saturating_sub(cold)) as f64, (tasks.recorded - cold) as f64);
+    let beyond = match tasks.dear_firsts() {
+        Some(cold) => others(cold.count).unwrap_or(1.0),
+        None => tasks.beyond_recorded(),
+    };
     if beyond > RECORDED_ENOUGH { beyond - 1.0 } else { 0.0 }
+}
+
+/// What its tasks demanded but for first ones that were dear.
+fn steady(program: &Program) -> Demand {
+    let firsts = program.tasks.as_ref().and_then(|tasks| tasks.dear_firsts());
+    firsts.map_or(program.demand, |cold| program.demand.less(&cold.demand))
+}
+
+/// Leaves first tasks out that took many times what others take: they load and warm what those find, once a process. What is
+/// then known of the lock is of the others, too.
+fn leave_firsts_out(program: &mut Program) -> Option<FirstCalls> {
+    let cold = program.tasks.as_ref()?.dear_firsts()?.clone();
+    let left = program.demand.less(&cold.demand);
+    let demand = program.demand.less(&left);
+    program.demand = left;
+    program.gil = cold.others_gil;
+    Some(FirstCalls { tasks: cold.count, seconds: ratio(cold.wall.secs_f64(), cold.count as f64)?, demand })
+}
+
+/// What tasks demanded, and for how long they were at it or wanted to be.
+fn busy(demand: &Demand) -> f64 {
+    demand.on_cpu + demand.run_queue + demand.own.sum()
+}
+
+/// What tasks did in workers that tasks of the stage `index` had started, and how many of these there were at once.
+fn work_within(index: usize, programs: &[Program]) -> (Demand, f64) {
+    let (mut demand, mut workers) = (Demand::default(), 0.0);
+    for program in programs {
+        let Some(tasks) = &program.tasks else { continue };
+        let Some(&(_, on_cpu)) = tasks.within.iter().find(|(outer, _)| outer.0 == index) else { continue };
+        let share = ratio(on_cpu.secs_f64(), program.demand.on_cpu).unwrap_or(1.0).min(1.0);
+        demand.add(&program.demand.scaled(share));
+        workers += f64::from(program.peak_processes.max(1));
+    }
+    (demand, workers)
+}
+
+/// A task that waits for its own workers waits for children, through locks and pipes of a pool that are no waits of its own:
+/// what they did takes the place of that. Returns what they did.
+fn take_workers(program: &mut Program, index: usize, programs: &[Program]) -> Option<Demand> {
+    let (within, workers) = work_within(index, programs);
+    let demand = &mut program.demand;
+    let waits = demand.own.lock + demand.own.pipe + demand.child;
+    let all = busy(&within);
+    if all <= 0.0 || waits * workers < AWAITED * all {
+        return None;
+    }
+    let by_lock = demand.own.lock.min(all);
+    let by_pipe = demand.own.pipe.min(all - by_lock);
+    demand.own.lock -= by_lock;
+    demand.own.pipe -= by_pipe;
+    demand.child += by_lock + by_pipe;
+    demand.add(&within);
+    Some(within)
+}
+
+/// What programs did that its tasks started, but for the tasks that ran in them.
+fn children_of(index: usize, programs: &[Program], places: &Places) -> Demand {
+    let mut children = Demand::default();
+    for (program, absorbed) in programs.iter().zip(&places.absorbed_by) {
+        if *absorbed == Some(index) {
+            children.add(&program.demand);
+        }
+    }
+    children
+}
+
+/// Other stages' tasks that were under way while those of this one were, one at a time: what that waits for may be they.
+fn joined_by(index: usize, inside: &[usize], programs: &[Program]) -> f64 {
+    let this = &programs[index];
+    if this.peak_processes > 1 {
+        return 0.0;
+    }
+    let others = inside.iter().map(|&other| (other, &programs[other])).filter(|&(other, program)| {
+        let tasks = program.tasks.as_ref();
+        let is_within = tasks.is_some_and(|tasks| tasks.within.iter().any(|(outer, _)| outer.0 == index));
+        let is_pool = tasks.is_some_and(|tasks| matches!(tasks.executor, RunsUnder::Thread | RunsUnder::Process));
+        other != index && is_pool && !is_within && program.first < this.last && program.last > this.first
+    });
+    others.map(|(_, program)| busy(&program.demand)).sum()
+}
+
+/// Leaves open whether waits for locks are for `others`: they may be as much the stage's own. Returns whether that matters.
+fn doubt_joins(demand: &mut Demand, others: f64) -> bool {
+    let joined = demand.own.lock.min(others);
+    let matters = joined > JOINING * (demand.on_cpu + demand.own.sum());
+    if matters {
+        demand.own.lock -= joined;
+        demand.starved += joined;
+        demand.doubtful += joined;
+    }
+    matters
+}
+
+/// Without records, what short-lived workers of its own did is known in part only: much of it happened between two readings.
+fn misses_workers(index: usize, demand: &Demand, programs: &[Program], places: &Places) -> bool {
+    let is_worker = |program: &Program| program.image.forked || program.image.is_spawned_worker();
+    let has_own =
+        programs.iter().zip(&places.absorbed_by).any(|(program, by)| *by == Some(index) && is_worker(program));
+    has_own && demand.child > JOINING * (demand.on_cpu + demand.own.sum())
 }
 
 /// What the threads used, all programs together, that tasks may have waited for: those of a library that computes with
@@ -182,7 +293,7 @@ fn threads_a_task(own: &Demand, with_helpers: &Demand) -> Option<f64> {
 fn stage_of(
     index: usize,
     owner: usize,
-    (factor, helpers, share): (f64, Helpers, f64),
+    (factor, helpers, share, others): (f64, Helpers, f64, f64),
     timeline: &Timeline,
     places: &Places,
     sampled: bool,
@@ -190,12 +301,30 @@ fn stage_of(
     let programs = &timeline.programs;
     let mut program = programs[index].clone();
     let tasks = program.tasks.clone();
+    let first_calls = leave_firsts_out(&mut program);
     let own = program.demand;
-    let direct = take_helpers(&mut program, &helpers, share) * factor;
+    let mut direct = take_helpers(&mut program, &helpers, share) * factor;
     let threads_a_task = threads_a_task(&own, &program.demand).filter(|_| !sampled);
     // What was read is of the calls that were recorded.
     let (gil, held_waiting) = (gil_of(&program, &programs[owner], sampled), held_while_waiting(&program, sampled));
     program.demand = program.demand.scaled(factor * tasks.as_deref().map_or(1.0, slices_beyond));
+    let kind = match tasks.as_ref().map(|tasks| tasks.kind) {
+        Some(TaskKind::Coroutine) => Kind::Coroutine,
+        Some(TaskKind::Mark) => Kind::Mark,
+        _ => Kind::Function,
+    };
+    let children = children_of(index, programs, places);
+    let mut children_cpu = children.on_cpu;
+    let mut joins_open = false;
+    if kind != Kind::Coroutine {
+        let within = take_workers(&mut program, index, programs).unwrap_or_default();
+        children_cpu += within.on_cpu;
+        // Alone, its children would have had a CPU whenever they wanted one.
+        let (all, queued) = (busy(&within) + busy(&children), within.run_queue + children.run_queue);
+        direct -= program.demand.child.min(all) * ratio(queued, all).unwrap_or(0.0);
+        joins_open = sampled && misses_workers(index, &program.demand, programs, places)
+            || doubt_joins(&mut program.demand, others);
+    }
     if places.absorbed_by.contains(&Some(index)) {
         // What a child does replaces waiting for it.
         program.demand.child = 0.0;
@@ -203,25 +332,21 @@ fn stage_of(
     // So far these are the waits of its own slices. Those that nobody saw may be none, and a lock may be the interpreter's.
     let own = &program.demand.own;
     let in_slices = (own.sum() - own.lock - program.demand.assumed_own).max(0.0);
-    let mut children_cpu = 0.0;
     for (other, absorbed) in places.absorbed_by.iter().enumerate() {
         if *absorbed == Some(index) {
-            children_cpu += programs[other].demand.on_cpu;
             program.demand.add(&programs[other].demand);
             program.series.add_all(&programs[other].series);
         }
     }
-    let kind = match tasks.as_ref().map(|tasks| tasks.kind) {
-        Some(TaskKind::Coroutine) => Kind::Coroutine,
-        Some(TaskKind::Mark) => Kind::Mark,
-        _ => Kind::Function,
-    };
     if let (Kind::Coroutine, Some(tasks)) = (kind, &tasks) {
         await_outside(&mut program.demand, tasks, &programs[owner]);
     }
     let demanded = program.demand.on_cpu + program.demand.own.sum();
     let alone = Some(direct).filter(|&direct| kind != Kind::Coroutine && direct < PARALLEL * demanded);
-    let pairs = pairs_of(&program);
+    let mut pairs = pairs_of(&program);
+    if first_calls.is_some() {
+        blank_firsts(&mut pairs, &program);
+    }
     let (first, last) = (program.first.max(timeline.start), program.last.min(timeline.end));
     let width = program.series.width();
     let phases = phases_of(&pairs, width, program.series.origin(), first, last);
@@ -276,10 +401,23 @@ fn stage_of(
         alone,
         threads_a_task,
         children_cpu,
+        first_calls,
+        joins_open,
         active: active_workers,
         tasks,
         outside_stages: false,
         notes: Vec::new(),
+    }
+}
+
+/// What the first tasks did over time is left out, too.
+fn blank_firsts(pairs: &mut [(f64, f64)], program: &Program) {
+    let Some(tasks) = &program.tasks else { return };
+    let (origin, width) = (program.series.origin(), program.series.width().0.max(1));
+    for &(from, to) in &tasks.cold.stretches {
+        let first = (from.since(origin).0 / width) as usize;
+        let last = (to.since(origin).0 / width) as usize;
+        pairs.iter_mut().take(last.saturating_add(1)).skip(first).for_each(|pair| *pair = (0.0, 0.0));
     }
 }
 

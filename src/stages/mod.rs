@@ -38,6 +38,17 @@ pub enum Kind {
     Mark,
 }
 
+/// First tasks of a stage's processes that took many times what later ones take: they load and warm what those find.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FirstCalls {
+    /// How many.
+    pub tasks: u64,
+    /// How long one took, seconds.
+    pub seconds: f64,
+    /// What they demanded.
+    pub demand: Demand,
+}
+
 /// A stage: one program's processes under one parent.
 #[derive(Debug, Clone)]
 pub struct Stage {
@@ -55,8 +66,12 @@ pub struct Stage {
     pub is_pool: bool,
     /// Whether it feeds a pool of forked workers: its own work is theirs to be given.
     pub feeds_pool: bool,
-    /// Where its time went.
+    /// Where its time went, but for that of `first_calls`.
     pub demand: Demand,
+    /// First tasks that are left out of its demand.
+    pub first_calls: Option<FirstCalls>,
+    /// Whether much of what its tasks waited for is what others did for them, of which not enough is known.
+    pub joins_open: bool,
     /// Whether its waits were told apart at all.
     pub waits_told: bool,
     /// On-CPU over (on-CPU + own wait), with its interval.
@@ -144,10 +159,24 @@ pub struct Stages {
 }
 
 impl Stage {
+    /// Where all of its time went.
+    pub fn whole_demand(&self) -> Demand {
+        let mut whole = self.demand;
+        if let Some(first) = &self.first_calls {
+            whole.add(&first.demand);
+        }
+        whole
+    }
+
     /// How long one task takes, seconds: of an opaque program, the mean life of a process.
     pub fn task_seconds(&self) -> Option<f64> {
         match &self.tasks {
-            Some(tasks) => tasks.mean_seconds(),
+            Some(tasks) => {
+                let all = tasks.mean_seconds()?;
+                let Some(first) = &self.first_calls else { return Some(all) };
+                let (others, firsts) = (self.task_count() as f64, first.tasks as f64);
+                crate::units::ratio((all * (others + firsts) - first.seconds * firsts).max(0.0), others)
+            }
             None => self.process_seconds(),
         }
     }
@@ -155,7 +184,10 @@ impl Stage {
     /// Tasks that its demand is of: of an opaque program, its processes.
     pub fn task_count(&self) -> u64 {
         match &self.tasks {
-            Some(tasks) => tasks.totals.count.max(tasks.recorded),
+            Some(tasks) => {
+                let firsts = self.first_calls.map_or(0, |first| first.tasks);
+                tasks.totals.count.max(tasks.recorded).saturating_sub(firsts)
+            }
             None => self.processes,
         }
     }

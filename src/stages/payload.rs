@@ -16,6 +16,8 @@ const ALLOWANCE: f64 = 10.0;
 const BASE_ERROR: f64 = 0.25;
 /// The same where one or two were measured.
 const FEW_ERROR: [f64; 2] = [1.0, 0.5];
+/// How much the price of a payload may be off that is moved as a part of a larger one.
+const PART_ERROR: f64 = 0.5;
 /// Nobody is surer than that a price lies between nothing and twice the mean.
 const MOST_ERROR: f64 = 1.0;
 /// 95 % of a normal distribution.
@@ -83,6 +85,23 @@ impl PickledPayload {
         let few = usize::try_from(sums.count).ok().and_then(|count| FEW_ERROR.get(count.checked_sub(1)?));
         let error = few.copied().unwrap_or(BASE_ERROR).hypot(mixed).min(MOST_ERROR);
         Some(PickledPayload { readings: sums.count, bytes, pickle, unpickle, error })
+    }
+
+    /// The same where so many are pickled as one: what a pickle costs whatever is in it is then shared. What a small one costs
+    /// as a part of another was not measured; that is its bytes, as far as the calibration allows.
+    pub fn in_chunks(self, chunk: f64, bounds: Option<&PickleBounds>) -> PickledPayload {
+        let Some(bounds) = bounds.filter(|_| chunk > 1.0 && self.bytes < SMALL_BYTES) else { return self };
+        let part = |seconds: f64, (least, dear): (f64, f64)| {
+            let own = (seconds - bounds.fixed).clamp(least * self.bytes, (dear * self.bytes).max(least * self.bytes));
+            let own = own.min(seconds);
+            own + (seconds - own) / chunk
+        };
+        PickledPayload {
+            pickle: part(self.pickle, bounds.pickle),
+            unpickle: part(self.unpickle, bounds.unpickle),
+            error: self.error.max(PART_ERROR),
+            ..self
+        }
     }
 
     /// Seconds to pickle and to unpickle one.
@@ -161,6 +180,17 @@ mod tests {
         let mean = sum as f64 / 40.0 / 1e9;
         assert!((found.pickle / mean - 1.0).abs() < 0.01, "{found:?} {mean}");
         assert!(found.error > 2.0 * BASE_ERROR, "four readings carry nearly all of it: {found:?}");
+    }
+
+    #[test]
+    fn in_a_chunk_small_payloads_cost_their_bytes() {
+        let alone = measured(&[(16, 1_500); 12]);
+        let chunked = alone.in_chunks(5000.0, Some(&BOUNDS));
+        assert!(chunked.seconds() < alone.seconds() / 3.0 && chunked.seconds() > 0.0, "{chunked:?} {alone:?}");
+        assert!(chunked.error > alone.error);
+        assert_eq!(alone.in_chunks(1.0, Some(&BOUNDS)), alone);
+        let large = measured(&[(100_000, 1_000_000); 12]);
+        assert_eq!(large.in_chunks(50.0, Some(&BOUNDS)), large);
     }
 
     #[test]

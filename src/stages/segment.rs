@@ -215,6 +215,8 @@ fn stage_of(program: &Program, timeline: &Timeline, kind: Kind, sampled: bool) -
         threads_a_task: None,
         tasks: None,
         children_cpu: 0.0,
+        first_calls: None,
+        joins_open: false,
         active: None,
         outside_stages: false,
         notes: program.notes.clone(),

@@ -9,7 +9,7 @@
 use super::fold::TimelineBuilder;
 use super::image::Image;
 use super::ledger::Ledger;
-use super::process::{Lanes, Process, ProcessSlot, Thread};
+use super::process::{Lanes, Process, ProcessSlot, TaskPart, Thread};
 use super::program::{Program, ProgramId};
 use super::sample::SampledTask;
 use super::series::Lane;
@@ -57,6 +57,8 @@ pub struct Entered {
     pub stage: ProgramId,
     /// Since when.
     pub since: Timestamp,
+    /// Whether it began before any task of its stage had ended in its process.
+    pub cold: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -68,7 +70,7 @@ struct Closed {
 
 #[derive(Debug, Clone, Copy)]
 struct Unread {
-    stage: Option<ProgramId>,
+    part: Option<TaskPart>,
     wakeups: u64,
     switches: u64,
 }
@@ -76,7 +78,7 @@ struct Unread {
 /// A stretch of a thread in one task, or in none.
 #[derive(Debug, Clone, Copy)]
 struct Piece {
-    stage: Option<ProgramId>,
+    part: Option<TaskPart>,
     start: Timestamp,
     end: Timestamp,
     /// Its CPU time, where the agent measured it.
@@ -88,7 +90,13 @@ struct Piece {
 impl Thread {
     /// The stage that it is in.
     pub fn stage(&self) -> Option<ProgramId> {
-        self.tasked.as_ref().and_then(|tasked| tasked.stack.last().map(|entered| entered.stage))
+        self.task_part().map(|part| part.stage)
+    }
+
+    /// The stage that it is in, and whether its task is a cold one.
+    pub fn task_part(&self) -> Option<TaskPart> {
+        let entered = self.tasked.as_ref()?.stack.last()?;
+        Some(TaskPart { stage: entered.stage, cold: entered.cold })
     }
 
     /// What is kept of it besides, from its first task on. What its counters showed before that is given already.
@@ -100,7 +108,7 @@ impl Thread {
     /// Moves the ledger to where it belongs: another stretch begins.
     pub(super) fn close_stretch(&mut self, process: &mut Process, at: Timestamp) {
         self.count_gil(process, at);
-        let stage = self.stage();
+        let part = self.task_part();
         let Some(tasked) = &mut self.tasked else { return };
         let ledger = std::mem::take(&mut self.ledger);
         tasked.closed.on_cpu += ledger.on_cpu;
@@ -109,16 +117,16 @@ impl Thread {
         let wakeups = ledger.wakeups.saturating_sub(ledger.wakeups_read);
         let switches = (ledger.voluntary + ledger.involuntary).saturating_sub(ledger.switches_read);
         if wakeups + switches > 0 {
-            match tasked.unread.iter_mut().find(|unread| unread.stage == stage) {
+            match tasked.unread.iter_mut().find(|unread| unread.part == part) {
                 Some(unread) => {
                     unread.wakeups += wakeups;
                     unread.switches += switches;
                 }
-                None => tasked.unread.push(Unread { stage, wakeups, switches }),
+                None => tasked.unread.push(Unread { part, wakeups, switches }),
             }
         }
-        match stage {
-            Some(stage) => process.task_ledger(stage).fold(&ledger),
+        match part {
+            Some(part) => process.task_ledger(part).fold(&ledger),
             None => tasked.outside.fold(&ledger),
         }
     }
@@ -126,11 +134,11 @@ impl Thread {
     /// Gives what the counters show beyond the records to the stretches since the last reading: wake-up delay by
     /// wake-ups, the cost of switches by switches. `on_cpu` only where the thread is off its CPU.
     pub fn reconcile_stretches(&mut self, process: &mut Process, run_delay: Span, on_cpu: Option<Span>) {
-        let stage = self.stage();
+        let part = self.task_part();
         let Some(tasked) = &mut self.tasked else { return };
         let ledger = &self.ledger;
         let current = Unread {
-            stage,
+            part,
             wakeups: ledger.wakeups.saturating_sub(ledger.wakeups_read),
             switches: (ledger.voluntary + ledger.involuntary).saturating_sub(ledger.switches_read),
         };
@@ -151,9 +159,9 @@ impl Thread {
         tasked.given.1 += cost.unwrap_or_default();
         for (index, part) in all().enumerate() {
             // What is closed was moved, its counts with it, also where the thread is in the same stage again.
-            let ledger = match part.stage {
+            let ledger = match part.part {
                 _ if index == closed.len() => &mut self.ledger,
-                Some(stage) => process.task_ledger(stage),
+                Some(part) => process.task_ledger(part),
                 None => &mut tasked.outside,
             };
             if wakeups > 0 {
@@ -197,19 +205,19 @@ impl Thread {
 
     /// Without records: a stretch ends here.
     fn close_piece(&mut self, at: Timestamp, cpu: Option<Span>) {
-        let stage = self.stage();
+        let part = self.task_part();
         let Some(tasked) = &mut self.tasked else { return };
         let start = tasked.pieces.last().map_or(self.settled_at, |piece| piece.end);
         let sampled = std::mem::take(&mut self.sampled);
         if let Some(last) = tasked.pieces.last_mut()
-            && last.stage == stage
+            && last.part == part
             && last.cpu.is_none() == cpu.is_none()
         {
             last.end = at.max(last.end);
             last.cpu = last.cpu.zip(cpu).map(|(one, other)| one + other);
             last.sampled.iter_mut().zip(sampled).for_each(|(sum, more)| *sum = sum.saturating_add(more));
         } else if tasked.pieces.len() < MOST_PIECES {
-            tasked.pieces.push(Piece { stage, start, end: at.max(start), cpu, sampled });
+            tasked.pieces.push(Piece { part, start, end: at.max(start), cpu, sampled });
         } else if let Some(last) = tasked.pieces.last_mut() {
             last.end = at.max(last.end);
         }
@@ -223,9 +231,11 @@ impl TimelineBuilder {
             return;
         };
         self.enter_stretch(slot, at, None);
+        let process = self.threads[slot as usize].process;
+        let cold = !slice && !self.processes[process].warm.contains(&stage);
         let tasked = self.threads[slot as usize].begin_tasks();
         if tasked.stack.len() < DEEPEST {
-            tasked.stack.push(Entered { stage: program, since: at });
+            tasked.stack.push(Entered { stage: program, since: at, cold });
         }
         tasked.is_loop |= slice;
         tasked.last_begun = queued.map(|queued| (program, at, queued));
@@ -248,7 +258,9 @@ impl TimelineBuilder {
             return;
         };
         let process = self.threads[slot as usize].process;
-        let last_begun = self.threads[slot as usize].tasked.as_ref().and_then(|tasked| tasked.last_begun);
+        let tasked = self.threads[slot as usize].tasked.as_ref();
+        let last_begun = tasked.and_then(|tasked| tasked.last_begun);
+        let entered = tasked.and_then(|tasked| tasked.stack.iter().rfind(|entered| entered.stage == program)).copied();
         if let Some(tasks) = &mut self.programs[program.0].tasks
             && !end.slice
         {
@@ -260,18 +272,20 @@ impl TimelineBuilder {
             if self.processes[process].warm.insert(stage) {
                 tasks.first = (tasks.first.0 + u64::from(end.tasks), tasks.first.1 + end.wall);
             }
+            if entered.is_some_and(|entered| entered.cold && !end.unbegun) {
+                tasks.cold.note(end, at);
+            }
             let each = Span(end.wall.0 / u64::from(end.tasks.max(1)));
             tasks.wall.note(each, end.tasks);
             tasks.recorded += u64::from(end.tasks);
+            tasks.handed += 1;
         }
         if let Some(tasks) = &mut self.programs[program.0].tasks
             && end.slice
         {
             tasks.coroutines.recorded_slices += end.wall;
         }
-        let is_this = |entered: &Entered| entered.stage == program;
-        let inside = self.threads[slot as usize].tasked.as_ref().is_some_and(|tasked| tasked.stack.iter().any(is_this));
-        if end.unbegun || !inside {
+        if end.unbegun || entered.is_none() {
             return;
         }
         self.enter_stretch(slot, at, end.cpu);
@@ -363,7 +377,7 @@ impl TimelineBuilder {
         for (piece, (cpu, queued, wait)) in pieces.iter().zip(shares) {
             let thread = &mut self.threads[slot as usize];
             let process = &mut self.processes[thread.process];
-            let program = piece.stage.unwrap_or(process.program);
+            let program = piece.part.map_or(process.program, |part| part.stage);
             let program = &mut self.programs[program.0];
             program.readings += 1;
             let cpu = Span::from_secs_f64(cpu);
@@ -377,7 +391,7 @@ impl TimelineBuilder {
                     thread,
                     process,
                     program,
-                    piece.stage.is_some(),
+                    piece.part.is_some(),
                     (piece.start, piece.end),
                     (wait, Span::ZERO),
                 );
@@ -388,7 +402,7 @@ impl TimelineBuilder {
             }
             thread.sampled = [0; Blocking::ALL.len()];
             let part = std::mem::take(&mut thread.ledger);
-            match piece.stage {
+            match piece.part {
                 Some(stage) => process.task_ledger(stage).fold(&part),
                 None => ledger.fold(&part),
             }
@@ -589,12 +603,21 @@ impl TimelineBuilder {
         }
     }
 
+    /// The stage whose task started the program, over whatever generations.
+    fn started_within(&self, program: ProgramId) -> Option<ProgramId> {
+        let parents =
+            std::iter::successors(Some(program), |id| self.programs[id.0].parent.filter(|parent| parent.0 < id.0));
+        parents.skip(1).find(|id| self.programs[id.0].tasks.is_some())
+    }
+
     /// Books what a process that ends (or runs another program from now on) did for stages.
     pub(super) fn close_stages(&mut self, slot: ProcessSlot) {
         let process = &mut self.processes[slot];
         let told = matches!(process.interpreter.access, Some(GilAccess::Read | GilAccess::Absent));
         let interpreter = process.interpreter.clone();
         let base = process.program;
+        let outer = self.started_within(base);
+        let process = &mut self.processes[slot];
         let totals = std::mem::take(&mut process.task_totals);
         for (stage, totals) in &totals {
             if let Some(tasks) = process.stages.get(stage).and_then(|id| self.programs[id.0].tasks.as_mut()) {
@@ -608,10 +631,13 @@ impl TimelineBuilder {
             let stages = process.stages.clone();
             self.ended.insert(process.pid, Ended { program: base, stages, totals });
         }
-        for (id, ledger) in std::mem::take(&mut process.task_ledgers) {
+        for (id, ledgers) in std::mem::take(&mut process.task_ledgers) {
             let program = &mut self.programs[id.0];
             program.processes += 1;
-            program.book_tasks(&ledger, told);
+            program.book_tasks(&ledgers, told);
+            if let (Some(outer), Some(tasks)) = (outer, &mut program.tasks) {
+                tasks.note_within(outer, ledgers.warm.on_cpu + ledgers.cold.on_cpu);
+            }
             program.add_interpreter(&interpreter);
         }
         let process = &mut self.processes[slot];

@@ -3,8 +3,7 @@
 
 use super::Records;
 use super::fold::TimelineBuilder;
-use super::process::{Process, Thread};
-use super::program::ProgramId;
+use super::process::{Process, TaskPart, Thread};
 use super::thread::ThreadState;
 use crate::trace::{GilAccess, GilHolder, GilRun, GilSample};
 use crate::units::{Span, Timestamp, ratio};
@@ -232,15 +231,15 @@ impl TimelineBuilder {
         let sampled = self.records != Records::Whole;
         if sampled && !process.stages.is_empty() {
             // Without records nobody knows who had a CPU; how often a stage was looked at is known.
-            let inside: Vec<ProgramId> = self
+            let inside: Vec<TaskPart> = self
                 .by_tid
                 .values()
                 .map(|&other| &self.threads[other as usize])
                 .filter(|thread| thread.process == slot)
-                .filter_map(Thread::stage)
+                .filter_map(Thread::task_part)
                 .collect();
-            for stage in inside {
-                self.processes[slot].task_ledger(stage).gil.bursts += 1;
+            for part in inside {
+                self.processes[slot].task_ledger(part).gil.bursts += 1;
             }
         }
         let ousted = &self.processes[slot].ousted;
@@ -262,8 +261,8 @@ impl TimelineBuilder {
             let state = thread.clock.state();
             let ousted = just_now && state == ThreadState::Preempted;
             let counts = burst.of(thread.ids.tid, Some(state).filter(|_| !sampled), ousted, known);
-            match thread.stage().filter(|_| sampled) {
-                Some(stage) => self.processes[slot].task_ledger(stage).gil.fold(&counts),
+            match thread.task_part().filter(|_| sampled) {
+                Some(part) => self.processes[slot].task_ledger(part).gil.fold(&counts),
                 None => {
                     thread.ledger.gil.fold(&counts);
                     thread.gil_last = (!sampled).then_some(Booked { burst: number, state, ousted, counts });

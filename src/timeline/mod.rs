@@ -35,7 +35,7 @@ pub use reconcile::{Demand, OwnWait};
 pub use sample::{SampledTask, TaskSample};
 pub use series::{Bin, Lane, Series};
 pub use stuck::{Hangs, Hung};
-pub use tasks::{CoroutineSums, Durations, TaskNote, Tasks};
+pub use tasks::{Cold, CoroutineSums, Durations, TaskNote, Tasks};
 pub use thread::{Activity, Interval, Step, ThreadClock, ThreadState};
 pub use zombies::{MOST_ZOMBIES, Unreaped};
 

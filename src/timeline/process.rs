@@ -296,7 +296,25 @@ pub struct Process {
     /// Its agent's sums.
     pub task_totals: FxHashMap<u16, TaskTotals>,
     /// Where the time of its tasks went.
-    pub task_ledgers: FxHashMap<ProgramId, Ledger>,
+    pub task_ledgers: FxHashMap<ProgramId, TaskLedgers>,
+}
+
+/// The tasks of a stage that a stretch of a thread belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TaskPart {
+    /// The stage.
+    pub stage: ProgramId,
+    /// Whether they are those that began before any task of it had ended in their process.
+    pub cold: bool,
+}
+
+/// Where the time of a stage's tasks in one process went.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TaskLedgers {
+    /// Of those that began when another had ended.
+    pub warm: Ledger,
+    /// Of those before.
+    pub cold: Ledger,
 }
 
 impl Process {
@@ -362,8 +380,9 @@ impl Process {
     }
 
     /// Where the time of a stage's tasks in this process goes.
-    pub fn task_ledger(&mut self, stage: ProgramId) -> &mut Ledger {
-        self.task_ledgers.entry(stage).or_default()
+    pub fn task_ledger(&mut self, part: TaskPart) -> &mut Ledger {
+        let ledgers = self.task_ledgers.entry(part.stage).or_default();
+        if part.cold { &mut ledgers.cold } else { &mut ledgers.warm }
     }
 
     /// A thread came to have or want a CPU.

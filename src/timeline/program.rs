@@ -5,6 +5,7 @@ use super::gil::{GilCounts, Interpreter};
 use super::image::Image;
 use super::kinds::KindsByShape;
 use super::ledger::{KINDS, Ledger, UNATTRIBUTED};
+use super::process::TaskLedgers;
 use super::reconcile::{Demand, ENOUGH_SWITCHES, Neighbours, ProcessSums, quiet_is_idle, reconcile, reconcile_tasks};
 use super::series::Series;
 use super::tasks::{TaskNote, Tasks};
@@ -249,12 +250,16 @@ impl Program {
     }
 
     /// Books what a process's tasks did; `locks_told`: the interpreter lock was told from other locks.
-    pub(super) fn book_tasks(&mut self, ledger: &Ledger, locks_told: bool) {
-        self.note_evidence(ledger);
+    pub(super) fn book_tasks(&mut self, ledgers: &TaskLedgers, locks_told: bool) {
+        let mut ledger = ledgers.warm;
+        ledger.fold(&ledgers.cold);
+        self.note_evidence(&ledger);
         self.voluntary = Some(self.voluntary.unwrap_or(0) + ledger.voluntary);
         self.involuntary = Some(self.involuntary.unwrap_or(0) + ledger.involuntary);
         if let Some(tasks) = &mut self.tasks {
-            tasks.unresolved.fold(ledger);
+            tasks.unresolved.fold(&ledger);
+            tasks.cold.unresolved.fold(&ledgers.cold);
+            tasks.cold.others_gil.fold(&ledgers.warm.gil);
             tasks.locks_told &= locks_told;
         }
     }
@@ -303,6 +308,10 @@ impl Program {
             self.kinds.resolve(&mut ledger.blocked);
             ledger.blocked.fit(&ledger.looks);
             self.demand = reconcile_tasks(&ledger, &neighbours, tasks.locks_told);
+            let mut cold = std::mem::take(&mut tasks.cold.unresolved);
+            self.kinds.resolve(&mut cold.blocked);
+            cold.blocked.fit(&cold.looks);
+            tasks.cold.demand = reconcile_tasks(&cold, &neighbours, tasks.locks_told);
             return;
         }
         let sums = std::mem::take(&mut self.unresolved);

@@ -137,15 +137,15 @@ impl TimelineBuilder {
         (from, at, window): (Timestamp, Timestamp, Span),
     ) {
         let process = &mut processes[thread.process];
-        let Some(stage) = thread.stage() else {
+        let Some(part) = thread.task_part() else {
             thread.ledger.looks.note(on, window);
             return;
         };
         // A task that reads what its child writes waits for the child.
         let on = if on == Blocking::Pipe && process.children > 0 { Blocking::Child } else { on };
-        process.task_ledger(stage).looks.note(on, window);
+        process.task_ledger(part).looks.note(on, window);
         if !matches!(on, Blocking::Gil | Blocking::Child | Blocking::Stopped) {
-            programs[stage.0].series.add(Lane::OwnWait, from, at, window);
+            programs[part.stage.0].series.add(Lane::OwnWait, from, at, window);
         }
     }
 

@@ -123,6 +123,35 @@ impl Demand {
         self.doubtful += other.doubtful;
     }
 
+    /// What is left of it without another.
+    pub fn less(&self, other: &Demand) -> Demand {
+        let less = |one: f64, other: f64| (one - other).max(0.0);
+        Demand {
+            on_cpu: less(self.on_cpu, other.on_cpu),
+            run_queue: less(self.run_queue, other.run_queue),
+            own: OwnWait {
+                network: less(self.own.network, other.own.network),
+                disk: less(self.own.disk, other.own.disk),
+                sleep: less(self.own.sleep, other.own.sleep),
+                lock: less(self.own.lock, other.own.lock),
+                pipe: less(self.own.pipe, other.own.pipe),
+                other: less(self.own.other, other.own.other),
+            },
+            starved: less(self.starved, other.starved),
+            gil_wait: less(self.gil_wait, other.gil_wait),
+            child: less(self.child, other.child),
+            unknown: less(self.unknown, other.unknown),
+            assumed_own: less(self.assumed_own, other.assumed_own),
+            extrapolated_delay: less(self.extrapolated_delay, other.extrapolated_delay),
+            extrapolated_cost: less(self.extrapolated_cost, other.extrapolated_cost),
+            undelayed_wakeups: self.undelayed_wakeups.saturating_sub(other.undelayed_wakeups),
+            told_apart: less(self.told_apart, other.told_apart),
+            looked_at: less(self.looked_at, other.looked_at),
+            looks: less(self.looks, other.looks),
+            doubtful: less(self.doubtful, other.doubtful),
+        }
+    }
+
     /// The same, `factor` times.
     pub fn scaled(&self, factor: f64) -> Demand {
         Demand {

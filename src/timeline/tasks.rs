@@ -2,16 +2,28 @@
 //! where their time went stands in the ledgers. Must not judge.
 
 use super::backlog::Backlog;
+use super::gil::GilCounts;
 use super::ledger::Ledger;
 use super::payloads::PayloadSums;
+use super::program::ProgramId;
+use super::reconcile::Demand;
 use super::sample::TaskSample;
 use super::stuck::Hangs;
-use crate::trace::{Direction, PayloadReading, RunsUnder, StageDefinition, TaskKind, TaskTotals};
-use crate::units::{Span, ratio};
+use crate::trace::{Direction, PayloadReading, RunsUnder, StageDefinition, TaskEnd, TaskKind, TaskTotals};
+use crate::units::{Span, Timestamp, ratio};
 use hdrhistogram::Histogram;
 
 /// Fewer recorded tasks than this besides the first ones tell nothing apart.
 const FEWEST_WARM: u64 = 4;
+
+/// Cold tasks that take so many times what nearly all others take at the most load or warm what those find.
+const DEAR: f64 = 4.0;
+/// Nearly all of them.
+const USUAL: f64 = 0.95;
+/// Of the time of all tasks, what the cold ones take must be this share to be worth a word.
+const DEAR_SHARE: f64 = 0.01;
+/// Most stretches of cold tasks that are kept.
+const MOST_COLD: usize = 64;
 
 /// Most notes that are kept of a stage.
 const MOST_NOTES: usize = 32;
@@ -103,6 +115,34 @@ impl CoroutineSums {
     }
 }
 
+/// The tasks that began before any of their stage had ended in their process: they may load and warm what later ones find.
+#[derive(Debug, Clone, Default)]
+pub struct Cold {
+    /// How many.
+    pub count: u64,
+    /// Their wall times, added up.
+    pub wall: Span,
+    /// When the first of them were under way.
+    pub stretches: Vec<(Timestamp, Timestamp)>,
+    /// What they demanded.
+    pub demand: Demand,
+    /// Readings of the interpreter lock in all other tasks.
+    pub others_gil: GilCounts,
+    /// Where their time went, until it is reconciled.
+    pub(super) unresolved: Ledger,
+}
+
+impl Cold {
+    /// Notes one that ended.
+    pub(super) fn note(&mut self, end: &TaskEnd, at: Timestamp) {
+        self.count += u64::from(end.tasks);
+        self.wall += end.wall;
+        if self.stretches.len() < MOST_COLD {
+            self.stretches.push((Timestamp(at.0.saturating_sub(end.wall.0)), at));
+        }
+    }
+}
+
 /// A stage inside a program, as its processes' agents tell of it.
 #[derive(Debug, Clone)]
 pub struct Tasks {
@@ -129,6 +169,12 @@ pub struct Tasks {
     /// Of the recorded ones, the first of each process, which load and warm what later ones find: how many, and their wall
     /// time.
     pub first: (u64, Span),
+    /// Those that met their process cold.
+    pub cold: Cold,
+    /// Stages whose tasks started the processes that these ran in, with the CPU time of these there.
+    pub within: Vec<(ProgramId, Span)>,
+    /// Times that tasks were handed over: several at once, where they are in chunks.
+    pub handed: u64,
     /// Time in the queue.
     pub queued: Durations,
     /// The queue over its life.
@@ -172,6 +218,9 @@ impl Tasks {
             recorded: 0,
             wall: Durations::default(),
             first: (0, Span::ZERO),
+            cold: Cold::default(),
+            within: Vec::new(),
+            handed: 0,
             queued: Durations::default(),
             backlog: Backlog::default(),
             sample: TaskSample::default(),
@@ -210,6 +259,14 @@ impl Tasks {
         }
         self.queue_depths[class] += 1;
         self.totals.queue_most = self.totals.queue_most.max(depth);
+    }
+
+    /// Notes CPU time in a process that a task of `outer` started.
+    pub(super) fn note_within(&mut self, outer: ProgramId, on_cpu: Span) {
+        match self.within.iter_mut().find(|known| known.0 == outer) {
+            Some(known) => known.1 += on_cpu,
+            None => self.within.push((outer, on_cpu)),
+        }
     }
 
     /// Notes a payload.
@@ -260,6 +317,22 @@ impl Tasks {
         ratio(first + (all - first) * each, all).unwrap_or(beyond)
     }
 
+    /// The tasks that met their process cold, where they took many times what others take.
+    pub fn dear_firsts(&self) -> Option<&Cold> {
+        let cold = Some(&self.cold).filter(|cold| cold.count > 0 && self.kind != TaskKind::Coroutine)?;
+        let others = self.recorded.checked_sub(cold.count).filter(|&others| others >= FEWEST_WARM)?;
+        // They are the longest of all: what is below them are the others.
+        let usual = self.wall.quantile(USUAL * others as f64 / self.recorded as f64)?;
+        let all = self.wall.mean()? * self.recorded as f64 * self.beyond_recorded();
+        let each = ratio(cold.wall.secs_f64(), cold.count as f64)?;
+        (each > DEAR * usual && cold.wall.secs_f64() > DEAR_SHARE * all).then_some(cold)
+    }
+
+    /// How many tasks were handed over at once, on average.
+    pub fn chunk(&self) -> f64 {
+        ratio(self.recorded as f64, self.handed as f64).unwrap_or(1.0).max(1.0)
+    }
+
     /// How long one task takes, seconds.
     pub fn mean_seconds(&self) -> Option<f64> {
         let counted = ratio(self.totals.count as f64, self.recorded as f64).filter(|&counted| counted > 1.0);
@@ -285,6 +358,7 @@ impl Tasks {
         self.recorded = self.recorded.saturating_add(other.recorded);
         self.wall.fold(&other.wall);
         self.first = (self.first.0 + other.first.0, self.first.1 + other.first.1);
+        self.handed = self.handed.saturating_add(other.handed);
         self.queued.fold(&other.queued);
         if self.queue_depths.len() < other.queue_depths.len() {
             self.queue_depths.resize(other.queue_depths.len(), 0);

@@ -43,7 +43,7 @@ fn throughput(evidence: &Evidence, payload: Option<&Payload>, terms: &Terms, exe
             return Vec::new();
         };
         let alone = 1.0 / (task.cpu + task.wait);
-        let curve = curve(executor, &task, costs, &room, MOST_WORKERS);
+        let curve = curve(executor, &task, &evidence.dispatched(costs), &room, MOST_WORKERS);
         return curve.iter().map(|prediction| (prediction.workers, prediction.speedup.point * alone)).collect();
     }
     match executor {

@@ -12,6 +12,8 @@
 //! | payload never measured | processes only with low confidence |
 //! | payload measured once or twice, and dear at the high end of that | confidence at most medium |
 //! | a coroutine that does not compute for most of its time | no processes |
+//! | one that may, by the interval of its score | processes are predicted, and picked only where its class is CPU-bound; confidence at most medium |
+//! | tasks were handed over in chunks | dispatch of the pool that they were found in is divided by the chunk |
 //! | a coroutine that blocks its loop for more than a tenth of its time | threads are compared as well |
 //! | two executors within 3 % (5 % where intervals overlap) | the simpler one |
 //! | the same, but threads would have to overlap native code that no run in threads showed to overlap | processes |
@@ -98,8 +100,11 @@ pub fn decide(
     // A thread that hardly ever waits fills a core: one more than there are cores would only take turns. Processes wait for
     // their parent between two tasks, which a few more make up for.
     let still = task.wait < STILL * task.cpu;
-    // What awaits cannot be handed to a process; what only computes can, once it is an ordinary function.
-    let is_movable = !evidence.is_coroutine || class == Class::CpuBound;
+    // What awaits cannot be handed to a process; what only computes can, once it is an ordinary function. Where it may be
+    // either, it is told what processes would do, but not that they should.
+    let may_compute = evidence.is_coroutine && score.low <= thresholds.cpu && thresholds.cpu < score.high;
+    let is_movable = !evidence.is_coroutine || class == Class::CpuBound || may_compute;
+    let (full, costs) = (costs, &evidence.dispatched(costs));
     let peaks = |task: &TaskDemand| -> Vec<Prediction> {
         let usable = BY_SIMPLICITY.iter().filter(|&&executor| is_movable || executor != predict::Executor::Process);
         usable
@@ -119,6 +124,7 @@ pub fn decide(
         unseen: overlap_unseen(&task, evidence),
         blocking,
         waits: (class == Class::IoBound || is_open && score.point < thresholds.io) && evidence.takes_lock.is_none(),
+        awaits: may_compute && class != Class::CpuBound,
     };
     let pick = pick(&best, evidence, doubts)?;
     let mut lock_decides = false;
@@ -154,6 +160,20 @@ pub fn decide(
         ratio(task.held_waiting, task.wait).filter(|_| task.held_waiting > LOCK_MATTERS * (task.cpu + task.wait));
     if let Some(share) = held_waiting {
         reasons.push(Reason::GilHeldWaiting { share });
+    }
+    if may_compute
+        && let Some((now, best)) = found(predict::Executor::Asyncio).zip(process)
+        && now.speedup.point < FITTING_SHARE * best.speedup.point
+    {
+        reasons.push(Reason::CoroutineOpen { low: score.low, high: score.high });
+        confidence = confidence.min(Confidence::Medium);
+    }
+    if evidence.joins_open {
+        reasons.push(Reason::JoinsOpen);
+        confidence = Confidence::Low;
+    }
+    if let (Some((_, seconds)), Some(others)) = (evidence.first_calls, evidence.task_seconds) {
+        reasons.push(Reason::FirstCalls { seconds, others });
     }
     if blocking {
         reasons.push(Reason::LoopBlocked { share: ratio(task.loop_waiting, task.wait).unwrap_or(1.0) });
@@ -194,7 +214,7 @@ pub fn decide(
         }
         Gil::Unknown | Gil::Thin | Gil::NotPython => {
             reasons.push(if evidence.gil == Gil::Thin { Reason::GilThin } else { Reason::GilUnknown });
-            confidence = unsure;
+            confidence = confidence.min(unsure);
         }
     }
     let felt = |limit: &f64| thread.is_none_or(|thread| thread.speedup.point >= LIMIT_FELT * limit * task.seconds());
@@ -214,10 +234,10 @@ pub fn decide(
         reasons.push(Reason::SaturatesGil { workers: thread.workers });
     }
     if pick.executor == predict::Executor::Serial
-        && evidence.task_seconds.is_some_and(|seconds| seconds < 10.0 * costs.thread_dispatch)
+        && evidence.task_seconds.is_some_and(|seconds| seconds < 10.0 * full.thread_dispatch)
     {
         let seconds = evidence.task_seconds.unwrap_or(0.0);
-        reasons.push(Reason::TaskTooSmall { seconds, dispatch: costs.thread_dispatch });
+        reasons.push(Reason::TaskTooSmall { seconds, dispatch: full.thread_dispatch });
     }
     if let Some(payload) = payload {
         if payload.picklable == Some(false) && is_movable {
@@ -272,7 +292,7 @@ pub fn decide(
     {
         reasons.push(Reason::ManyConnections { workers: all.workers });
     }
-    let dispatch = costs.process_parent + costs.process_worker;
+    let dispatch = full.process_parent + full.process_worker;
     let chunksize = (pick.executor == predict::Executor::Process)
         .then(|| chunk(dispatch, task.cpu + task.wait, evidence.tasks, pick.workers))
         .flatten();
@@ -346,6 +366,8 @@ struct Doubts {
     /// It waits for most of its time, and not for a lock that its function names: how long it holds the interpreter's when
     /// many run at once is less than was seen.
     waits: bool,
+    /// It is a coroutine that may, but need not, compute for most of its time.
+    awaits: bool,
 }
 
 /// The highest throughput; a simpler one within 3 %, or 5 % where the intervals overlap, and threads of what waits within
@@ -358,7 +380,8 @@ fn pick(best: &[Prediction], evidence: &Evidence, doubts: Doubts) -> Option<Pred
     let eligible = |one: &&Prediction| match one.executor {
         predict::Executor::Asyncio => is_coroutine,
         predict::Executor::Thread => !is_coroutine || released,
-        predict::Executor::Serial | predict::Executor::Process => true,
+        predict::Executor::Process => !doubts.awaits,
+        predict::Executor::Serial => true,
     };
     let top = best.iter().filter(eligible).max_by(|one, other| one.speedup.point.total_cmp(&other.speedup.point))?;
     let close = |one: &&Prediction| {

@@ -4,7 +4,7 @@
 use super::diagnose::TAKES_LOCK;
 use super::{Executor, Payload};
 use crate::laws::demand_of_queue;
-use crate::predict::{PAYLOAD_ERROR, PayloadDemand, TaskDemand};
+use crate::predict::{Costs, PAYLOAD_ERROR, PayloadDemand, TaskDemand};
 use crate::stages::{GilEvidence, Kind, Phase, Stage};
 use crate::trace::RunsUnder;
 use crate::units::{Estimate, ratio};
@@ -93,6 +93,13 @@ pub struct Evidence {
     pub tasks: u64,
     /// How long one task takes, seconds.
     pub task_seconds: Option<f64>,
+    /// First tasks of its processes that took many times what others take, and are left out of these times: how many, and how
+    /// long one took, seconds.
+    pub first_calls: Option<(u64, f64)>,
+    /// Whether much of what its tasks waited for is what others did for them, of which not enough is known.
+    pub joins_open: bool,
+    /// How many tasks were handed over at once, on average; at least 1.
+    pub chunk: f64,
     /// Of the stage's time, the share that tasks took which began and never ended.
     pub unfinished_share: f64,
     /// Calls that were counted, where the number of all is not known.
@@ -136,6 +143,9 @@ impl Evidence {
             lock_wait: stage.demand.own.lock,
             tasks: stage.task_count(),
             task_seconds: stage.task_seconds(),
+            first_calls: stage.first_calls.map(|first| (first.tasks, first.seconds)),
+            joins_open: stage.joins_open,
+            chunk: tasks.map_or(1.0, |tasks| tasks.chunk()),
             unfinished_share: unfinished_share(stage),
             sampled_calls: tasks.filter(|tasks| tasks.totals.estimated).map(|tasks| tasks.totals.count),
             cores_used: cores_used(stage),
@@ -160,6 +170,21 @@ impl Evidence {
     /// How many copies of it the cores hold that compute all the time; copies that wait leave room for more.
     pub fn room(&self, cores: f64) -> f64 {
         if self.is_pool { cores } else { cores / self.cores_used.max(self.at_once).max(1.0) }
+    }
+
+    /// What dispatch costs a task in the pool that it was found in, which hands over as many at once as it was seen to.
+    pub fn dispatched(&self, costs: &Costs) -> Costs {
+        let each = 1.0 / self.chunk.max(1.0);
+        match self.found {
+            Some(Executor::Process) => Costs {
+                process_parent: costs.process_parent * each,
+                process_worker: costs.process_worker * each,
+                process_idle: costs.process_idle * each,
+                ..*costs
+            },
+            Some(Executor::Thread) => Costs { thread_dispatch: costs.thread_dispatch * each, ..*costs },
+            _ => *costs,
+        }
     }
 
     /// Whether tasks that never ended took so much of its time that it is not known what one takes.

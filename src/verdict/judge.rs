@@ -5,6 +5,8 @@
 //! | any | not known | | not judged |
 //! | any | any | much of its time went to tasks that never ended | not judged |
 //! | any | any | class unknown; inside Python only where too little was seen | not judged |
+//! | stage in Python | any | its tasks wait for others' work, of which not enough is known | undecided |
+//! | coroutine | asyncio | it may compute for most of its time or not, and processes would be clearly faster | undecided |
 //! | any | any | it feeds a pool of its own workers | not judged: they are |
 //! | any | the recommended one | high or medium confidence | fits |
 //! | other | thread, process, asyncio | a program is in its own process already | fits: all drive it as well |
@@ -20,7 +22,7 @@ use super::diagnose::Warning;
 use super::recommend::{Confidence, Recommendation, recommend};
 use super::{Capacity, Class, Evidence, Executor, Payload, Reason, Thresholds};
 use crate::laws::thread_of_children_bound;
-use crate::predict::{Costs, Prediction};
+use crate::predict::{self, Costs, Prediction};
 use crate::stages::Phase;
 use crate::units::Estimate;
 
@@ -40,6 +42,10 @@ pub enum Why {
     ThinEvidence,
     /// There is enough of it, but its score may fall on either side of a threshold.
     ClassOpen,
+    /// Processes are clearly faster than its event loop if the coroutine computes for most of its time, which is open.
+    CoroutineOpen,
+    /// Its tasks wait for what others do for them, of which not enough is known.
+    JoinsOpen,
     /// It hands work to a pool of its own workers, which are judged instead.
     FeedsPool,
     /// It is what a program did outside of its stages.
@@ -186,6 +192,13 @@ fn rule_of(class: Class, payload_is_dear: bool) -> Option<Executor> {
 /// Compares the predicted throughput of the executor in use, at its own best number of workers, with the recommended one.
 fn weigh(predictions: &[Prediction], recommendation: &Recommendation, current: Executor) -> Outcome {
     let has = |code: Reason| recommendation.reasons.contains(&code);
+    if has(Reason::JoinsOpen) {
+        return Outcome::Undecided(Why::JoinsOpen);
+    }
+    let is_open = recommendation.reasons.iter().any(|reason| matches!(reason, Reason::CoroutineOpen { .. }));
+    if is_open && current == Executor::Asyncio && is_behind_processes(predictions, FITTING_SHARE) {
+        return Outcome::Undecided(Why::CoroutineOpen);
+    }
     let open = match (has(Reason::GilThin), has(Reason::GilUnknown)) {
         (true, _) => Some(Why::GilThin),
         (_, true) => Some(Why::GilUnknown),
@@ -214,6 +227,13 @@ fn weigh(predictions: &[Prediction], recommendation: &Recommendation, current: E
         Weighed::Misrouted { cost } => Outcome::Misrouted { cost },
         Weighed::TooClose => Outcome::Undecided(open.unwrap_or(Why::TooClose)),
     }
+}
+
+/// Whether an event loop is predicted at less than the fitting share of processes.
+fn is_behind_processes(predictions: &[Prediction], fitting_share: f64) -> bool {
+    let of = |executor| predictions.iter().find(|one| one.executor == executor).map(|one| one.speedup);
+    let (now, processes) = (of(predict::Executor::Asyncio), of(predict::Executor::Process));
+    now.zip(processes).is_some_and(|(now, best)| weigh_throughput(now, best, fitting_share) != Weighed::Fits)
 }
 
 /// Whether, what is not known of the lock being in the intervals, another executor may have clearly more throughput than all

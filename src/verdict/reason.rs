@@ -98,6 +98,22 @@ pub enum Reason {
         /// Upper end.
         high: f64,
     },
+    /// A coroutine that may compute for most of its time, or not: only then it belongs into processes.
+    CoroutineOpen {
+        /// Lower end of the score.
+        low: f64,
+        /// Upper end.
+        high: f64,
+    },
+    /// Much of what its tasks wait for is what others do for them, of which not enough is known.
+    JoinsOpen,
+    /// First calls are left out: they took many times what later ones take.
+    FirstCalls {
+        /// How long one took, seconds.
+        seconds: f64,
+        /// And one of the others.
+        others: f64,
+    },
     /// It waits with the interpreter lock in hand.
     GilHeldWaiting {
         /// Share of its waits.
@@ -230,6 +246,9 @@ impl Reason {
             Reason::GilPartly { .. } => "gil-partly",
             Reason::GilChurn { .. } => "gil-churn",
             Reason::ClassOpen { .. } => "class-open",
+            Reason::CoroutineOpen { .. } => "coroutine-open",
+            Reason::JoinsOpen => "joins-open",
+            Reason::FirstCalls { .. } => "first-calls",
             Reason::GilHeldWaiting { .. } => "gil-held-waiting",
             Reason::GilAbsent => "gil-absent",
             Reason::SaturatesGil { .. } => "saturates-gil",
