@@ -19,6 +19,7 @@ mod readings;
 mod reconcile;
 mod records;
 mod sample;
+mod script;
 mod series;
 mod stuck;
 mod tasks;
