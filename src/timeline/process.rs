@@ -81,6 +81,8 @@ pub struct Thread {
     /// On-CPU time that the last reading showed beyond the records.
     pub missing_on_cpu: Span,
     /// Its tasks, once it has had one.
+    /// Records told what it did until they ended, and its counters have not been read since.
+    pub told_by_records: bool,
     pub tasked: Option<Box<Tasked>>,
     /// Readings and bursts of its process's lock that were counted, or passed by, so far.
     pub gil_base: (u64, u64),
@@ -198,6 +200,7 @@ impl Thread {
             on_cpu_base: Span::ZERO,
             missing_on_cpu: Span::ZERO,
             tasked: None,
+            told_by_records: false,
             gil_base: (0, 0),
             gil_last: None,
             settled_at: began,

@@ -1,0 +1,92 @@
+//! What a report says twice agrees: CPU with the kernel's counters, phases with the score, names of one program, and CPU
+//! with the time that it took. Drawn runs; times are in microseconds.
+
+use poolpick::stages::{Stages, Totals, segment};
+use poolpick::timeline::{Timeline, build};
+use poolpick::trace::{Blocking, Event, Ids, Rung, Rusage, SwitchOut, ThreadReading};
+use poolpick::units::{Span, Timestamp};
+
+const ROOT: u32 = 100;
+
+fn at(micros: u64) -> Timestamp {
+    Timestamp(1_000_000_000 + micros * 1_000)
+}
+
+fn ids(pid: u32, tid: u32) -> Ids {
+    Ids { pid, tid }
+}
+
+fn named(micros: u64, pid: u32, name: &str) -> Event {
+    Event::Exec { at: at(micros), ids: ids(pid, pid), name: name.to_owned() }
+}
+
+fn program(micros: u64, pid: u32, argv: &[&str]) -> Event {
+    let exe = Some(argv[0].to_owned());
+    Event::Program { at: at(micros), pid, parent: 0, exe, argv: argv.iter().map(|&word| word.to_owned()).collect() }
+}
+
+fn fork(micros: u64, child: (u32, u32)) -> Event {
+    Event::Fork { at: at(micros), ids: ids(child.0, child.1), parent: ids(ROOT, ROOT) }
+}
+
+fn switch_in(micros: u64, who: Ids) -> Event {
+    Event::SwitchIn { at: at(micros), ids: who }
+}
+
+fn blocks(micros: u64, who: Ids) -> Event {
+    Event::SwitchOut { at: at(micros), ids: who, why: SwitchOut::Blocked }
+}
+
+fn exit(micros: u64, who: Ids) -> Event {
+    Event::Exit { at: at(micros), ids: who }
+}
+
+fn run(mut events: Vec<Event>, end: u64) -> Timeline {
+    events.sort_by_key(Event::at);
+    build(&events, at(0), ROOT, at(end))
+}
+
+fn judged(timeline: &Timeline, cpu_micros: Option<u64>) -> Stages {
+    let rusage = cpu_micros.map(|micros| Rusage {
+        cpu_user: Span(micros * 1_000),
+        cpu_system: Span::ZERO,
+        voluntary: 0,
+        involuntary: 0,
+        peak_rss_bytes: 0,
+    });
+    segment(timeline, &Totals { rung: Rung::Perf, rusage, whole: true })
+}
+
+/// A thread that runs 10 µs and waits 10 µs, over and over; each switch costs it 2 µs more, that no record shows.
+#[test]
+fn cpu_agrees_with_the_counters_when_records_end() {
+    let me = ids(ROOT, ROOT);
+    let reading = |micros: u64, turns: u64, active: bool| {
+        let reading = ThreadReading {
+            on_cpu: Some(Span(turns * 12_000)),
+            run_delay: Some(Span::ZERO),
+            slices: Some(turns),
+            voluntary: Some(turns),
+            involuntary: Some(0),
+            active: Some(active),
+            ..ThreadReading::default()
+        };
+        Event::Thread { at: at(micros), ids: me, reading }
+    };
+    let mut events = vec![named(0, ROOT, "pingpong"), program(0, ROOT, &["/bin/pingpong"])];
+    for turn in 0..5_000 {
+        events.extend([blocks(turn * 20 + 10, me), switch_in(turn * 20 + 20, me)]);
+        if turn % 500 == 250 {
+            events.push(reading(turn * 20 + 15, turn + 1, false));
+        }
+    }
+    events.push(Event::SwitchesEnd { at: at(100_000) });
+    for turn in (5_100..=25_000).step_by(100) {
+        events.push(Event::Waiting { at: at(turn * 20 - 5), ids: me, on: Blocking::Pipe });
+        events.push(reading(turn * 20 - 5, turn, false));
+        events.push(Event::Process { at: at(turn * 20 - 5), pid: ROOT, parent: None, reading: Default::default() });
+    }
+    let told = run(events, 500_000).on_cpu();
+    let truth = 25_000.0 * 12e-6;
+    assert!((told / truth - 1.0).abs() < 0.02, "{told} of {truth}");
+}
