@@ -90,3 +90,34 @@ fn cpu_agrees_with_the_counters_when_records_end() {
     let truth = 25_000.0 * 12e-6;
     assert!((told / truth - 1.0).abs() < 0.02, "{told} of {truth}");
 }
+
+/// One thread computes 1 ms, wakes another that sleeps 9 ms, and waits for it.
+#[test]
+fn phases_agree_with_the_score() {
+    let (worker, sleeper) = (ids(ROOT, ROOT), ids(ROOT, ROOT + 1));
+    let mut events = vec![named(0, ROOT, "handoff"), program(0, ROOT, &["/bin/handoff"])];
+    events.extend([fork(0, (ROOT, ROOT + 1)), switch_in(1, sleeper), blocks(2, sleeper)]);
+    for turn in 0..200 {
+        let begin = turn * 10_000;
+        events.extend([
+            blocks(begin + 1_000, worker),
+            switch_in(begin + 1_000, sleeper),
+            blocks(begin + 1_010, sleeper),
+        ]);
+        events.extend([
+            switch_in(begin + 9_990, sleeper),
+            blocks(begin + 9_999, sleeper),
+            switch_in(begin + 10_000, worker),
+        ]);
+        if turn % 3 == 0 {
+            events.push(Event::Waiting { at: at(begin + 5_000), ids: worker, on: Blocking::Lock });
+            events.push(Event::Waiting { at: at(begin + 5_000), ids: sleeper, on: Blocking::Sleep });
+            events.push(Event::Waiting { at: at(begin + 500), ids: sleeper, on: Blocking::Lock });
+        }
+    }
+    let stages = judged(&run(events, 2_000_000), None).stages;
+    let (score, phases) = (stages[0].score.expect("it ran").point, &stages[0].phases);
+    assert!((score - 0.1).abs() < 0.02, "{score}");
+    assert!(phases.iter().all(|phase| (phase.score - score).abs() < 0.1), "{phases:?}");
+    assert_eq!(phases.len(), 1, "{phases:?}");
+}

@@ -3,7 +3,7 @@
 use super::fold::{folded, own_demand};
 use super::function::{Places, task_stages};
 use super::gil::{gil_of, held_while_waiting};
-use super::phases::{Phase, phases_of};
+use super::phases::{Phase, agreeing, phases_of};
 use super::score::{pairs_of, score_of};
 use super::{Folded, Kind, OUTSIDE, Stage, Stages};
 use crate::timeline::{Program, Records, TaskNote, Timeline};
@@ -171,7 +171,8 @@ fn stage_of(program: &Program, timeline: &Timeline, kind: Kind, sampled: bool) -
     let demand = program.demand;
     let name = program.image.name();
     let origin = program.series.origin();
-    let phases = phases_of(&pieces.pairs, pieces.width, origin, first, last);
+    let score = ratio(demand.on_cpu, demand.on_cpu + demand.own.sum());
+    let phases = agreeing(phases_of(&pieces.pairs, pieces.width, origin, first, last), score);
     let wall = program.present - timeline.stopped.min(program.present);
     Stage {
         id: name.clone(),
