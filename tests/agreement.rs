@@ -121,3 +121,22 @@ fn phases_agree_with_the_score() {
     assert!(phases.iter().all(|phase| (phase.score - score).abs() < 0.1), "{phases:?}");
     assert_eq!(phases.len(), 1, "{phases:?}");
 }
+
+/// Children strictly one after another, whose memory is taken down behind their last record.
+#[test]
+fn one_after_another_is_one_at_a_time() {
+    let mut events = vec![named(0, ROOT, "forker"), program(0, ROOT, &["/bin/forker"])];
+    for turn in 0..1_000 {
+        let child = 1_000 + turn as u32;
+        let begin = turn * 300;
+        events.extend([fork(begin + 10, (child, child)), switch_in(begin + 20, ids(child, child))]);
+        events.extend([blocks(begin + 30, ids(ROOT, ROOT)), exit(begin + 150, ids(child, child))]);
+        events.push(switch_in(begin + 290, ids(ROOT, ROOT)));
+    }
+    let timeline = run(events, 300_000);
+    let stages = judged(&timeline, Some(240_000)).stages;
+    let children = stages.iter().find(|stage| stage.processes == 1_000).expect("the children are a stage");
+    assert!(children.demand.on_cpu > 0.18, "{:?}", children.demand);
+    let cores = children.demand.on_cpu / children.wall.secs_f64();
+    assert!(cores <= 1.01, "{cores}");
+}
