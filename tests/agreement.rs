@@ -122,6 +122,73 @@ fn phases_agree_with_the_score() {
     assert_eq!(phases.len(), 1, "{phases:?}");
 }
 
+/// Runs `/bin/sh`, which is dash, three times; only the processes in `met` live long enough for a look at them.
+fn shells(met: &[u32]) -> Vec<(String, u64)> {
+    let mut events = vec![named(0, ROOT, "parent"), program(0, ROOT, &["/bin/parent"])];
+    for (turn, pid) in [201, 202, 203].into_iter().enumerate() {
+        let begin = turn as u64 * 100_000;
+        events.extend([
+            fork(begin + 10, (pid, pid)),
+            switch_in(begin + 20, ids(pid, pid)),
+            named(begin + 30, pid, "sh"),
+        ]);
+        if met.contains(&pid) {
+            events.push(program(begin + 30, pid, &["/usr/bin/dash", "-c", "true"]));
+        }
+        events.push(exit(begin + 90_000, ids(pid, pid)));
+    }
+    events.push(blocks(40, ids(ROOT, ROOT)));
+    let stages = judged(&run(events, 300_000), None).stages;
+    stages.into_iter().map(|stage| (stage.name, stage.processes)).collect()
+}
+
+#[test]
+fn a_program_is_one_whether_a_look_met_it_or_not() {
+    for met in [[201].as_slice(), &[202], &[203], &[201, 203], &[201, 202, 203]] {
+        assert_eq!(shells(met), [("dash".to_owned(), 3)], "{met:?}");
+    }
+    assert_eq!(shells(&[]), [("sh".to_owned(), 3)]);
+}
+
+#[test]
+fn a_program_that_ends_under_the_look_is_that_of_its_siblings() {
+    let mut events = vec![named(0, ROOT, "parent"), program(0, ROOT, &["/bin/parent"])];
+    for (turn, exe) in [None, Some("/usr/bin/dash".to_owned()), None].into_iter().enumerate() {
+        let (begin, pid) = (turn as u64 * 100_000, 201 + turn as u32);
+        let argv = ["sh", "-c", "true"].map(str::to_owned).to_vec();
+        events.extend([
+            fork(begin + 10, (pid, pid)),
+            switch_in(begin + 20, ids(pid, pid)),
+            named(begin + 30, pid, "sh"),
+        ]);
+        events.push(Event::Program { at: at(begin + 30), pid, parent: 0, exe, argv });
+        events.push(exit(begin + 90_000, ids(pid, pid)));
+    }
+    events.push(blocks(40, ids(ROOT, ROOT)));
+    let stages = judged(&run(events, 300_000), None).stages;
+    assert_eq!((stages.len(), stages[0].name.as_str(), stages[0].processes), (1, "dash", 3));
+}
+
+#[test]
+fn scripts_under_one_interpreter_do_not_take_each_other_s_time() {
+    let mut events = vec![named(0, ROOT, "parent"), program(0, ROOT, &["/bin/parent"])];
+    for (turn, (pid, script)) in [(201, Some("a.py")), (202, None), (203, Some("b.py"))].into_iter().enumerate() {
+        let begin = turn as u64 * 100_000;
+        events.extend([
+            fork(begin + 10, (pid, pid)),
+            switch_in(begin + 20, ids(pid, pid)),
+            named(begin + 30, pid, "python3"),
+        ]);
+        events.extend(script.map(|script| program(begin + 30, pid, &["/usr/bin/python3.13", script])));
+        events.push(exit(begin + 90_000, ids(pid, pid)));
+    }
+    events.push(blocks(40, ids(ROOT, ROOT)));
+    let stages = judged(&run(events, 300_000), None).stages;
+    let mut names: Vec<&str> = stages.iter().map(|stage| stage.name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["a.py", "b.py", "python3.13"]);
+}
+
 /// Children strictly one after another, whose memory is taken down behind their last record.
 #[test]
 fn one_after_another_is_one_at_a_time() {

@@ -5,6 +5,7 @@
 mod attribution;
 mod backlog;
 mod births;
+mod comms;
 mod deaths;
 mod descriptors;
 mod fold;

@@ -80,9 +80,9 @@ pub struct Thread {
     pub on_cpu_base: Span,
     /// On-CPU time that the last reading showed beyond the records.
     pub missing_on_cpu: Span,
-    /// Its tasks, once it has had one.
     /// Records told what it did until they ended, and its counters have not been read since.
     pub told_by_records: bool,
+    /// Its tasks, once it has had one.
     pub tasked: Option<Box<Tasked>>,
     /// Readings and bursts of its process's lock that were counted, or passed by, so far.
     pub gil_base: (u64, u64),
@@ -199,8 +199,8 @@ impl Thread {
             delay_base: Span::ZERO,
             on_cpu_base: Span::ZERO,
             missing_on_cpu: Span::ZERO,
-            tasked: None,
             told_by_records: false,
+            tasked: None,
             gil_base: (0, 0),
             gil_last: None,
             settled_at: began,
@@ -235,6 +235,8 @@ pub struct Process {
     pub program: ProgramId,
     /// Whether it has replaced its program since its fork.
     pub execed: bool,
+    /// The kernel's name for the program that it began last, and when, until more of it is told.
+    pub comm: Option<(String, Timestamp)>,
     /// When the name of its program was last read.
     pub named_at: Timestamp,
     /// When it began to run this program.
@@ -322,6 +324,7 @@ impl Process {
             parent,
             program,
             execed: false,
+            comm: None,
             named_at: Timestamp(0),
             began: at,
             stopped_base: Span::ZERO,
