@@ -1,6 +1,7 @@
 //! The fold: one event at a time into the living, and the living into programs when they end.
 
 use super::attribution::{EarlyTask, Ended, TaskKey};
+use super::bytes::EndedBytes;
 use super::comms::Names;
 use super::image::Image;
 use super::process::{Process, ProcessSlot, Thread};
@@ -32,6 +33,8 @@ pub struct TimelineBuilder {
     pub(super) by_pid: FxHashMap<u32, ProcessSlot>,
     pub(super) programs: Vec<Program>,
     pub(super) ended: FxHashMap<u32, Ended>,
+    /// Of processes that have ended, those whose bytes may still be told.
+    pub(super) ended_bytes: FxHashMap<u32, EndedBytes>,
     pub(super) early: FxHashMap<u32, Vec<AgentFact>>,
     /// What a thread that is not known yet was seen blocked on: its first reading comes right behind.
     pub(super) early_look: Option<(Ids, Blocking)>,
@@ -68,6 +71,7 @@ impl TimelineBuilder {
             by_pid: FxHashMap::default(),
             programs: Vec::new(),
             ended: FxHashMap::default(),
+            ended_bytes: FxHashMap::default(),
             early: FxHashMap::default(),
             early_look: None,
             early_tasks: FxHashMap::default(),

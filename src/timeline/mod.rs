@@ -5,6 +5,7 @@
 mod attribution;
 mod backlog;
 mod births;
+mod bytes;
 mod comms;
 mod deaths;
 mod descriptors;

@@ -2,6 +2,7 @@
 //! bounded by how many live at once.
 
 use super::attribution::Tasked;
+use super::bytes::Bytes;
 use super::descriptors::Descriptors;
 use super::gil::{Booked, Interpreter};
 use super::ledger::Ledger;
@@ -256,6 +257,8 @@ pub struct Process {
     pub sums: ProcessSums,
     /// The last reading.
     pub reading: ProcessReading,
+    /// Whose the bytes are that it tells.
+    pub bytes: Bytes,
     /// Positions of its stdin and stdout files when first read: what others did with them before is not its own.
     pub file_base: (Option<u64>, Option<u64>),
     /// CPU by readings before it ran this program.
@@ -335,6 +338,7 @@ impl Process {
             still_since: None,
             sums: ProcessSums::default(),
             reading: ProcessReading::default(),
+            bytes: Bytes::default(),
             file_base: (None, None),
             split_base: (Span::ZERO, Span::ZERO),
             read_cpu: Span::ZERO,
@@ -414,6 +418,7 @@ impl Process {
         self.split_base = (self.reading.cpu_user.unwrap_or(Span::ZERO), self.reading.cpu_system.unwrap_or(Span::ZERO));
         self.file_base =
             (self.reading.stdin_bytes.or(self.file_base.0), self.reading.stdout_bytes.or(self.file_base.1));
+        self.bytes.restart(&self.reading);
         self.reading = ProcessReading::default();
         self.descriptors = Descriptors::default();
         // The readings go on counting: threads hold what they stood at.

@@ -140,6 +140,8 @@ pub struct ProgramBytes {
     pub stdin_file: Option<u64>,
     /// Written to a regular file on descriptor 1.
     pub stdout_file: Option<u64>,
+    /// Processes whose bytes were not read when they had ended: what they moved last is not in the sums.
+    pub unread_ends: u64,
 }
 
 impl Program {

@@ -250,6 +250,7 @@ impl TimelineBuilder {
     pub(super) fn read_process(&mut self, pid: u32, parent: Option<u32>, reading: &ProcessReading, at: Timestamp) {
         if !self.by_pid.contains_key(&pid) {
             if self.records == Records::Whole {
+                self.read_ended(pid, reading);
                 return;
             }
             let parent = parent.and_then(|parent| self.by_pid.get(&parent).copied());
@@ -274,6 +275,7 @@ impl TimelineBuilder {
         let base = &mut process.file_base;
         base.0 = base.0.or(reading.stdin_bytes);
         base.1 = base.1.or(reading.stdout_bytes);
+        process.bytes.read(reading);
         let last = &mut process.reading;
         *last = ProcessReading {
             cpu_user: reading.cpu_user.or(last.cpu_user),
