@@ -289,3 +289,21 @@ fn a_chain_of_launchers_is_one_run_of_the_last() {
         assert_eq!(stage.0["evidence"]["tasks"], 1, "{}: {:#}", rung.name, report.0);
     }
 }
+
+/// What a program wrote last is told, though it ends between two readings of it.
+#[test]
+fn bytes_are_counted_to_the_end() {
+    if !Path::new("/bin/dd").exists() {
+        return skip("there is no dd");
+    }
+    each([("perf".to_owned(), PERF), ("schedstat".to_owned(), SCHEDSTAT)], |rung| {
+        if !rung.is_here() {
+            return skip("the rung is not here");
+        }
+        let copy = ["/bin/dd", "if=/dev/zero", "of=/dev/null", "bs=32768", "count=4000", "status=none"];
+        let profiled = Profile::of(rung, &copy).run();
+        let written = profiled.report.number("/stages/0/io/written_bytes");
+        // Before its exec the process writes a few bytes that say how that went.
+        assert!((131_072_000.0..131_072_100.0).contains(&written), "{}: {written}", rung.name);
+    });
+}

@@ -284,7 +284,9 @@ fn payload(
     {
         (per_task(stage.bytes.stdin_file), per_task(stage.bytes.stdout_file), PayloadSource::Files)
     } else {
-        (per_task(stage.bytes.read_chars), per_task(stage.bytes.written_chars), PayloadSource::UpperBound)
+        let whole = stage.bytes.unread_ends == 0;
+        let source = if whole { PayloadSource::UpperBound } else { PayloadSource::Partial };
+        (per_task(stage.bytes.read_chars), per_task(stage.bytes.written_chars), source)
     };
     if argument_bytes.is_none() && result_bytes.is_none() {
         return None;
@@ -306,7 +308,7 @@ fn payload(
         PayloadSource::Declared => true,
         PayloadSource::Measured | PayloadSource::Unknown => false,
         PayloadSource::Files => total > SMALL_PAYLOAD,
-        PayloadSource::UpperBound => {
+        PayloadSource::UpperBound | PayloadSource::Partial => {
             total as f64 * DEAREST_BYTE > questions.thresholds.ipc * stage.process_seconds().unwrap_or(f64::INFINITY)
         }
     };

@@ -104,6 +104,11 @@ impl Files {
         }
     }
 
+    /// Whether it is kept open: it was read lately.
+    pub fn keeps(&self, ids: Ids, which: Which) -> bool {
+        self.kept.contains_key(&(ids, which))
+    }
+
     /// What the file says now, up to [`LARGEST`] bytes of it.
     ///
     /// # Errors

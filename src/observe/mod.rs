@@ -431,6 +431,12 @@ impl Instruments {
             sink.event(event);
             match event {
                 Event::Lost { records, .. } => lost += records,
+                // Who has ended can be read until somebody waits for it.
+                Event::Exit { at, ids } if ids.pid == ids.tid => {
+                    if let Some(last) = self.sampler.last_bytes(ids.pid, *at) {
+                        sink.event(&last);
+                    }
+                }
                 // Read at once: a short program is gone soon. Its arguments belong right behind its exec.
                 Event::Exec { at, ids, name } => {
                     // Or is another program by now: what `/proc` says is that one's.

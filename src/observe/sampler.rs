@@ -3,7 +3,7 @@
 //! A round reads a bounded number of threads, chosen at random, at a jittered instant; `pace` tells when.
 
 use super::census::{Census, Walk};
-use super::files::Files;
+use super::files::{Files, Which};
 use super::pace::Pace;
 use super::python::Interpreters;
 use super::readings::{self, Called};
@@ -252,6 +252,15 @@ impl Sampler {
         if let Some(reading) = readings::process(&mut self.files, &self.root, target, ticks, false) {
             emit(Event::Process { at, pid: target, parent: None, reading });
         }
+    }
+
+    /// The bytes of a process that has just ended, where it was read before and nobody has waited for it yet.
+    pub fn last_bytes(&mut self, pid: u32, at: Timestamp) -> Option<Event> {
+        if !self.visible || !self.files.keeps(Ids { pid, tid: pid }, Which::Io) {
+            return None;
+        }
+        let reading = readings::process(&mut self.files, &self.root, pid, self.ticks_per_second, false)?;
+        Some(Event::Process { at, pid, parent: None, reading })
     }
 
     fn walk(&mut self, own_pid: u32, emit: &mut dyn FnMut(Event)) {

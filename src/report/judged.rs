@@ -34,6 +34,7 @@ pub(super) fn apply(
             PayloadSource::Declared => IpcSource::Declared,
             PayloadSource::Files => IpcSource::Estimated,
             PayloadSource::UpperBound => IpcSource::UpperBound,
+            PayloadSource::Partial => IpcSource::Partial,
             PayloadSource::Measured => IpcSource::Measured,
             PayloadSource::Unknown => IpcSource::Unknown,
         },

@@ -193,6 +193,7 @@ pub(super) fn payload_of(stage: &Stage) -> Option<Payload> {
             IpcSource::Declared => PayloadSource::Declared,
             IpcSource::Estimated => PayloadSource::Files,
             IpcSource::UpperBound => PayloadSource::UpperBound,
+            IpcSource::Partial => PayloadSource::Partial,
             IpcSource::Measured => PayloadSource::Measured,
             IpcSource::Unknown => PayloadSource::Unknown,
         },

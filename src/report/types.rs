@@ -513,6 +513,8 @@ pub enum IpcSource {
     Estimated,
     /// From the bytes of all reads and writes: no more than this.
     UpperBound,
+    /// From such bytes up to the last reading of some process, which may have moved more until its end.
+    Partial,
     /// Not known.
     Unknown,
 }

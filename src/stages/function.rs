@@ -2,7 +2,7 @@
 //! is CPU-bound by it. Must not judge.
 
 use super::gil::{gil_of, held_while_waiting};
-use super::phases::phases_of;
+use super::phases::{agreeing, phases_of};
 use super::score::{pairs_of, score_of};
 use super::{FirstCalls, Kind, Stage};
 use crate::timeline::{Demand, Helpers, Program, ProgramId, Tasks, Timeline};
@@ -349,8 +349,9 @@ fn stage_of(
     }
     let (first, last) = (program.first.max(timeline.start), program.last.min(timeline.end));
     let width = program.series.width();
-    let phases = phases_of(&pairs, width, program.series.origin(), first, last);
     let score = score_of(&program.demand, std::slice::from_ref(&pairs), program.processes.max(1), sampled);
+    let phases = phases_of(&pairs, width, program.series.origin(), first, last);
+    let phases = agreeing(phases, score.map(|score| score.point));
     let worker = worker_of(owner, tasks.as_deref(), programs, places);
     let memory = worker.map_or(programs[owner].memory, |worker| programs[worker].memory);
     // Where only some of many short tasks were recorded, the stage was active for all the span of them.

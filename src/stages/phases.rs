@@ -13,6 +13,9 @@ const PENALTY: f64 = 0.01 * POINTS as f64;
 /// Runs shorter than this have no phases worth cutting.
 const SHORTEST_RUN: Span = Span::from_millis(400);
 
+/// Phases that come to a score further from the whole's than this are of a part of its demand alone.
+const DISAGREES: f64 = 0.1;
+
 /// A stretch that holds one score.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Phase {
@@ -75,6 +78,16 @@ pub fn phases_of(
         .collect()
 }
 
+/// The phases, where together they say what the whole's score does; else none.
+pub fn agreeing(phases: Vec<Phase>, score: Option<f64>) -> Vec<Phase> {
+    let demand: f64 = phases.iter().map(|phase| phase.demand).sum();
+    let on_cpu: f64 = phases.iter().map(|phase| phase.score * phase.demand).sum();
+    match ratio(on_cpu, demand).zip(score) {
+        Some((together, whole)) if (together - whole).abs() > DISAGREES => Vec::new(),
+        _ => phases,
+    }
+}
+
 /// Variance of a point around its level, from differences of neighbours: a step between two levels hardly shows in their
 /// median (Rice's estimator made robust, σ ≈ 1.048 · median |xᵢ₊₁ − xᵢ|).
 fn noise(points: &[(f64, f64)]) -> f64 {
@@ -102,6 +115,16 @@ mod tests {
         assert_eq!(phases.len(), 2);
         assert!((phases[0].end - 4.0).abs() < 0.2, "{phases:?}");
         assert!(phases[0].score < 0.15 && phases[1].score > 0.9);
+    }
+
+    #[test]
+    fn phases_that_say_another_score_than_the_whole_are_none() {
+        let phases = found(|bin| if bin < 200 { 0.05 } else { 1.0 });
+        let whole = (200.0 * 0.05 + 250.0) / 450.0;
+        assert_eq!(agreeing(phases.clone(), Some(whole)).len(), 2);
+        assert_eq!(agreeing(phases.clone(), Some(whole + 0.05)).len(), 2);
+        assert!(agreeing(phases.clone(), Some(0.1)).is_empty());
+        assert_eq!(agreeing(phases, None).len(), 2);
     }
 
     #[test]

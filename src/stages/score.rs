@@ -79,15 +79,19 @@ pub fn pairs_of(program: &Program) -> Vec<(f64, f64)> {
     // What was not told apart when it happened is split as the whole was.
     let blocked = demand.own.sum() + demand.starved + demand.child;
     let own_share = ratio(demand.own.sum(), blocked).unwrap_or(1.0);
-    let own_of = |bin: &Bin| {
-        let quiet = if program.quiet_idle { 0.0 } else { bin.seconds(Lane::QuietWait) };
-        bin.seconds(Lane::OwnWait) + quiet + own_share * bin.seconds(Lane::Unattributed)
-    };
+    let active = |bin: &Bin| bin.seconds(Lane::OwnWait) + own_share * bin.seconds(Lane::Unattributed);
+    // Quiet threads' waits are own as far as those of the others do not come to what the whole has: none of an idle
+    // thread's, all of one's that does its part.
+    let bins = program.series.bins();
+    let quiet: f64 = bins.iter().map(|bin| bin.seconds(Lane::QuietWait)).sum();
+    let wanted = demand.own.sum() - bins.iter().map(active).sum::<f64>();
+    let quiet_share = ratio(wanted, quiet).unwrap_or(0.0).clamp(0.0, 1.0);
+    let own_of = |bin: &Bin| active(bin) + quiet_share * bin.seconds(Lane::QuietWait);
     // Whether a wait is a stage's own is settled only at its end; where less of it is, all bins hold less.
-    let laid: f64 = program.series.bins().iter().map(own_of).sum();
+    let laid: f64 = bins.iter().map(own_of).sum();
     let kept = ratio(demand.own.sum(), laid).unwrap_or(1.0).min(1.0);
     let pair = |bin: &Bin| (bin.seconds(Lane::OnCpu), bin.seconds(Lane::OnCpu) + kept * own_of(bin));
-    program.series.bins().iter().map(pair).collect()
+    bins.iter().map(pair).collect()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::fold::{folded, own_demand};
 use super::function::{Places, task_stages};
 use super::gil::{gil_of, held_while_waiting};
-use super::phases::{Phase, phases_of};
+use super::phases::{Phase, agreeing, phases_of};
 use super::score::{pairs_of, score_of};
 use super::{Folded, Kind, OUTSIDE, Stage, Stages};
 use crate::timeline::{Demand, Program, Records, TaskNote, Timeline};
@@ -86,7 +86,7 @@ pub fn segment(timeline: &Timeline, totals: &Totals) -> Stages {
         total.filter(|_| totals.whole && timeline.records == Records::Whole && timeline.lost_records == 0)
     {
         take_back(&mut stages, seen - total);
-        add_exits(&mut stages, &mut left_out, &kept, total - seen);
+        add_exits(&mut stages, &mut left_out, &kept, total - seen, timeline.wall());
     }
     name_apart(&mut stages, &kept, timeline);
     name_inside(&inside, &mut stages);
@@ -171,7 +171,8 @@ fn stage_of(program: &Program, timeline: &Timeline, kind: Kind, sampled: bool) -
     let demand = program.demand;
     let name = program.image.name();
     let origin = program.series.origin();
-    let phases = phases_of(&pieces.pairs, pieces.width, origin, first, last);
+    let score = ratio(demand.on_cpu, demand.on_cpu + demand.own.sum());
+    let phases = agreeing(phases_of(&pieces.pairs, pieces.width, origin, first, last), score);
     let wall = program.present - timeline.stopped.min(program.present);
     Stage {
         id: name.clone(),
@@ -318,7 +319,7 @@ fn strata(pieces: &Pieces, phases: &[Phase]) -> Vec<Vec<(f64, f64)>> {
 /// A process's records end before the kernel takes its memory down, and that too is CPU time of the process. What the
 /// kernel's total holds beyond the records is this; it goes to the programs by how many of their processes ended and how
 /// large those were.
-fn add_exits(stages: &mut [Stage], left_out: &mut [Folded], kept: &[&Program], missing: f64) {
+fn add_exits(stages: &mut [Stage], left_out: &mut [Folded], kept: &[&Program], missing: f64, longest: Span) {
     const SMALLEST: f64 = (1u64 << 20) as f64;
     let weight = |program: &Program| {
         program.processes as f64 * program.memory.peak_one_bytes.map_or(SMALLEST, |bytes| (bytes as f64).max(SMALLEST))
@@ -330,7 +331,12 @@ fn add_exits(stages: &mut [Stage], left_out: &mut [Folded], kept: &[&Program], m
         return;
     }
     for (stage, program) in stages.iter_mut().zip(kept) {
-        stage.demand.on_cpu += missing * weight(program) / all;
+        let exits = missing * weight(program) / all;
+        stage.demand.on_cpu += exits;
+        // They take their time, and overlap with each other as much as the lives before them did.
+        let alone = ratio(stage.wall.secs_f64(), stage.lives.secs_f64()).unwrap_or(0.0).min(1.0);
+        stage.wall = (stage.wall + Span::from_secs_f64(exits * alone)).min(longest);
+        stage.lives += Span::from_secs_f64(exits);
     }
     for folded in left_out {
         folded.cpu_seconds += missing * folded.processes as f64 * SMALLEST / all;

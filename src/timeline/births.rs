@@ -75,6 +75,7 @@ impl TimelineBuilder {
         self.by_pid.insert(pid, slot);
         self.programs[program.0].enter(at);
         self.ended.remove(&pid);
+        self.ended_bytes.remove(&pid);
         if !self.early.is_empty() {
             self.hear_early(pid, at);
         }

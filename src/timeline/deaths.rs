@@ -1,6 +1,7 @@
 //! Deaths in the fold: threads into their process, processes into their program. Must not judge.
 
 use super::Records;
+use super::bytes;
 use super::descriptors::DescriptorGrowth;
 use super::fold::TimelineBuilder;
 use super::ledger::Ledger;
@@ -175,12 +176,9 @@ impl TimelineBuilder {
         }
         let most = |growth: &DescriptorGrowth| growth.after.saturating_sub(growth.before);
         program.descriptors = process.descriptors.growth().into_iter().chain(program.descriptors).max_by_key(most);
+        bytes::book(process, program, replaced);
         let bytes = &mut program.bytes;
         for (sum, one) in [
-            (&mut bytes.read_chars, reading.read_chars),
-            (&mut bytes.written_chars, reading.written_chars),
-            (&mut bytes.disk_read, reading.disk_read_bytes),
-            (&mut bytes.disk_written, reading.disk_written_bytes),
             (&mut bytes.stdin_file, since_base(reading.stdin_bytes, process.file_base.0)),
             (&mut bytes.stdout_file, since_base(reading.stdout_bytes, process.file_base.1)),
         ] {
@@ -207,6 +205,7 @@ impl TimelineBuilder {
             self.processes[parent].children = self.processes[parent].children.saturating_sub(1);
         }
         self.end_zombies_of(pid, at);
+        self.bytes_end(slot);
         self.close_program(slot, 0, at, false);
         self.programs[program.0].leave(at);
         self.by_pid.remove(&pid);

@@ -1,6 +1,8 @@
 //! The fold: one event at a time into the living, and the living into programs when they end.
 
 use super::attribution::{EarlyTask, Ended, TaskKey};
+use super::bytes::EndedBytes;
+use super::comms::Names;
 use super::image::Image;
 use super::process::{Process, ProcessSlot, Thread};
 use super::program::{Program, ProgramId};
@@ -32,12 +34,16 @@ pub struct TimelineBuilder {
     pub(super) by_pid: FxHashMap<u32, ProcessSlot>,
     pub(super) programs: Vec<Program>,
     pub(super) ended: FxHashMap<u32, Ended>,
+    /// Of processes that have ended, those whose bytes may still be told.
+    pub(super) ended_bytes: FxHashMap<u32, EndedBytes>,
     pub(super) early: FxHashMap<u32, Vec<AgentFact>>,
     /// What a thread that is not known yet was seen blocked on: its first reading comes right behind.
     pub(super) early_look: Option<(Ids, Blocking)>,
     pub(super) early_tasks: FxHashMap<u32, Vec<EarlyTask>>,
     pub(super) by_task: FxHashMap<TaskKey, ProgramId>,
     pub(super) by_image: FxHashMap<(Option<ProgramId>, Image), ProgramId>,
+    /// What programs under one parent turned out to be, by the kernel's names for them.
+    pub(super) by_comm: Names,
     pub(super) lost_records: u64,
     pub(super) processes_seen: u64,
     pub(super) threads_seen: u64,
@@ -67,11 +73,13 @@ impl TimelineBuilder {
             by_pid: FxHashMap::default(),
             programs: Vec::new(),
             ended: FxHashMap::default(),
+            ended_bytes: FxHashMap::default(),
             early: FxHashMap::default(),
             early_look: None,
             early_tasks: FxHashMap::default(),
             by_task: FxHashMap::default(),
             by_image: FxHashMap::default(),
+            by_comm: FxHashMap::default(),
             lost_records: 0,
             processes_seen: 0,
             threads_seen: 0,
@@ -128,8 +136,11 @@ impl TimelineBuilder {
                     self.end_thread(slot, at);
                 }
             }
-            Event::Exec { ids, name, .. } => self.exec(*ids, Image::from_comm(name), at),
-            Event::Program { pid, parent, exe, argv, .. } => self.name_program(*pid, *parent, exe.as_deref(), argv, at),
+            Event::Exec { ids, name, .. } => self.exec_by_name(*ids, name, at),
+            Event::Program { pid, parent, exe, argv, .. } => {
+                let exe_by_comm = self.learn_name(*pid, exe.as_deref(), argv, at);
+                self.name_program(*pid, *parent, exe_by_comm.as_deref(), argv, at);
+            }
             Event::Lost { records, .. } => {
                 self.lost_records = self.lost_records.saturating_add(*records);
                 self.trusted_from = at;

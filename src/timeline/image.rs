@@ -1,5 +1,7 @@
 //! What program a process runs, and the name that a person would look for. Pure text: reads no file.
 
+use super::script::{Given, given};
+
 /// Roles that `multiprocessing` gives to interpreters that it starts.
 const SPAWNED_WORKER: &str = "multiprocessing worker";
 const FORK_SERVER: &str = "multiprocessing forkserver";
@@ -109,30 +111,12 @@ fn is_interpreter(program: &str) -> bool {
 
 /// What an interpreter runs, from its arguments.
 fn script_of(program: &str, argv: &[String]) -> Option<String> {
-    let mut arguments = argv.iter().skip(1).map(String::as_str);
-    while let Some(argument) = arguments.next() {
-        match argument {
-            "-c" if is_python(program) => return Some(inline_python(program, arguments.next().unwrap_or(""))),
-            "-c" => return None,
-            "-m" if is_python(program) => return arguments.next().map(module),
-            // Options of Python that take a value.
-            "-W" | "-X" | "--check-hash-based-pycs" if is_python(program) => {
-                arguments.next();
-            }
-            "-" => return None,
-            // Python packs options: `-Ic CODE`, `-um MODULE`.
-            packed if is_python(program) && packed.starts_with('-') && !packed.starts_with("--") => {
-                match packed.bytes().last() {
-                    Some(b'c') => return Some(inline_python(program, arguments.next().unwrap_or(""))),
-                    Some(b'm') => return arguments.next().map(module),
-                    _ => {}
-                }
-            }
-            option if option.starts_with('-') => {}
-            script => return Some(base_name(script).to_owned()),
-        }
+    match given(program, argv.get(1..).unwrap_or(&[])) {
+        Given::Script(path) => Some(base_name(path).to_owned()),
+        Given::Module(name) => Some(module(name)),
+        Given::Code(code) if is_python(program) => Some(inline_python(program, code)),
+        Given::Code(_) | Given::Untold => None,
     }
-    None
 }
 
 /// A name for a module that is run: loky's workers (joblib's) are such.
@@ -164,6 +148,16 @@ mod tests {
     }
 
     #[test]
+    fn words_that_may_hold_secrets_are_not_among_those_that_name() {
+        let words = |line: &[&str]| Image::naming_words(&line.iter().map(|&word| word.to_owned()).collect::<Vec<_>>());
+        assert_eq!(words(&["perl", "-we", "$pw = 'x'"]), 1);
+        assert_eq!(words(&["bash", "-o", "pipefail", "-c", "pw=x"]), 1);
+        assert_eq!(words(&["node", "--eval", "let pw"]), 1);
+        assert_eq!(words(&["bash", "-eu", "run.sh", "--password", "x"]), 3);
+        assert_eq!(words(&["gzip", "-9"]), 1);
+    }
+
+    #[test]
     fn a_program_has_the_name_that_a_person_would_look_for() {
         assert_eq!(name(&["/usr/bin/gzip", "-9"]), "gzip");
         assert_eq!(name(&["/usr/bin/python3.11", "-u", "stages/fetch.py", "--x"]), "fetch.py");
@@ -172,6 +166,7 @@ mod tests {
         assert_eq!(name(&["python3", "-Ic", "print(1)"]), "python3 -c");
         assert_eq!(name(&["bash", "run.sh"]), "run.sh");
         assert_eq!(name(&["sh", "-c", "true"]), "sh");
+        assert_eq!(name(&["bash", "-euo", "pipefail", "-c", "pw=x; true"]), "bash");
         assert_eq!(
             name(&[
                 "python3",

@@ -208,6 +208,8 @@ pub struct Ledger {
     pub switches_read: u64,
     /// The cost of those: CPU that the kernel charges to a thread between being picked and its switch-in record.
     pub switch_cost: Span,
+    /// Switches whose cost is in `on_cpu`: those that readings of the counters hold.
+    pub costed: u64,
     /// Lives of its threads, stopped time left out.
     pub life: Span,
     /// Threads in it.
@@ -235,6 +237,7 @@ impl Ledger {
         self.wakeups += other.wakeups;
         self.switches_read += other.switches_read;
         self.switch_cost += other.switch_cost;
+        self.costed += other.costed;
         self.life += other.life;
         self.threads += other.threads;
         self.gil.fold(&other.gil);

@@ -5,6 +5,8 @@
 mod attribution;
 mod backlog;
 mod births;
+mod bytes;
+mod comms;
 mod deaths;
 mod descriptors;
 mod fold;
@@ -19,6 +21,7 @@ mod readings;
 mod reconcile;
 mod records;
 mod sample;
+mod script;
 mod series;
 mod stuck;
 mod tasks;

@@ -2,6 +2,7 @@
 //! bounded by how many live at once.
 
 use super::attribution::Tasked;
+use super::bytes::Bytes;
 use super::descriptors::Descriptors;
 use super::gil::{Booked, Interpreter};
 use super::ledger::Ledger;
@@ -80,6 +81,8 @@ pub struct Thread {
     pub on_cpu_base: Span,
     /// On-CPU time that the last reading showed beyond the records.
     pub missing_on_cpu: Span,
+    /// Records told what it did until they ended, and its counters have not been read since.
+    pub told_by_records: bool,
     /// Its tasks, once it has had one.
     pub tasked: Option<Box<Tasked>>,
     /// Readings and bursts of its process's lock that were counted, or passed by, so far.
@@ -197,6 +200,7 @@ impl Thread {
             delay_base: Span::ZERO,
             on_cpu_base: Span::ZERO,
             missing_on_cpu: Span::ZERO,
+            told_by_records: false,
             tasked: None,
             gil_base: (0, 0),
             gil_last: None,
@@ -236,6 +240,8 @@ pub struct Process {
     pub program: ProgramId,
     /// Whether it has replaced its program since its fork.
     pub execed: bool,
+    /// The kernel's name for the program that it began last, and when, until more of it is told.
+    pub comm: Option<(String, Timestamp)>,
     /// When the name of its program was last read.
     pub named_at: Timestamp,
     /// When it began to run this program.
@@ -257,6 +263,8 @@ pub struct Process {
     pub sums: ProcessSums,
     /// The last reading.
     pub reading: ProcessReading,
+    /// Whose the bytes are that it tells.
+    pub bytes: Bytes,
     /// Positions of its stdin and stdout files when first read: what others did with them before is not its own.
     pub file_base: (Option<u64>, Option<u64>),
     /// CPU by readings before it ran this program.
@@ -346,6 +354,7 @@ impl Process {
             parent,
             program,
             execed: false,
+            comm: None,
             named_at: Timestamp(0),
             began: at,
             stopped_base: Span::ZERO,
@@ -356,6 +365,7 @@ impl Process {
             still_since: None,
             sums: ProcessSums::default(),
             reading: ProcessReading::default(),
+            bytes: Bytes::default(),
             file_base: (None, None),
             split_base: (Span::ZERO, Span::ZERO),
             read_cpu: Span::ZERO,
@@ -437,6 +447,7 @@ impl Process {
         self.split_base = (self.reading.cpu_user.unwrap_or(Span::ZERO), self.reading.cpu_system.unwrap_or(Span::ZERO));
         self.file_base =
             (self.reading.stdin_bytes.or(self.file_base.0), self.reading.stdout_bytes.or(self.file_base.1));
+        self.bytes.restart(&self.reading);
         self.reading = ProcessReading::default();
         self.descriptors = Descriptors::default();
         // The readings go on counting: threads hold what they stood at.

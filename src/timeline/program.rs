@@ -6,7 +6,7 @@ use super::image::Image;
 use super::kinds::KindsByShape;
 use super::ledger::{KINDS, Ledger, UNATTRIBUTED};
 use super::process::TaskLedgers;
-use super::reconcile::{Demand, ENOUGH_SWITCHES, Neighbours, ProcessSums, quiet_is_idle, reconcile, reconcile_tasks};
+use super::reconcile::{Demand, ENOUGH_SWITCHES, Neighbours, ProcessSums, reconcile, reconcile_tasks};
 use super::series::Series;
 use super::tasks::{TaskNote, Tasks};
 use super::zombies::Unreaped;
@@ -107,8 +107,6 @@ pub struct Program {
     pub agent_dropped: u64,
     /// What agents found worth saying of the program as a whole.
     pub notes: Vec<TaskNote>,
-    /// Whether the quiet threads counted as idle, by the seconds that they waited.
-    pub quiet_idle: bool,
 
     pub(super) kinds: KindsByShape,
     pub(super) live: u32,
@@ -118,7 +116,6 @@ pub struct Program {
     told: [f64; KINDS],
     delay_read: (f64, u64),
     switches_read: (f64, u64),
-    quiet_votes: (u64, u64),
 }
 
 /// Memory of a program's processes.
@@ -147,6 +144,8 @@ pub struct ProgramBytes {
     pub stdin_file: Option<u64>,
     /// Written to a regular file on descriptor 1.
     pub stdout_file: Option<u64>,
+    /// Processes whose bytes were not read when they had ended: what they moved last is not in the sums.
+    pub unread_ends: u64,
 }
 
 impl Program {
@@ -188,7 +187,6 @@ impl Program {
             agent_cost: Span::ZERO,
             agent_dropped: 0,
             notes: Vec::new(),
-            quiet_idle: false,
             kinds: KindsByShape::default(),
             live: 0,
             present_since: origin,
@@ -197,7 +195,6 @@ impl Program {
             told: [0.0; KINDS],
             delay_read: (0.0, 0),
             switches_read: (0.0, 0),
-            quiet_votes: (0, 0),
         }
     }
 
@@ -226,11 +223,6 @@ impl Program {
             self.note_evidence(ledger);
             self.threads += ledger.threads;
         }
-        let (quiet, idle) = (sums.quiet.blocked.sum(), sums.idle.blocked.sum());
-        let counted = if quiet_is_idle(sums) { 0 } else { quiet };
-        let alone = sums.busy.threads == 0 && counted == 0;
-        self.quiet_votes.0 = self.quiet_votes.0.saturating_add(if alone { 0 } else { quiet - counted + idle });
-        self.quiet_votes.1 = self.quiet_votes.1.saturating_add(if alone { quiet + idle } else { counted });
         if sums.tells_kinds() && sums.tells_delay() && sums.tells_cost() {
             self.demand.add(&reconcile(sums, &Neighbours::default()));
         } else {
@@ -316,6 +308,5 @@ impl Program {
         }
         let sums = std::mem::take(&mut self.unresolved);
         self.demand.add(&reconcile(&sums, &neighbours));
-        self.quiet_idle = self.quiet_votes.0 > self.quiet_votes.1;
     }
 }

@@ -72,9 +72,12 @@ impl TimelineBuilder {
         }
         let (from, on_cpu_before, delay_before, stopped_before) = match before {
             Some(before) => (before.at, before.on_cpu, before.run_delay, before.stopped),
-            // A reading from before the start, and the first one after records ended, only set the base.
+            // A reading from before the start only sets the base.
             None if at <= start => return,
-            None if matches!(self.records, Records::Until(_)) && known => return,
+            None if matches!(self.records, Records::Until(_)) && known => {
+                Self::join_records(thread, on_cpu, at);
+                return;
+            }
             None => (thread.began, Span::ZERO, Span::ZERO, Span::ZERO),
         };
         let ran = on_cpu - on_cpu_before;
@@ -126,6 +129,27 @@ impl TimelineBuilder {
             thread.unlaid_since = at;
         }
         self.count_switches(slot);
+    }
+
+    /// The first reading after records ended holds all that the thread ever ran. What records do not tell of is what it ran
+    /// since they ended, and the cost of its switches; the readings to come begin where this one and the records left off.
+    fn join_records(thread: &mut Thread, on_cpu: Span, at: Timestamp) {
+        if !std::mem::take(&mut thread.told_by_records) || thread.tasked.is_some() {
+            return;
+        }
+        let ledger = &mut thread.ledger;
+        let told = thread.on_cpu_base + ledger.on_cpu + thread.missing_on_cpu + ledger.switch_cost;
+        let beyond = on_cpu - told;
+        let lost = beyond.min(ledger.unknown - thread.missing_on_cpu);
+        let since = (beyond - lost).min(at.since(thread.settled_at));
+        thread.missing_on_cpu += lost;
+        ledger.on_cpu += since;
+        ledger.switch_cost += beyond - lost - since;
+        ledger.switches_read = ledger.voluntary + ledger.involuntary;
+        if let Some(last) = &mut thread.last {
+            // The counters of a running thread lag behind the records.
+            last.on_cpu = last.on_cpu.max(told);
+        }
     }
 
     /// Without records: the thread was seen blocked. That stands for the `window` since it was read before.
@@ -189,8 +213,13 @@ impl TimelineBuilder {
         let thread = &mut self.threads[slot as usize];
         if let Some(last) = thread.last {
             let own = |count: Option<u64>, beside: i64| count.unwrap_or(0).saturating_add_signed(beside);
-            thread.ledger.voluntary = own(last.voluntary, thread.switches_beside.0);
-            thread.ledger.involuntary = own(last.involuntary, thread.switches_beside.1);
+            let ledger = &mut thread.ledger;
+            // Where records ended, theirs are all that is known until the counts are read.
+            if last.voluntary.is_some() || ledger.switches_read == 0 {
+                ledger.voluntary = own(last.voluntary, thread.switches_beside.0);
+                ledger.involuntary = own(last.involuntary, thread.switches_beside.1);
+            }
+            ledger.costed = (ledger.voluntary + ledger.involuntary).saturating_sub(ledger.switches_read);
         }
     }
 
@@ -221,6 +250,7 @@ impl TimelineBuilder {
     pub(super) fn read_process(&mut self, pid: u32, parent: Option<u32>, reading: &ProcessReading, at: Timestamp) {
         if !self.by_pid.contains_key(&pid) {
             if self.records == Records::Whole {
+                self.read_ended(pid, reading);
                 return;
             }
             let parent = parent.and_then(|parent| self.by_pid.get(&parent).copied());
@@ -245,6 +275,7 @@ impl TimelineBuilder {
         let base = &mut process.file_base;
         base.0 = base.0.or(reading.stdin_bytes);
         base.1 = base.1.or(reading.stdout_bytes);
+        process.bytes.read(reading);
         let last = &mut process.reading;
         *last = ProcessReading {
             cpu_user: reading.cpu_user.or(last.cpu_user),

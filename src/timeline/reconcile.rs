@@ -416,7 +416,7 @@ fn settle(ledger: &Ledger, neighbours: &Neighbours, demand: &mut Demand) -> Wait
         demand.undelayed_wakeups += unread;
     }
     let switches = ledger.voluntary + ledger.involuntary;
-    let unread_switches = switches.saturating_sub(ledger.switches_read) as f64;
+    let unread_switches = switches.saturating_sub(ledger.switches_read).saturating_sub(ledger.costed) as f64;
     // A mean of a few readings is mostly their error, and that would be taken times all other switches.
     let mean_cost = if ledger.switches_read >= ENOUGH_SWITCHES {
         ledger.switch_cost.secs_f64() / ledger.switches_read as f64

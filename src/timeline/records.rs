@@ -212,6 +212,7 @@ impl TimelineBuilder {
                 process.rest(at);
             }
             thread.settled_at = at;
+            thread.told_by_records = thread.clock.state() != ThreadState::Unseen;
             thread.clock = ThreadClock::new(ThreadState::Unseen, at);
             thread.last = None;
         }

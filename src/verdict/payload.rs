@@ -14,6 +14,8 @@ pub enum PayloadSource {
     Files,
     /// From the bytes of all reads and writes: an upper bound.
     UpperBound,
+    /// From such bytes up to the last reading of some process, which may have moved more until its end.
+    Partial,
     /// Pickled, of real tasks.
     Measured,
     /// It cannot be pickled, or was not tried.
@@ -80,9 +82,9 @@ impl Payload {
                 .is_some_and(|share| share > limit)
     }
 
-    /// Whether it is certainly above `limit`: an upper bound never is.
+    /// Whether it is certainly above `limit`: all bytes that it moved never are.
     pub fn exceeds(&self, task_seconds: Option<f64>, limit: f64) -> bool {
-        self.source != PayloadSource::UpperBound
+        !matches!(self.source, PayloadSource::UpperBound | PayloadSource::Partial)
             && self.share_of_latency(task_seconds).is_some_and(|share| share > limit)
     }
 }
@@ -107,6 +109,8 @@ mod tests {
         };
         assert_eq!(payload.share_of_latency(Some(3.0)), Some(0.25));
         assert!(payload.exceeds(Some(3.0), 0.15));
-        assert!(!Payload { source: PayloadSource::UpperBound, ..payload }.exceeds(Some(3.0), 0.15));
+        for source in [PayloadSource::UpperBound, PayloadSource::Partial] {
+            assert!(!Payload { source, ..payload }.exceeds(Some(3.0), 0.15));
+        }
     }
 }

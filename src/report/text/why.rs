@@ -148,6 +148,7 @@ fn payload(ipc: &Ipc, voice: &Voice) -> Option<Point> {
         IpcSource::Declared => " (declared)",
         IpcSource::Estimated => " (from the files on its stdin and stdout)",
         IpcSource::UpperBound => " (at the most: all bytes that it read and wrote)",
+        IpcSource::Partial => " (all bytes that it was seen to read and write; more may have followed)",
         IpcSource::Unknown => " (of unknown source)",
     };
     let cost = ipc.seconds_per_task.map_or_else(String::new, |cost| {
