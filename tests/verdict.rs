@@ -218,6 +218,10 @@ fn phases_split_python_and_a_dear_payload_turns_the_rule() {
     let found = judged.recommendation.expect("evidence");
     assert_eq!(found.executor, Executor::Split);
     assert_eq!(found.parts.iter().map(|part| part.1).collect::<Vec<_>>(), [Executor::Thread, Executor::Process]);
+    // An interpreter that starts, and a program that computes and waits in turns: both want processes.
+    turning.phases = vec![phase(0.0, 0.2, 0.98), phase(0.2, 2.0, 0.55)];
+    let found = judge(&turning, None, None, &TWO_CORES).recommendation.expect("evidence");
+    assert!(found.executor == Executor::Process && found.parts.is_empty(), "{found:?}");
     let payload = |source| Payload {
         argument_bytes: Some(1),
         result_bytes: None,

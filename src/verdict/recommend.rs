@@ -186,10 +186,13 @@ pub fn recommend(
     if class == Class::IoBound {
         return Some(plain(Executor::Thread, workers, speedup, confidence.min(Confidence::Medium), reasons));
     }
-    if share.is_some_and(|share| share < GIL_RELEASED) && (class == Class::CpuBound || phases.is_empty()) {
+    // Phases that all want the same executor, as the start of an interpreter and what follows do, are not worth a cut.
+    let waits = phases.iter().filter(|(_, class)| *class == Class::IoBound).count();
+    let splits = class == Class::Hybrid && waits > 0 && waits < phases.len();
+    if share.is_some_and(|share| share < GIL_RELEASED) && !splits {
         return Some(plain(Executor::Thread, workers, speedup, confidence.min(Confidence::Medium), reasons));
     }
-    if class == Class::Hybrid && !phases.is_empty() {
+    if splits {
         let parts = phases
             .iter()
             .map(|&(phase, class)| (phase, if class == Class::IoBound { Executor::Thread } else { Executor::Process }))
