@@ -125,10 +125,16 @@ fn a_second_file_of_a_process_ends_the_first() {
     assert_eq!(desk.round().len(), 1);
     // Written last by the program that execs, before the next one's file is found.
     image.record(Record::begin(3000));
+    image.slot(0, [1; 16]);
     file.write_all_at(&image.bytes, 0).unwrap();
-    fs::write(desk.path(&format!("{own}.0000000d")), Image::of(own).bytes).unwrap();
+    let mut next = Image::of(own);
+    next.put(16, &4000u64.to_le_bytes());
+    fs::write(desk.path(&format!("{own}.0000000d")), next.bytes).unwrap();
     let events = desk.round();
     assert_eq!(begins(&events), [3000]);
+    // Its sums are of now, but have their place before the next agent began.
+    let latest = events.iter().map(Event::at).max();
+    assert_eq!(latest, Some(Timestamp(4000)), "{events:?}");
     assert_eq!((desk.reader.open(), desk.reader.presence().channels), (1, 2));
     assert_eq!(desk.reader.presence().processes.len(), 1);
 }

@@ -260,6 +260,7 @@ fn tasks_that_were_only_counted_are_like_those_that_were_recorded() {
     let tiny = named(&stages, "etl.tiny");
     assert!((tiny.demand.on_cpu - 0.1).abs() < 0.006, "{:?}", tiny.demand);
     assert_eq!(tiny.task_count(), 10);
+    assert!(tiny.active.is_some_and(|mean| (mean - 1.0).abs() < 0.01), "one after another: {:?}", tiny.active);
     // What they took is not told a second time of the program around them.
     let besides: f64 = stages.folded.iter().map(|program| program.cpu_seconds).sum();
     let others: f64 = stages.stages.iter().map(|stage| stage.demand.on_cpu).sum();

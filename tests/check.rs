@@ -5,6 +5,8 @@ mod support;
 
 use serde_json::Value;
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use support::{POOLPICK, each, python};
@@ -198,10 +200,69 @@ fn a_misrouted_stage_fails_is_known_by_a_baseline_and_can_be_mended() {
     assert_eq!(fs::read_to_string(here.join("known.json")).expect("still there"), known, "`wrong` was not looked at");
     assert_eq!(fs::read_to_string(&path).expect("there"), manifest, "nothing was edited yet");
 
-    ends(&poolpick(here, &["check", "--fix"]), MISROUTED);
+    // Another user's, which only root can make.
+    const OTHER: u32 = 12_345;
+    let is_given_away = std::os::unix::fs::chown(&path, Some(OTHER), Some(OTHER)).is_ok();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("own file");
+    ends(&poolpick(here, &["check", "--fix", "--manifest", "poolpick.toml"]), MISROUTED);
+    let metadata = fs::metadata(&path).expect("there");
+    assert_eq!(metadata.permissions().mode() & 0o7777, 0o640);
+    if is_given_away {
+        assert_eq!((metadata.uid(), metadata.gid()), (OTHER, OTHER), "its owner keeps it");
+        std::os::unix::fs::chown(&path, Some(0), Some(0)).expect("root can");
+    }
     let mended = fs::read_to_string(&path).expect("there");
     assert_eq!(mended, manifest.replace("\"serial\"", "\"thread\""), "comments and layout stay");
     ends(&poolpick(here, &["check"]), PASS);
+}
+
+#[test]
+fn a_manifest_that_cannot_be_mended_takes_no_result() {
+    let Some(wrong) = waiting("wrong", "serial") else { return };
+    let cases = [
+        ("deleted", "rm poolpick.toml", "No such file"),
+        ("no TOML", "printf 'x = [' > poolpick.toml", "it is no TOML any more"),
+        ("emptied", "printf '' > poolpick.toml", "it has no table `[stages.wrong]`"),
+        ("a folder", "rm poolpick.toml; mkdir poolpick.toml", "Is a directory"),
+    ];
+    each(cases.map(|case| (case.0.to_owned(), case)), |(_, command, why)| {
+        let folder = folder(&format!("{wrong}[stages.last]\nshell = \"{command}\"\n"));
+        let output = poolpick(folder.path(), &["check", "--fix", "--format", "json", "--export", "json=check.json"]);
+        ends(&output, FAILED);
+        let said = format!("the manifest `{}` could not be mended: ", folder.path().join("poolpick.toml").display());
+        assert!(err(&output).contains(&said) && err(&output).contains(why), "{}", err(&output));
+        assert!(err(&output).contains("run `poolpick check --fix` again"), "{}", err(&output));
+        assert!(!err(&output).contains("give it a report"), "{}", err(&output));
+        let kept: Value =
+            serde_json::from_slice(&fs::read(folder.path().join("check.json")).expect("exported")).expect("JSON");
+        assert_eq!(kept["results"][0]["outcome"], "misrouted");
+        let folder = folder.path().file_name().expect("a folder").to_string_lossy().into_owned();
+        assert_eq!(kept["pipeline"], folder.as_str(), "known before anything ran");
+        assert_eq!(json(&output), kept);
+    });
+}
+
+#[test]
+fn the_baseline_keeps_what_it_knew_of_a_stage_that_failed() {
+    let Some(wrong) = waiting("wrong", "serial") else { return };
+    let folder = folder(&wrong);
+    let here = folder.path();
+    let known = || fs::read_to_string(here.join("known.json")).expect("written");
+    let update = ["check", "--baseline", "known.json", "--update-baseline"];
+    ends(&poolpick(here, &update), PASS);
+    let before = known();
+    assert!(before.contains("\"stage\": \"wrong\""), "{before}");
+    let module = fs::read_to_string(here.join("etl.py")).expect("own folder");
+    fs::write(here.join("etl.py"), "raise SystemExit(3)\n").expect("own folder");
+    let output = poolpick(here, &update);
+    ends(&output, NO_VERDICT);
+    assert_eq!(known(), before, "a failure tells nothing");
+    let note = "note: `wrong` failed, so the baseline keeps what it knew of it";
+    assert_eq!(err(&output).matches(note).count(), 1, "{}", err(&output));
+    fs::write(here.join("etl.py"), module).expect("own folder");
+    let output = poolpick(here, &["check", "--baseline", "known.json"]);
+    ends(&output, PASS);
+    assert!(!err(&output).contains("note:"), "{}", err(&output));
 }
 
 #[test]
@@ -312,6 +373,127 @@ fn stages_of_a_program_are_found_and_expected() {
     let output = run();
     ends(&output, NO_VERDICT);
     assert!(out(&output).contains("not-seen"), "{}", out(&output));
+}
+
+/// The lines of a stream of JSON, and of each what it is: its event, and the stage that it is of.
+fn event(line: &str) -> (Value, String, String) {
+    let value: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    let text = |key: &str| value[key].as_str().unwrap_or_default().to_owned();
+    let stage = if text("event") == "finding" { text("stage") } else { text("name") };
+    let event = text("event");
+    (value, event, stage)
+}
+
+/// Two stages, of which the second waits until somebody has made the file `go`, and fails if nobody does.
+fn one_after_the_other() -> Option<(tempfile::TempDir, Vec<String>)> {
+    let python = python()?;
+    let second = format!(
+        "[stages.second]\ncommand = [{python:?}, \"wait.py\"]\nfunction = \"__main__:fetch\"\nexecutor = \"thread\"\n"
+    );
+    let here = folder(&(waiting("first", "process")? + &second));
+    let wait = "import os, sys, time\n\ndef fetch(number):\n    time.sleep(0.02)\n    return number\n\nfor _ in range(1200):\n    if os.path.exists('go'):\n        break\n    \
+                time.sleep(0.05)\nelse:\n    sys.exit('nobody came')\nfor number in range(30):\n    fetch(number)\n";
+    fs::write(here.path().join("wait.py"), wait).expect("own folder");
+    fs::write(here.path().join("known.json"), r#"{"schema_version": "0.1", "kind": "baseline", "findings": []}"#)
+        .expect("own folder");
+    let words = ["check", "--runs", "1", "--baseline", "known.json"].map(str::to_owned).to_vec();
+    Some((here, words))
+}
+
+/// Reads lines until those of the first stage are whole, lets the second one go on, and reads the rest.
+fn read_as_they_come(from: impl Read, go: &Path) -> Vec<(Value, String, String)> {
+    let mut read = Vec::new();
+    for line in BufReader::new(from).lines() {
+        read.push(event(&line.expect("a line")));
+        // A process pool for what only waits: the finding is the last line of its stage.
+        if read.last().is_some_and(|(_, event, stage)| event == "finding" && stage == "first") {
+            fs::write(go, "").expect("own folder");
+        }
+    }
+    read
+}
+
+/// What is asked of the lines of such a gate.
+fn lines_are_whole(lines: &[(Value, String, String)]) {
+    let kinds: Vec<(&str, &str)> = lines.iter().map(|(_, event, stage)| (event.as_str(), stage.as_str())).collect();
+    let place = |event: &str, stage: &str| kinds.iter().position(|kind| *kind == (event, stage));
+    assert_eq!((kinds.first(), kinds.last()), (Some(&("run", "")), Some(&("summary", ""))), "{kinds:?}");
+    let (first, second) = (place("result", "first"), place("result", "second"));
+    assert!(place("finding", "first") > first && place("finding", "first") < second, "{kinds:?}");
+    let (run, summary) = (&lines[0].0, &lines[lines.len() - 1].0);
+    assert!(run["host"].is_null() && run["wall_seconds"].is_null(), "{run:#}");
+    assert!(summary["host"]["cores"].is_number() && summary["wall_seconds"].as_f64() > Some(0.0), "{summary:#}");
+    let outcome = |stage: Option<usize>| lines[stage.expect("a result")].0["outcome"].clone();
+    assert_eq!((outcome(first), outcome(second)), ("misrouted".into(), "fits".into()), "{lines:#?}");
+    let findings = lines.iter().filter(|(_, event, _)| event == "finding").count();
+    assert_eq!(summary["findings"].as_u64(), Some(findings as u64));
+    let schema = Command::new(POOLPICK).args(["schema", "events"]).output().expect("poolpick can be started");
+    let schema: Value = serde_json::from_slice(&schema.stdout).expect("a schema");
+    let validator = jsonschema::validator_for(&schema).expect("a schema");
+    for (line, ..) in lines {
+        let wrong: Vec<String> = validator.iter_errors(line).map(|error| error.to_string()).collect();
+        assert!(wrong.is_empty(), "{wrong:?}: {line}");
+    }
+}
+
+#[test]
+fn lines_of_json_come_as_the_stages_end() {
+    let Some((here, words)) = one_after_the_other() else { return };
+    let mut gate = Command::new(POOLPICK);
+    gate.current_dir(here.path()).args(&words).args(["--format", "jsonl", "--export", "jsonl=whole.jsonl"]);
+    gate.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut gate = gate.spawn().expect("poolpick can be started");
+    let lines = read_as_they_come(gate.stdout.take().expect("its stdout"), &here.path().join("go"));
+    assert_eq!(gate.wait().expect("its status").code(), Some(MISROUTED));
+    lines_are_whole(&lines);
+    // A file has the same lines; it was written when all was known.
+    let whole = fs::read_to_string(here.path().join("whole.jsonl")).expect("it was written");
+    let mut whole: Vec<Value> = whole.lines().map(|line| event(line).0).collect();
+    assert!(whole[0]["host"]["cores"].is_number() && whole[0]["wall_seconds"].is_number(), "{:#}", whole[0]);
+    for key in ["host", "wall_seconds"] {
+        whole[0][key] = Value::Null;
+    }
+    let sorted = |lines: Vec<Value>| {
+        let mut lines: Vec<String> = lines.iter().map(Value::to_string).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(sorted(whole), sorted(lines.into_iter().map(|(line, ..)| line).collect()));
+}
+
+#[test]
+fn lines_of_json_wait_for_who_reads_a_named_pipe() {
+    let Some((here, words)) = one_after_the_other() else { return };
+    let pipe = here.path().join("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.is_ok_and(|status| status.success()), "a named pipe can be made");
+    let mut gate = Command::new(POOLPICK);
+    gate.current_dir(here.path()).args(&words).args([
+        "--export",
+        "jsonl=pipe",
+        "--export",
+        "json=result.json",
+        "--quiet",
+    ]);
+    let mut gate = gate.stdin(Stdio::null()).stderr(Stdio::null()).spawn().expect("poolpick can be started");
+    // Nobody reads while the first stage runs, which ends before the second one may: its lines wait.
+    fs::write(here.path().join("go"), "").expect("own folder");
+    let lines = read_as_they_come(fs::File::open(&pipe).expect("a pipe"), &here.path().join("go"));
+    assert_eq!(gate.wait().expect("its status").code(), Some(MISROUTED));
+    lines_are_whole(&lines);
+}
+
+#[test]
+fn lines_that_cannot_be_written_cost_no_other_report() {
+    let Some((here, words)) = one_after_the_other() else { return };
+    fs::write(here.path().join("go"), "").expect("own folder");
+    let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
+    words.extend(["--quiet", "--export", "jsonl=/dev/full", "--export", "json=result.json"]);
+    let output = poolpick(here.path(), &words);
+    ends(&output, FAILED);
+    assert!(err(&output).contains("/dev/full"), "{}", err(&output));
+    let result = fs::read_to_string(here.path().join("result.json")).expect("it was written");
+    assert!(result.contains("\"outcome\": \"misrouted\""), "{result}");
 }
 
 #[test]

@@ -22,6 +22,25 @@ fn manifests() -> Vec<PathBuf> {
 }
 
 #[test]
+fn a_pyproject_that_is_not_utf8_is_refused_where_it_is_ours() {
+    let table = "[tool.poolpick.stages.a]\ncommand = [\"true\"]\n";
+    for (table, said) in [
+        (table, "it is not UTF-8: byte 5, counted from 0, begins no character; hint: save it as UTF-8"),
+        ("[tool.other]\n", "there is no manifest"),
+    ] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let bytes = [b"# Caf\xe9\n", table.as_bytes()].concat();
+        fs::write(folder.path().join("pyproject.toml"), bytes).expect("own folder");
+        let mut command = Command::new(POOLPICK);
+        let output = command.current_dir(folder.path()).stdin(Stdio::null()).arg("check").output();
+        let output = output.expect("poolpick can be started");
+        assert_eq!(output.status.code(), Some(USAGE), "{output:?}");
+        assert!(output.stdout.is_empty(), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(said), "{output:?}");
+    }
+}
+
+#[test]
 fn malformed_manifests_are_told_with_file_line_and_a_way_out() {
     let all = manifests();
     assert!(all.len() >= 40, "{}", all.len());

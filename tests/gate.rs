@@ -5,7 +5,8 @@
 mod samples;
 
 use poolpick::gate::{
-    Baseline, Declared, Failure, MendKey, MendValue, Place, Ran, Ruled, Rules, compare, failed, named, outcome, rule_on,
+    Baseline, Declared, Failure, MendKey, MendValue, Place, RUNS_DIFFER, Ran, Ruled, Rules, compare, failed, named,
+    outcome, rule_on,
 };
 use poolpick::report::check::{Level, Outcome, Policy, StageOutcome};
 use poolpick::report::compare::{ChangeKind, Comparison, Side};
@@ -312,8 +313,18 @@ fn a_baseline_knows_findings_by_code_and_stage_and_no_failure() {
     baseline.mark(&mut other);
     assert_eq!(other[0].result.outcome, StageOutcome::Misrouted, "a new one fails");
     let mut kept = Baseline::of(&[]);
-    kept.keep(&baseline, &[]);
+    assert!(kept.keep(&baseline, &[]).is_empty());
     assert_eq!(kept, baseline, "what was not looked at stays known");
+    let mut broken = failed(&declared(None), &RAN, &Failure::TimedOut(1.0), None);
+    broken.result.name.clone_from(&baseline.findings[0].stage);
+    broken.result.program.clone_from(&baseline.findings[0].program);
+    let broken = [broken];
+    let mut kept = Baseline::of(&broken);
+    let told: Vec<String> = kept.keep(&baseline, &broken).into_iter().collect();
+    assert_eq!((kept, told), (baseline.clone(), vec![baseline.findings[0].stage.clone()]), "a failure tells nothing");
+    let passed = [ruled(&stage(), None, &rules)];
+    let mut gone = Baseline::of(&passed);
+    assert!(gone.keep(&baseline, &passed).is_empty() && !gone.findings.contains(&baseline.findings[0]), "{gone:?}");
 }
 
 #[test]
@@ -331,8 +342,12 @@ fn side() -> Side {
 }
 
 fn changes(before: Stage, now: Stage) -> Vec<ChangeKind> {
+    changes_beyond(RUNS_DIFFER, before, now)
+}
+
+fn changes_beyond(tolerance: f64, before: Stage, now: Stage) -> Vec<ChangeKind> {
     let report = |stage| Report { stages: vec![stage], ..samples::all().remove(3).1 };
-    let mut comparison = Comparison::new("0.1.0", side(), side());
+    let mut comparison = Comparison::new("0.1.0", side(), side(), tolerance);
     compare(&report(before).stages, &report(now).stages, &[ChangeKind::Slower], &mut comparison);
     assert_eq!(comparison.failed, comparison.changes.iter().any(|change| change.kind == ChangeKind::Slower));
     comparison.changes.into_iter().map(|change| change.kind).collect()
@@ -351,8 +366,61 @@ fn a_change_counts_only_where_the_intervals_are_apart() {
     let io = scored(0.3, 0.05, Class::IoBound);
     assert_eq!(changes(io.clone(), scored(0.9, 0.05, Class::CpuBound)), [ChangeKind::ClassChange]);
     assert_eq!(changes(io.clone(), scored(0.38, 0.01, Class::IoBound)), [ChangeKind::Score]);
-    assert!(changes(io.clone(), scored(0.42, 0.1, Class::Hybrid)).is_empty(), "the intervals overlap");
-    let timed = |factor: f64, count| {
+    assert!(changes(io, scored(0.42, 0.1, Class::Hybrid)).is_empty(), "the intervals overlap");
+    let predicted = changed(|stage| stage.predictions[3] = prediction(Executor::Process, 4, 2.5, 0.05));
+    assert_eq!(changes(stage(), predicted), [ChangeKind::Prediction]);
+}
+
+#[test]
+fn what_two_runs_of_the_same_code_differ_by_is_no_change() {
+    let scored = |score: f64, class| {
+        changed(|stage| {
+            stage.score = Some(score);
+            stage.score_interval = Some([score - 0.001, score + 0.001]);
+            stage.class = class;
+        })
+    };
+    // At the edge of a class, however narrow the interval of one run is.
+    let (below, above) = (scored(0.38, Class::IoBound), scored(0.42, Class::Hybrid));
+    assert!(changes(below.clone(), above.clone()).is_empty());
+    assert_eq!(changes_beyond(0.0, below.clone(), above), [ChangeKind::ClassChange]);
+    assert_eq!(changes(below, scored(0.46, Class::Hybrid)), [ChangeKind::ClassChange]);
+    let (waits, barely) = (scored(0.002, Class::IoBound), scored(0.012, Class::IoBound));
+    assert!(changes_beyond(0.0, waits, barely).is_empty(), "its beginning and end are as long");
+    let held = |share: f64| {
+        changed(|stage| {
+            let gil = stage.gil.as_mut().expect("read");
+            (gil.share_of_cpu, gil.interval) = (share, [share - 0.001, share + 0.001]);
+        })
+    };
+    assert!(changes(held(0.50), held(0.54)).is_empty());
+    assert_eq!(changes(held(0.50), held(0.56)), [ChangeKind::Gil]);
+}
+
+/// What a task demands that demands nothing.
+const NOTHING: Demand = Demand {
+    cpu_seconds: 0.0,
+    own_cpu_seconds: 0.0,
+    alone_seconds: None,
+    gil_seconds: 0.0,
+    gil_interval: [0.0, 0.0],
+    gil_waiting_seconds: 0.0,
+    loop_waiting_seconds: None,
+    wait_seconds: 0.0,
+    released_run_seconds: None,
+    shortest_released_run_seconds: None,
+    payload_parent_seconds: None,
+    payload_worker_seconds: None,
+    payload_transfer_seconds: None,
+    worker_bytes: None,
+    lock_limit_per_second: None,
+    awaitable: false,
+    seen_at_once: 1.0,
+};
+
+#[test]
+fn a_task_is_slower_by_what_is_its_own() {
+    let timed = |factor: f64, count, own: f64| {
         changed(|stage| {
             let tasks = stage.tasks.as_mut().expect("it has some");
             tasks.count = count;
@@ -360,14 +428,24 @@ fn a_change_counts_only_where_the_intervals_are_apart() {
             for time in [&mut times.mean, &mut times.p50, &mut times.p95, &mut times.p99] {
                 *time *= factor;
             }
+            stage.demand = Some(Demand { cpu_seconds: 0.002 * own, wait_seconds: 0.008 * own, ..NOTHING });
         })
     };
-    assert_eq!(changes(timed(1.0, 1_000), timed(1.5, 1_000)), [ChangeKind::Slower]);
-    assert_eq!(changes(timed(1.5, 1_000), timed(1.0, 1_000)), [ChangeKind::Faster]);
-    assert!(changes(timed(1.0, 4), timed(1.5, 4)).is_empty(), "of four tasks nobody knows");
-    assert!(changes(timed(1.0, 1_000_000), timed(1.03, 1_000_000)).is_empty(), "sure, but too little to matter");
-    let predicted = changed(|stage| stage.predictions[3] = prediction(Executor::Process, 4, 2.5, 0.05));
-    assert_eq!(changes(stage(), predicted), [ChangeKind::Prediction]);
+    let plain = timed(1.0, 1_000, 1.0);
+    assert_eq!(changes(plain.clone(), timed(1.5, 1_000, 1.5)), [ChangeKind::Slower]);
+    assert_eq!(changes(timed(1.5, 1_000, 1.5), plain.clone()), [ChangeKind::Faster]);
+    assert!(changes(timed(1.0, 4, 1.0), timed(1.5, 4, 1.5)).is_empty(), "of four tasks nobody knows");
+    assert!(changes(plain.clone(), timed(3.0, 1_000, 1.1)).is_empty(), "beside others it takes longer");
+    let (sure, a_tenth) = (timed(1.0, 1_000_000, 1.0), timed(1.1, 1_000_000, 1.1));
+    assert!(changes(sure.clone(), a_tenth.clone()).is_empty(), "runs differ by as much");
+    assert_eq!(changes_beyond(0.05, sure, a_tenth), [ChangeKind::Slower], "not where the caller says so");
+    // Reports of before a task's demand was kept have its time alone.
+    let old = |stage: Stage| Stage { demand: None, ..stage };
+    assert_eq!(changes(old(plain), old(timed(3.0, 1_000, 1.0))), [ChangeKind::Slower]);
+}
+
+#[test]
+fn changes_without_a_number_are_told() {
     let mut gone = stage();
     gone.id = "other".to_owned();
     gone.name = "other".to_owned();

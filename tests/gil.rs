@@ -320,6 +320,43 @@ fn several_interpreters_with_locks_of_their_own_are_unknown() {
     });
 }
 
+/// Two threads compute for two seconds, each in an interpreter of its own.
+const OWN_INTERPRETERS: &str = "
+import sys, threading
+code = 'import time; end = time.monotonic() + 2\\nwhile time.monotonic() < end: sum(range(1000))'
+try: import _interpreters as interpreters; create = interpreters.create
+except ImportError:
+    import _xxsubinterpreters as interpreters
+    create = lambda: interpreters.create(isolated=True)
+def work():
+    interpreters.run_string(create(), code)
+threads = [threading.Thread(target=work) for _ in range(2)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+";
+
+#[test]
+fn a_lock_that_is_not_one_is_told_to_be_unknown_with_its_reason() {
+    let _turn = alone();
+    let rung = if PERF.is_here() { PERF } else { SCHEDSTAT };
+    let ask = "import sys; sys.exit(sys.version_info < (3, 12) or not getattr(sys, '_is_gil_enabled', lambda: True)())";
+    let of_their_own =
+        |path: &String| Command::new(path).args(["-c", ask]).status().is_ok_and(|status| status.success());
+    let found: Vec<String> = interpreters().into_iter().filter(of_their_own).collect();
+    if found.is_empty() {
+        return skip("no interpreter is here that gives others a lock of their own");
+    }
+    each(found.into_iter().map(|path| (path.clone(), path)), |path| {
+        let profiled = Profile::of(rung, &[&path, "-c", OWN_INTERPRETERS]).run();
+        assert!(profiled.output.status.success(), "{:?}", profiled.output);
+        let report = &profiled.report.0;
+        let stages = report["stages"].as_array().unwrap();
+        assert!(!stages.is_empty() && stages.iter().all(|stage| stage["gil"].is_null()), "{stages:?}");
+        let notes = report.pointer("/sources/notes").unwrap().to_string();
+        assert!(notes.contains("several interpreters in one process have locks of their own"), "{notes}");
+    });
+}
+
 #[test]
 fn threads_that_fight_for_the_lock_wait_for_it() {
     let _turn = alone();

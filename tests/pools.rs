@@ -33,6 +33,46 @@ time.sleep(2.5)
 for _ in range(4): os.wait()
 ";
 
+/// Tasks in one program, more after it has given itself another name, and others in the program that replaces it; each started
+/// through a shell that replaces itself, as version managers do.
+const REPLACED: &str = r#"
+import os, sys, time
+from concurrent.futures import ThreadPoolExecutor
+def before(_): time.sleep(0.01)
+def after(_):
+    end = time.thread_time() + 0.005
+    while time.thread_time() < end: pass
+def run(task, count):
+    with ThreadPoolExecutor(2) as pool: list(pool.map(task, range(count)))
+if sys.argv[1] == "after":
+    run(after, 40)
+else:
+    run(before, 10)
+    with open("/proc/self/comm", "w") as file: file.write("renamed")
+    time.sleep(0.1)
+    run(before, 10)
+    os.execv("/bin/sh", ["sh", "-c", 'sleep 0.05; exec "$0" "$1" after', sys.executable, __file__])
+"#;
+
+#[test]
+fn tasks_stay_with_the_program_that_ran_them() {
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("replaced.py");
+    std::fs::write(&script, REPLACED).unwrap();
+    let script = script.display().to_string();
+    for rung in [PERF, SCHEDSTAT].into_iter().filter(|rung| rung.is_here()) {
+        let argv = ["sh", "-c", "sleep 0.05; exec \"$0\" \"$1\" before", python, &script];
+        let report = Profile::of(rung, &argv).run().report;
+        let stages = report.stages();
+        for (name, count) in [("replaced.before", 20), ("replaced.after", 40)] {
+            let stage = stages.iter().find(|stage| stage.0["name"] == name);
+            let stage = stage.unwrap_or_else(|| panic!("{}: no {name}: {:#}", rung.name, report.0));
+            assert_eq!(stage.0["tasks"]["count"], count, "{}: {name}: {:#}", rung.name, report.0);
+        }
+    }
+}
+
 #[test]
 fn a_class_does_not_depend_on_how_many_threads_share_the_lock() {
     let Some(python) = python() else { return };

@@ -160,6 +160,131 @@ fn stages_of_the_same_name_are_told_apart_by_their_files() {
 }
 
 #[test]
+fn several_reports_follow_one_option() {
+    let folder = folder();
+    fs::copy(folder.path().join("a.json"), folder.path().join("b.json")).expect("own folder");
+    let of = |words: &[&str]| {
+        let output = poolpick(folder.path(), &[&["check", "--format", "json"], words].concat());
+        ends(&output, MISROUTED);
+        json(&output)
+    };
+    let (together, apart) = (of(&["--from", "a.json", "b.json"]), of(&["--from", "a.json", "--from", "b.json"]));
+    assert_eq!(together["results"], apart["results"]);
+    assert_eq!(together["results"].as_array().map(Vec::len), apart["stages"].as_array().map(Vec::len));
+    let names = together["results"].as_array().expect("a list").iter().map(|result| &result["name"]);
+    assert!(names.into_iter().any(|name| name == "pipeline.fetch (b.json)"), "{together:#}");
+    let output = poolpick(folder.path(), &["check", "--from", "a.json", "fetch"]);
+    ends(&output, USAGE);
+    assert!(err(&output).contains("cannot read `fetch`"), "{}", err(&output));
+}
+
+#[test]
+fn a_file_without_end_is_no_report() {
+    let cases: [&[&str]; 6] = [
+        &["report", "endless.json"],
+        &["check", "--from", "/dev/zero"],
+        &["check", "--from", "a.json", "--baseline", "/dev/zero"],
+        &["compare", "a.json", "/dev/zero"],
+        &["init", "--from", "/dev/zero", "-o", "-"],
+        &["race", "etl:work", "--items", "rows.jsonl", "--from", "/dev/zero"],
+    ];
+    let folder = folder();
+    // Of blanks, so that it looks like JSON from its first byte on, and of no blocks, so that it takes no room.
+    let endless = fs::File::create(folder.path().join("endless.json")).expect("own folder");
+    std::os::unix::fs::FileExt::write_at(&endless, b" ", 0).expect("own file");
+    endless.set_len((256 << 20) + 1).expect("a file with a hole");
+    each(cases.map(|words| (words.join(" "), words)), |words| {
+        let output = poolpick(folder.path(), words);
+        ends(&output, USAGE);
+        assert!(err(&output).contains("it holds more than the 256 MiB that are read"), "{}", err(&output));
+        assert!(err(&output).contains("hint:"), "{}", err(&output));
+    });
+    // A trace is told by its first bytes.
+    let output = poolpick(folder.path(), &["report", "/dev/zero"]);
+    ends(&output, USAGE);
+    assert!(err(&output).contains("`/dev/zero`"), "{}", err(&output));
+}
+
+#[test]
+fn what_a_later_poolpick_wrote_is_read_and_said() {
+    let folder = folder();
+    let with = |from: &str, to: &str, edit: &dyn Fn(&mut Value)| {
+        let mut value: Value =
+            serde_json::from_slice(&fs::read(folder.path().join(from)).expect("own file")).expect("JSON");
+        edit(&mut value);
+        fs::write(folder.path().join(to), value.to_string()).expect("own folder");
+    };
+    let later = |value: &mut Value| {
+        value["schema_version"] = "0.99".into();
+        value["unheard_of"] = true.into();
+    };
+    with("a.json", "a-later.json", &later);
+    with("gate.json", "gate-later.json", &later);
+    let known = ["check", "--from", "a.json", "--baseline", "known.json"];
+    ends(&poolpick(folder.path(), &[&known[..], &["--update-baseline"]].concat()), 0);
+    with("known.json", "known-later.json", &later);
+    with("a.json", "a-broken.json", &|value| {
+        later(value);
+        value["stages"] = "elsewhere".into();
+    });
+    let cases: [(&[&str], &str, i32); 6] = [
+        (&["report", "a-later.json"], "a-later.json", 0),
+        (&["report", "gate-later.json"], "gate-later.json", 0),
+        (&["check", "--from", "a-later.json"], "a-later.json", MISROUTED),
+        (&["compare", "a.json", "a-later.json"], "a-later.json", 0),
+        (&["init", "--from", "gate-later.json", "-o", "-"], "gate-later.json", 0),
+        (&["check", "--from", "a.json", "--baseline", "known-later.json"], "known-later.json", 0),
+    ];
+    each(cases.map(|case| (case.0.join(" "), case)), |(words, file, status)| {
+        let output = poolpick(folder.path(), words);
+        ends(&output, status);
+        let said = format!("warning: `{file}` was written by a later poolpick (schema version `0.99`");
+        assert_eq!(err(&output).matches(&said).count(), 1, "{}", err(&output));
+        assert!(!out(&output).contains("unheard_of"), "{}", out(&output));
+        let usual: Vec<&str> = words.iter().map(|word| if *word == file { "a.json" } else { *word }).collect();
+        if !words.contains(&"--baseline") {
+            assert!(!err(&poolpick(folder.path(), &usual)).contains("later"), "{usual:?}");
+        }
+    });
+    let output = poolpick(folder.path(), &["report", "a-broken.json"]);
+    ends(&output, USAGE);
+    assert!(err(&output).contains("`0.99` is later than `0."), "{}", err(&output));
+}
+
+#[test]
+fn a_saved_result_keeps_the_name_of_its_pipeline_wherever_it_is_read() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (own, other) = (folder.path().join("nightly"), folder.path().join("elsewhere"));
+    fs::create_dir(&own).expect("own folder");
+    fs::create_dir(&other).expect("own folder");
+    fs::write(own.join("poolpick.toml"), "[stages.a]\ncommand = [\"true\"]\n").expect("own folder");
+    fs::write(other.join("poolpick.toml"), "[stages.b]\ncommand = [\"true\"]\n").expect("own folder");
+    let gate = own.join("gate.json").display().to_string();
+    let named = |output: &Output| {
+        let text = out(output);
+        let after = text.split_once("poolpick_pipeline_name=\"").map(|(_, after)| after.to_owned());
+        after.and_then(|after| Some(after.split_once('"')?.0.to_owned())).unwrap_or_else(|| panic!("{text}"))
+    };
+    for (words, name) in [(&[][..], "nightly"), (&["--pipeline", "etl"], "etl")] {
+        let export = format!("json={gate}");
+        let check = [&["check", "--quiet", "--export", &export], words].concat();
+        ends(&poolpick(&own, &check), 3);
+        let output = poolpick(&other, &["report", &gate, "--format", "prometheus"]);
+        ends(&output, 0);
+        assert_eq!(named(&output), name);
+        let output = poolpick(&other, &["report", &gate, "--format", "prometheus", "--pipeline", "mine"]);
+        assert_eq!(named(&output), "mine");
+    }
+    // One of an older version says nothing; its manifest may be there.
+    let mut older: Value = serde_json::from_slice(&fs::read(&gate).expect("written")).expect("JSON");
+    assert_eq!(older.as_object_mut().expect("an object").remove("pipeline"), Some("etl".into()));
+    fs::write(own.join("older.json"), older.to_string()).expect("own folder");
+    let output = poolpick(&own, &["report", "older.json", "--format", "prometheus"]);
+    ends(&output, 0);
+    assert_eq!(named(&output), "nightly");
+}
+
+#[test]
 fn a_warning_is_told_whether_its_stage_is_the_only_one_or_not() {
     let folder = folder();
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens/misrouted.json");

@@ -2344,7 +2344,8 @@ CALL_COST = 250
 
 _wanted = []  # (name, module, function)
 _hooks = {}  # id of a code object -> _Named
-_found = set()  # indices of _wanted
+_found = set()  # (index of _wanted, whether in the script itself): a module may be there as `__main__` and by its name
+_elsewhere = {}  # index of _wanted -> file of the module that it was found in by name
 _tool = None
 _monitoring = None
 
@@ -2795,7 +2796,7 @@ def _search(code, frame):
     module = frame.f_globals.get("__name__")
     known = id(code) in _hooks
     for index, (name, wanted_module, function) in enumerate(_wanted):
-        if index not in _found and function == qualified and _matches(wanted_module, module):
+        if (index, _is_main(module)) not in _found and function == qualified and _matches(wanted_module, module):
             _arm(index, name, _resolve(sys.modules.get(module), function), code, module)
     if not known and id(code) in _hooks:
         frame_ = frame
@@ -3054,15 +3055,19 @@ def _arm(index, name, thing, code, module):
         own = getattr(function, "__code__", None)
         if type(function) is not FunctionType or type(own) is not CodeType:
             kind = "a class" if isinstance(function, type) else "`%s`" % type(function).__qualname__
-            _found.add(index)
+            _found.update(((index, False), (index, True)))
             _note("stage-refused", "%s: %s has no Python code that could be measured" % (name, kind))
             return
         code = own
     elif type(function) is not FunctionType or function.__code__ is not code:
         function = None  # The name stands for something else by now; the code is what was called.
-    _found.add(index)
+    _found.add((index, _is_main(module)))
+    if not _is_main(module):
+        _elsewhere[index] = getattr(sys.modules.get(module), "__file__", None)
     known = next((hook for hook in _hooks.values() if code is hook.code or code is hook.trampoline), None)
     if known is not None:
+        if known.name == name:
+            return  # The script has imported it.
         _note("stage-refused", "%s: it is the function that is counted as %s" % (name, known.name))
         return
     made = (_Swapped if _tool is None else _Monitored)(name, None, code)
@@ -3085,12 +3090,12 @@ def _arm(index, name, thing, code, module):
 def _look(module_name, module, complete=True):
     """Looks for wanted functions in a module that was imported."""
     for index, (name, wanted_module, function) in enumerate(_wanted):
-        if index in _found or not _matches(wanted_module, module_name):
+        if (index, _is_main(module_name)) in _found or not _matches(wanted_module, module_name):
             continue
         thing = _resolve(module, function)
         if thing is not None:
             _arm(index, name, thing, None, module_name)
-        elif complete:
+        elif complete and not _main_unnamed() and wanted_module != _main_name():
             _note("stage-refused", "%s: module `%s` has no `%s`" % (name, wanted_module, function))
 
 
@@ -3121,10 +3126,37 @@ def _look_scope(scope):
     _look("__main__", module, False)
 
 
+def _main_unnamed():
+    """With `python3 -m`, before the module begins: which one it is isn't told yet."""
+    main = sys.modules.get("__main__")
+    return (getattr(sys, "argv", None) or [""])[0] == "-m" and getattr(main, "__spec__", None) is None
+
+
 def _main_found():
-    return all(
-        index in _found or not _matches(module, "__main__") for index, (_, module, _function) in enumerate(_wanted)
-    )
+    unnamed = _main_unnamed()
+    for index, (_, module, _function) in enumerate(_wanted):
+        if (index, True) in _found or not (unnamed or _matches(module, "__main__")):
+            continue
+        if index not in _elsewhere or _same_file(_elsewhere[index]):
+            return False
+        _found.add((index, True))
+    return True
+
+
+def _is_main(module):
+    return module in ("__main__", "__mp_main__")
+
+
+def _same_file(file):
+    """Whether the script itself is this file, as far as that is known: a package isn't its `__main__.py`."""
+    main = getattr(sys.modules.get("__main__"), "__file__", None)
+    if not isinstance(main, str):
+        return True  # Not begun.
+    try:
+        one, other = posix.stat(main), posix.stat(file)
+    except (OSError, TypeError, ValueError):
+        return False
+    return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 
 
 _names = frozenset()
@@ -3151,7 +3183,7 @@ def _start_stages():
         if module in sys.modules and module not in ("__main__", "__mp_main__"):
             _look(module, sys.modules[module])
         elif module in sys.builtin_module_names:
-            _found.add(index)
+            _found.update(((index, False), (index, True)))
             _note("stage-refused", "%s: module `%s` has no Python code" % (name, module))
     if _tool is None and sys.gettrace() is None and not _main_found():
         sys.settrace(_tracer)

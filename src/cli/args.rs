@@ -269,7 +269,8 @@ pub struct ProfileArgs {
     /// How to look into Python programs
     #[arg(long, value_name = "HOW", default_value = "agent")]
     pub python: PythonArg,
-    /// A Python function whose direct calls are a stage of this name (may be given several times)
+    /// A Python function whose direct calls are a stage of this name; what `python3 FILE` or `python3 -m MODULE` runs is
+    /// `__main__`, or has its own name (may be given several times)
     #[arg(long, value_name = "NAME=MODULE:FUNCTION", value_parser = parse_stage)]
     pub stage: Vec<NamedStage>,
     /// Thresholds.

@@ -7,7 +7,7 @@ use super::output::{look_of_stdout, replace};
 use super::print;
 use super::same_file::refuse_inputs;
 use super::saved::{self, Saved};
-use crate::gate::compare;
+use crate::gate::{RUNS_DIFFER, compare};
 use crate::report::Look;
 use crate::report::compare::{ChangeKind, Comparison, ComparisonFormat, Side, render};
 use anyhow::Result;
@@ -27,6 +27,13 @@ pub enum FormatArg {
     Markdown,
 }
 
+fn parse_tolerance(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(share) if share.is_finite() && share >= 0.0 => Ok(share),
+        _ => Err("it is no share of at least 0, as 0.25 is".to_owned()),
+    }
+}
+
 fn kind_parser() -> impl TypedValueParser<Value = ChangeKind> {
     PossibleValuesParser::new(ChangeKind::ALL.map(|(_, word)| word)).try_map(|word| {
         ChangeKind::ALL.iter().find(|(_, known)| *known == word).map(|(kind, _)| *kind).ok_or("it is no kind of change")
@@ -44,6 +51,10 @@ pub struct CompareArgs {
     /// Kinds of change that fail, with commas between
     #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = kind_parser())]
     pub fail_on: Vec<ChangeKind>,
+    /// By what share the times of unchanged code may differ from run to run: a smaller change does not count. Lower it where
+    /// nothing else uses the machine
+    #[arg(long, value_name = "SHARE", default_value_t = RUNS_DIFFER, value_parser = parse_tolerance)]
+    pub tolerance: f64,
     /// How to render it
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub format: FormatArg,
@@ -73,7 +84,7 @@ pub fn run(arguments: &CompareArgs) -> Result<ExitCode> {
     }
     let (base, head) = (saved::read(&arguments.base)?, saved::read(&arguments.head)?);
     let (before, now) = (side(&arguments.base, &base), side(&arguments.head, &head));
-    let mut comparison = Comparison::new(env!("CARGO_PKG_VERSION"), before, now);
+    let mut comparison = Comparison::new(env!("CARGO_PKG_VERSION"), before, now, arguments.tolerance);
     compare(base.stages(), head.stages(), &arguments.fail_on, &mut comparison);
     let format = match arguments.format {
         FormatArg::Table => ComparisonFormat::Text,

@@ -58,6 +58,17 @@ pub enum Failure {
         /// Why.
         source: io::Error,
     },
+    /// A manifest that `--fix` could not mend when its stages had run.
+    #[error(
+        "the manifest `{path}` could not be mended: {reason}; hint: what was found stands all the same; once the manifest \
+         can be read and written, run `poolpick check --fix` again"
+    )]
+    Unmended {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// Metrics or spans that did not arrive: which, where, and why not.
     #[error("{0}; hint: `--export otlp=FILE` keeps them in a file")]
     Sent(String),
@@ -131,7 +142,11 @@ impl Failure {
     /// The exit status of commands that wrap nothing.
     pub fn status(&self) -> u8 {
         match self {
-            Failure::Written { .. } | Failure::Sent(_) | Failure::System { .. } | Failure::Start(_) => FAILED,
+            Failure::Written { .. }
+            | Failure::Unmended { .. }
+            | Failure::Sent(_)
+            | Failure::System { .. }
+            | Failure::Start(_) => FAILED,
             Failure::Threshold(_)
             | Failure::Disable(_)
             | Failure::Misuse(_)

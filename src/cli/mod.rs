@@ -22,6 +22,7 @@ mod report_file;
 mod same_file;
 mod saved;
 mod session;
+mod streamed;
 mod summary;
 
 use crate::report::escape::terminal;

@@ -1,13 +1,15 @@
-//! Where reports go: every place is checked before the target runs, and written to when it has ended.
+//! Where reports go: every place is checked before the target runs, and written to when it has ended; lines of JSON, where
+//! somebody can read them as they come, piece by piece.
 
 use super::args::{Colour, OutputArgs};
 use super::exit::Failure;
 use super::otlp::{self, Receiver};
-use super::report_file::{MODE, ReportFile, rescue};
+use super::report_file::{MODE, Owner, ReportFile, rescue};
 use super::same_file::{FileIdentity, refuse_inputs};
 use super::say;
+use super::streamed::Streamed;
 use crate::report::race::Race;
-use crate::report::{Document, Format, Look, Origin, render_of, render_race};
+use crate::report::{Document, Format, Look, Origin, jsonl, render_of, render_race};
 use crate::sys::inherited::inherited;
 use crate::timeline::Image;
 use std::fs::{self, File, OpenOptions};
@@ -46,10 +48,48 @@ const READER_POLL: Duration = Duration::from_millis(20);
 /// The path of an export that stands for the receiver that the environment names.
 const ENVIRONMENT: &str = "env";
 
+/// One of a report's outputs.
+#[derive(Debug)]
+struct Output {
+    format: Format,
+    place: Place,
+    /// What was written before the end.
+    streamed: Option<Streamed>,
+}
+
+impl Output {
+    fn new(format: Format, place: Place) -> Output {
+        Output { format, place, streamed: None }
+    }
+
+    /// Whether lines can be read there as they come: a file appears when it is whole.
+    fn can_stream(&self) -> bool {
+        self.format == Format::Jsonl && !matches!(self.place, Place::File(_) | Place::Receiver(_))
+    }
+
+    /// Writes some lines, as soon as somebody reads them.
+    fn stream(&mut self, lines: &[u8]) {
+        let streamed = self.streamed.get_or_insert_default();
+        if let Place::Pipe(path) = &self.place {
+            match pipe(path) {
+                Ok(pipe) => self.place = Place::Special(pipe, path.clone()),
+                Err(error) if error.raw_os_error() == Some(libc::ENXIO) => {}
+                Err(error) => return streamed.put(lines, Err(error)),
+            }
+        }
+        match &mut self.place {
+            Place::Stdout => streamed.put(lines, Ok(Some(&mut io::stdout().lock()))),
+            Place::Stderr => streamed.put(lines, Ok(Some(&mut io::stderr().lock()))),
+            Place::Special(file, _) => streamed.put(lines, Ok(Some(file))),
+            Place::File(_) | Place::Pipe(_) | Place::Receiver(_) => streamed.put(lines, Ok(None)),
+        }
+    }
+}
+
 /// All places of one report.
 #[derive(Debug)]
 pub struct Outputs {
-    places: Vec<(Format, Place)>,
+    places: Vec<Output>,
     colour: Colour,
     origin: Origin,
 }
@@ -66,11 +106,11 @@ impl Outputs {
         let mut places = Vec::new();
         let format = arguments.format.unwrap_or(Format::Table);
         match &arguments.output {
-            Some(path) => places.push((format, place(path)?)),
-            None if format != Format::Table => places.push((format, Place::Stdout)),
+            Some(path) => places.push(Output::new(format, place(path)?)),
+            None if format != Format::Table => places.push(Output::new(format, Place::Stdout)),
             None if quiet => {}
-            None if table_to == Stream::Stdout => places.push((format, Place::Stdout)),
-            None => places.push((format, Place::Stderr)),
+            None if table_to == Stream::Stdout => places.push(Output::new(format, Place::Stdout)),
+            None => places.push(Output::new(format, Place::Stderr)),
         }
         for export in &arguments.export {
             let next = match export.format {
@@ -82,16 +122,16 @@ impl Outputs {
                 _ => place(&export.path)?,
             };
             if let Place::File(file) = &next
-                && places.iter().any(|(_, place)| place.is(file.path()))
+                && places.iter().any(|output: &Output| output.place.is(file.path()))
             {
                 return Err(twice(&export.path));
             }
-            places.push((export.format, next));
+            places.push(Output::new(export.format, next));
         }
-        if places.iter().any(|(_, place)| matches!(place, Place::Stdout)) && inherited().closed[1] {
+        let stdout = places.iter().filter(|output| matches!(output.place, Place::Stdout)).count();
+        if stdout > 0 && inherited().closed[1] {
             return Err(Failure::Misuse("stdout is closed; hint: give the report a file with `--output`".to_owned()));
         }
-        let stdout = places.iter().filter(|(_, place)| matches!(place, Place::Stdout)).count();
         if stdout > 1 {
             return Err(Failure::Misuse(
                 "two reports would go to stdout; hint: give one of them a file with `--output` or `--export`"
@@ -107,15 +147,21 @@ impl Outputs {
     /// # Errors
     /// Names the file.
     pub fn refuse(&self, path: &Path) -> Result<(), Failure> {
-        if self.places.iter().any(|(_, place)| place.is(path)) { Err(twice(path)) } else { Ok(()) }
+        if self.places.iter().any(|output| output.place.is(path)) { Err(twice(path)) } else { Ok(()) }
     }
 
     /// Whether a report will go to stdout, so that the target's own output must not.
     pub fn takes_stdout(&self) -> bool {
-        self.places.iter().any(|(_, place)| matches!(place, Place::Stdout))
+        self.places.iter().any(|output| matches!(output.place, Place::Stdout))
     }
 
-    /// Writes the document everywhere. All places are tried; one failure is returned, others are told at once.
+    /// Writes lines of JSON wherever they can be read as they come. What goes wrong is told when the report is written.
+    pub fn stream(&mut self, lines: &[u8]) {
+        self.places.iter_mut().filter(|output| output.can_stream()).for_each(|output| output.stream(lines));
+    }
+
+    /// Writes the document everywhere, and where lines were streamed what is missing of it. All places are tried; one failure
+    /// is returned, others are told at once.
     ///
     /// # Errors
     /// Names the file that could not be written.
@@ -123,7 +169,10 @@ impl Outputs {
         let document = document.into();
         let mut origin = std::mem::take(&mut self.origin);
         origin.pipeline = origin.pipeline.or_else(|| pipeline(document));
-        self.write_all(|format, look, out| render_of(document, &origin, format, look, out))
+        self.write_all(|streamed, format, look, out| match document {
+            Document::Check(check) if streamed => jsonl::end(check, out),
+            _ => render_of(document, &origin, format, look, out),
+        })
     }
 
     /// The same of a race.
@@ -131,7 +180,7 @@ impl Outputs {
     /// # Errors
     /// Names the file that could not be written.
     pub fn write_race(self, race: &Race) -> Result<(), Failure> {
-        self.write_all(|format, look, out| render_race(race, format, look, out))
+        self.write_all(|_, format, look, out| render_race(race, format, look, out))
     }
 
     /// Refuses formats that cannot be had, before anything is measured.
@@ -139,7 +188,7 @@ impl Outputs {
     /// # Errors
     /// Names the format.
     pub fn only(&self, formats: &[Format]) -> Result<(), Failure> {
-        let Some((format, _)) = self.places.iter().find(|(format, _)| !formats.contains(format)) else {
+        let Some(Output { format, .. }) = self.places.iter().find(|output| !formats.contains(&output.format)) else {
             return Ok(());
         };
         let names: Vec<&str> = formats.iter().map(|format| format.name()).collect();
@@ -150,28 +199,33 @@ impl Outputs {
         )))
     }
 
-    fn write_all(self, render: impl Fn(Format, Look, &mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
-        let rendered = |format, look| {
-            let mut bytes = Vec::new();
-            render(format, look, &mut bytes).map(|()| bytes)
-        };
+    /// Renders for every place, and writes it there; `render` is told whether lines were streamed to it already.
+    fn write_all(self, render: impl Fn(bool, Format, Look, &mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
         let mut failed = None;
-        for (format, place) in self.places {
+        for Output { format, place, streamed } in self.places {
+            let rendered = |look| {
+                let mut bytes = Vec::new();
+                render(streamed.is_some(), format, look, &mut bytes)?;
+                match streamed {
+                    Some(streamed) => streamed.rest(&bytes),
+                    None => Ok(bytes),
+                }
+            };
             let result = match place {
                 Place::Stdout => {
                     let look = look(self.colour, io::stdout().is_terminal(), false);
-                    to_stream(rendered(format, look), &mut io::stdout().lock(), "stdout")
+                    to_stream(rendered(look), &mut io::stdout().lock(), "stdout")
                 }
                 Place::Stderr => {
                     let look = look(self.colour, io::stderr().is_terminal(), true);
-                    to_stream(rendered(format, look), &mut io::stderr().lock(), "stderr")
+                    to_stream(rendered(look), &mut io::stderr().lock(), "stderr")
                 }
-                Place::File(file) => to_file(rendered(format, Look::PLAIN), &file),
-                Place::Pipe(path) => to_pipe(rendered(format, Look::PLAIN), &path),
-                Place::Special(mut file, path) => rendered(format, Look::PLAIN)
+                Place::File(file) => to_file(rendered(Look::PLAIN), &file),
+                Place::Pipe(path) => to_pipe(rendered(Look::PLAIN), &path),
+                Place::Special(mut file, path) => rendered(Look::PLAIN)
                     .and_then(|bytes| file.write_all(&bytes))
                     .map_err(|source| Failure::Written { path, source }),
-                Place::Receiver(receiver) => rendered(format, Look::PLAIN)
+                Place::Receiver(receiver) => rendered(Look::PLAIN)
                     .map_err(|error| error.to_string())
                     .and_then(|bytes| receiver.send(&bytes, &warn))
                     .map_err(Failure::Sent),
@@ -204,11 +258,15 @@ fn pipeline(document: Document<'_>) -> Option<String> {
     match document {
         Document::Profile(report) if report.target.argv.is_empty() => None,
         Document::Profile(report) => Some(Image::from_argv(None, &report.target.argv).name()),
-        Document::Check(check) => {
-            let manifest = fs::canonicalize(check.manifest.as_ref()?).ok()?;
-            Some(manifest.parent()?.file_name()?.to_string_lossy().into_owned())
-        }
+        // One of an older version does not tell, and may still lie where it was written.
+        Document::Check(check) => check.pipeline.clone().or_else(|| folder_of(Path::new(check.manifest.as_ref()?))),
     }
+}
+
+/// The name of the folder that a manifest lies in.
+pub fn folder_of(manifest: &Path) -> Option<String> {
+    let manifest = fs::canonicalize(manifest).ok()?;
+    Some(manifest.parent()?.file_name()?.to_string_lossy().into_owned())
 }
 
 /// Where a table goes that nobody gave a file for.
@@ -253,15 +311,17 @@ fn twice(path: &Path) -> Failure {
     Failure::Misuse(format!("`{}` is given for two outputs; hint: give each its own file", path.display()))
 }
 
-/// Replaces a file as a whole, keeping its mode; a link is followed.
+/// Replaces a file as a whole, keeping its mode and, where that is allowed, its owner; a link is followed.
 ///
 /// # Errors
 /// Names the file.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let mode = fs::metadata(path).map_or(MODE, |metadata| metadata.permissions().mode());
+    let before = fs::metadata(path).ok();
+    let mode = before.as_ref().map_or(MODE, |metadata| metadata.permissions().mode());
+    let owner = before.as_ref().map(Owner::of);
     let failure = |source| Failure::Written { path: path.to_owned(), source };
     match place(path)? {
-        Place::File(file) => file.replace(bytes, mode).map_err(failure),
+        Place::File(file) => file.replace(bytes, mode, owner).map_err(failure),
         Place::Special(mut file, _) => file.write_all(bytes).map_err(failure),
         Place::Pipe(_) => to_pipe(Ok(bytes.to_vec()), path),
         Place::Stdout | Place::Stderr | Place::Receiver(_) => io::stdout().lock().write_all(bytes).map_err(failure),
@@ -271,7 +331,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 fn to_file(bytes: io::Result<Vec<u8>>, file: &ReportFile) -> Result<(), Failure> {
     let failure = |source| Failure::Written { path: file.path().to_owned(), source };
     let bytes = bytes.map_err(failure)?;
-    file.replace(&bytes, MODE).map_err(|source| {
+    file.replace(&bytes, MODE, None).map_err(|source| {
         kept_elsewhere(&bytes, file.path());
         failure(source)
     })

@@ -5,7 +5,7 @@ use super::args::ReportArgs;
 use super::exit::{Failure, first_line};
 use super::output::{Outputs, Stream};
 use super::prices::PriceBook;
-use super::saved::{Saved, saved};
+use super::saved::{Saved, saved, text_of};
 use crate::observe::survey;
 use crate::report::check::Check;
 use crate::report::engine::in_words_of;
@@ -36,12 +36,7 @@ pub fn run(arguments: &ReportArgs) -> Result<ExitCode> {
         return Err(Failure::NoReport { path: path.to_owned(), reason: "it is empty".to_owned() }.into());
     }
     let report = if length == 1 && (first[0] == JSON_START || first[0].is_ascii_whitespace()) {
-        let mut text = String::from_utf8_lossy(&first).into_owned();
-        let mut rest = Vec::new();
-        file.read_to_end(&mut rest).map_err(input)?;
-        let rest = String::from_utf8(rest)
-            .map_err(|error| Failure::NoReport { path: path.to_owned(), reason: error.to_string() })?;
-        text.push_str(&rest);
+        let text = text_of(first.as_slice().chain(file)).map_err(input)?;
         if arguments.partial {
             return Err(Failure::Misuse(
                 "`--partial` is for traces; hint: leave it out for a report in JSON".to_owned(),
@@ -52,7 +47,8 @@ pub fn run(arguments: &ReportArgs) -> Result<ExitCode> {
             Saved::Profile(report) => again(path, *report, arguments)?,
             Saved::Check(check) => {
                 as_it_is(path, arguments)?;
-                let check = Check { schema_version: SCHEMA_VERSION.to_owned(), ..*check };
+                let pipeline = arguments.output.pipeline.clone().or(check.pipeline);
+                let check = Check { schema_version: SCHEMA_VERSION.to_owned(), pipeline, ..*check };
                 Outputs::open(&arguments.output, false, Stream::Stdout, &[path])?.write(&check)?;
                 return Ok(ExitCode::SUCCESS);
             }

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use tempfile::Builder;
 
@@ -13,6 +13,20 @@ use tempfile::Builder;
 pub const MODE: u32 = 0o644;
 /// What the names of unfinished files begin with.
 const PREFIX: &str = ".poolpick-";
+
+/// Who a file belongs to.
+#[derive(Debug, Clone, Copy)]
+pub struct Owner {
+    user: u32,
+    group: u32,
+}
+
+impl Owner {
+    /// Of a file that is there.
+    pub fn of(metadata: &fs::Metadata) -> Owner {
+        Owner { user: metadata.uid(), group: metadata.gid() }
+    }
+}
 
 /// A place in a folder that can be written to.
 #[derive(Debug)]
@@ -51,15 +65,21 @@ impl ReportFile {
         if by_descriptor.is_dir() { by_descriptor } else { by_name().to_owned() }
     }
 
-    /// Replaces the file by these bytes, with this mode.
+    /// Replaces the file by these bytes, with this mode, and for this owner where one is given.
     ///
     /// # Errors
     /// The system's.
-    pub fn replace(&self, bytes: &[u8], mode: u32) -> io::Result<()> {
+    pub fn replace(&self, bytes: &[u8], mode: u32, owner: Option<Owner>) -> io::Result<()> {
         let mut beside = Builder::new().prefix(PREFIX).tempfile_in(self.here()).map_err(plain)?;
         beside.write_all(bytes).map_err(plain)?;
         // A collector must not find an empty file under this name after a power cut.
         beside.as_file().sync_all()?;
+        if let Some(owner) = owner {
+            // Only root may give a file away, and others its group to one of theirs; what is refused stays the writer's.
+            let _ = fchown(beside.as_file(), None, Some(owner.group));
+            let _ = fchown(beside.as_file(), Some(owner.user), None);
+        }
+        // Afterwards, for giving a file away takes bits of its mode.
         beside.as_file().set_permissions(Permissions::from_mode(mode))?;
         beside.persist(self.here().join(&self.name)).map_err(|error| plain(error.error))?;
         Ok(())
@@ -108,7 +128,7 @@ mod tests {
         let file = ReportFile::open(&before.join("report.json")).expect("it can be written");
         assert_eq!(fs::read_dir(&before).expect("own folder").count(), 0);
         fs::rename(&before, &after).expect("own folder");
-        file.replace(b"{}", MODE).expect("it is found again");
+        file.replace(b"{}", MODE, None).expect("it is found again");
         assert_eq!(fs::read(after.join("report.json")).expect("it is there"), b"{}");
         assert_eq!(fs::read_dir(&after).expect("own folder").count(), 1);
     }
@@ -120,7 +140,7 @@ mod tests {
         fs::create_dir(&gone).expect("own folder");
         let file = ReportFile::open(&gone.join("report.json")).expect("it can be written");
         fs::remove_dir(&gone).expect("own folder");
-        assert!(file.replace(b"{}", MODE).is_err());
+        assert!(file.replace(b"{}", MODE, None).is_err());
         let kept = rescue(b"{}", file.path()).expect("there is a folder for temporary files");
         assert_eq!(fs::read(&kept).expect("it is there"), b"{}");
         assert!(kept.to_string_lossy().ends_with("report.json"), "{}", kept.display());

@@ -1,10 +1,13 @@
 //! What `profile` and `check` wrote as JSON, read again, of every version that this poolpick understands. Must not judge.
 
 use super::exit::Failure;
+use super::say;
 use crate::report::check::Check;
+use crate::report::version::{is_later, is_readable};
 use crate::report::{Kind, Report, SCHEMA_VERSION, Stage};
 use serde::de::DeserializeOwned;
-use std::fs;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
 /// A saved report of either kind.
@@ -55,12 +58,37 @@ impl Saved {
     }
 }
 
+/// The most bytes of a file that is read as a whole.
+const MOST_BYTES: u64 = 256 << 20;
+
+/// The text of what is left of a file, unless that is too much for a file of poolpick's: `/dev/zero` has no end.
+///
+/// # Errors
+/// Those of reading; says the bound.
+pub fn text_of(file: impl Read) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    file.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MOST_BYTES {
+        let message = format!("it holds more than the {} MiB that are read", MOST_BYTES >> 20);
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+    }
+    String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()))
+}
+
+/// What is said of a file that a later poolpick wrote.
+pub fn told_later(path: &Path, version: &str, own: &str) -> String {
+    format!(
+        "warning: `{}` was written by a later poolpick (schema version `{version}`, this one reads `{own}`): what is not known here is left out",
+        path.display()
+    )
+}
+
 /// Reads a file.
 ///
 /// # Errors
 /// A `Failure` that names it.
 pub fn read(path: &Path) -> Result<Saved, Failure> {
-    let text = fs::read_to_string(path).map_err(|source| Failure::Input { path: path.to_owned(), source })?;
+    let text = File::open(path).and_then(text_of).map_err(|source| Failure::Input { path: path.to_owned(), source })?;
     saved(path, &text)
 }
 
@@ -72,7 +100,6 @@ pub fn saved(path: &Path, text: &str) -> Result<Saved, Failure> {
     let unusable = |reason: String| Failure::NoReport { path: path.to_owned(), reason };
     let value: serde_json::Value = serde_json::from_str(text).map_err(|error| unusable(error.to_string()))?;
     let version = value.get("schema_version").and_then(|version| version.as_str()).unwrap_or("");
-    let major = |version: &str| version.split('.').next().unwrap_or("").to_owned();
     let word = value.get("kind").cloned().unwrap_or_default();
     let kind = match (serde_json::from_value::<Kind>(word.clone()), word) {
         (Ok(kind), _) => Some(kind),
@@ -85,16 +112,29 @@ pub fn saved(path: &Path, text: &str) -> Result<Saved, Failure> {
     if version.is_empty() {
         return Err(unusable("it has no `schema_version`".to_owned()));
     }
-    if major(version) != major(SCHEMA_VERSION) {
+    if !is_readable(version, SCHEMA_VERSION) {
         return Err(unusable(format!("its schema version is `{version}`, this poolpick reads `{SCHEMA_VERSION}`")));
     }
+    let later = is_later(version, SCHEMA_VERSION);
+    let version = version.to_owned();
     fn typed<T: DeserializeOwned>(value: serde_json::Value) -> Result<Box<T>, String> {
         serde_json::from_value(value).map(Box::new).map_err(|error| error.to_string())
     }
-    match kind {
+    let read = match kind {
         Some(Kind::Check) => typed(value).map(Saved::Check),
         // Without a kind, what is missing is told.
         Some(Kind::Profile) | None => typed(value).map(Saved::Profile),
+    };
+    match read {
+        Err(reason) if later => Err(unusable(format!(
+            "{reason}, and its schema version `{version}` is later than `{SCHEMA_VERSION}`, which this poolpick reads"
+        ))),
+        Err(reason) => Err(unusable(reason)),
+        Ok(read) => {
+            if later {
+                say(&told_later(path, &version, SCHEMA_VERSION));
+            }
+            Ok(read)
+        }
     }
-    .map_err(unusable)
 }

@@ -3,10 +3,12 @@
 
 use super::Ruled;
 use crate::report::check::{Level, StageOutcome};
+use crate::report::version;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// Version of the file.
-const VERSION: &str = "0.1";
+pub const VERSION: &str = "0.1";
 /// What the file calls itself.
 const KIND: &str = "baseline";
 
@@ -42,19 +44,40 @@ impl Baseline {
         Baseline { schema_version: VERSION.to_owned(), kind: KIND.to_owned(), findings }
     }
 
-    /// Adds what `before` knew of stages that were not looked at this time.
-    pub fn keep(&mut self, before: &Baseline, ruled: &[Ruled]) {
-        let seen = |known: &Known| {
-            ruled.iter().any(|one| one.result.name == known.stage && one.result.program == known.program)
+    /// Adds what `before` knew of stages that were not looked at this time, and of those that failed, which tell nothing.
+    /// Returns the stages that failed and of which something was kept.
+    pub fn keep(&mut self, before: &Baseline, ruled: &[Ruled]) -> BTreeSet<String> {
+        let failed = |one: &Ruled| one.result.outcome == StageOutcome::Failed;
+        // A program that failed stands for the stages that would have been found in it.
+        let of = |one: &Ruled, known: &Known| {
+            let program = one.result.program == known.program;
+            let whole = failed(one) && known.program.as_ref() == Some(&one.result.name);
+            program && one.result.name == known.stage || whole
         };
-        self.findings.extend(before.findings.iter().filter(|known| !seen(known)).cloned());
+        let mut kept = BTreeSet::new();
+        for known in &before.findings {
+            let mut own = ruled.iter().filter(|one| of(one, known)).peekable();
+            let seen = own.peek().is_some();
+            if own.all(failed) {
+                if seen {
+                    kept.insert(known.stage.clone());
+                }
+                self.findings.push(known.clone());
+            }
+        }
         self.findings.sort();
+        self.findings.dedup();
+        kept
     }
 
     /// Whether the file is one that this poolpick reads.
     pub fn is_readable(&self) -> bool {
-        let major = |version: &str| version.split('.').next().map(str::to_owned);
-        self.kind == KIND && major(&self.schema_version) == major(VERSION)
+        self.kind == KIND && version::is_readable(&self.schema_version, VERSION)
+    }
+
+    /// Whether a later poolpick wrote it.
+    pub fn is_later(&self) -> bool {
+        version::is_later(&self.schema_version, VERSION)
     }
 
     /// Marks what is known; a stage that is misrouted and known does not fail.

@@ -1,27 +1,33 @@
-//! What changed between the stages of two reports of the same pipeline: a change counts only where the intervals are apart, or, where
-//! there are none, where it is beyond a named tolerance. Must not render.
+//! What changed between the stages of two reports of the same pipeline: a change counts only where the intervals are apart, and by
+//! more than two runs of unchanged code differ, which the intervals of a run cannot know. Must not render.
 
 use crate::report::compare::{Change, ChangeKind, Comparison};
-use crate::report::{Class, Executor, Prediction, Stage, Tasks, Verdict};
+use crate::report::{Class, Executor, Prediction, Stage, Verdict};
 
 /// A payload has no interval: sizes within this share of each other are the same.
 const PAYLOAD_TOLERANCE: f64 = 0.10;
-/// A task that takes longer by less than this share is not slower, however sure that is.
-const TIME_TOLERANCE: f64 = 0.05;
+/// What unchanged code may differ by from run to run, as a share of the smaller one, where the caller does not say: machines that are
+/// shared change their pace, and the intervals, which are of one run each, do not hold that.
+pub const RUNS_DIFFER: f64 = 0.25;
+/// Scores closer than this are the same: what a run waits for at its beginning and end moves one by as much.
+const SCORE_STEP: f64 = 0.02;
+/// Shares of the interpreter lock closer than this are the same.
+const GIL_STEP: f64 = 0.05;
 /// Of a normal distribution: from the median to the 95th and to the 99th percentile, in standard deviations.
 const TO_P95: f64 = 1.645;
 const TO_P99: f64 = 2.326;
 /// Half of a 95 % interval, in standard errors.
 const HALF: f64 = 1.96;
 
-/// Adds the changes from `base` to `head`; those of the kinds in `fail_on` fail.
+/// Adds the changes from `base` to `head` beyond the comparison's tolerance; those of the kinds in `fail_on` fail.
 pub fn compare(base: &[Stage], head: &[Stage], fail_on: &[ChangeKind], comparison: &mut Comparison) {
+    let tolerance = comparison.tolerance;
     let mut changes = Vec::new();
     for now in head {
         match partner(now, base, head) {
             Some(before) => {
                 comparison.compared += 1;
-                of_stage(before, now, &mut changes);
+                of_stage(before, now, tolerance, &mut changes);
             }
             None => changes.push(change(ChangeKind::Added, now, "it was not there before".to_owned())),
         }
@@ -77,10 +83,22 @@ fn ranged(kind: ChangeKind, stage: &Stage, message: String, base: Ranged, head: 
     }
 }
 
-fn of_stage(before: &Stage, now: &Stage, changes: &mut Vec<Change>) {
+/// Whether one is larger than the other by more than this share of the smaller.
+fn beyond(base: f64, head: f64, tolerance: f64) -> bool {
+    base.max(head) > base.min(head) * (1.0 + tolerance)
+}
+
+/// Whether one of two scores has more CPU for each second of its own wait, by more than the tolerance.
+fn scores_part(base: f64, head: f64, tolerance: f64) -> bool {
+    let (low, high) = (base.min(head), base.max(head));
+    high - low >= SCORE_STEP && high * (1.0 - low) > low * (1.0 - high) * (1.0 + tolerance)
+}
+
+fn of_stage(before: &Stage, now: &Stage, tolerance: f64, changes: &mut Vec<Change>) {
     let score = |stage: &Stage| stage.score.zip(stage.score_interval);
     if let (Some(base), Some(head)) = (score(before), score(now))
         && apart(base, head)
+        && scores_part(base.0, head.0, tolerance)
     {
         let moved = format!("the score went from {:.2} to {:.2}", base.0, head.0);
         if before.class != now.class && before.class != Class::Unknown && now.class != Class::Unknown {
@@ -109,10 +127,11 @@ fn of_stage(before: &Stage, now: &Stage, changes: &mut Vec<Change>) {
         let message = format!("{} is recommended, and was {}", head.word(), base.word());
         changes.push(change(ChangeKind::Recommendation, now, message));
     }
-    times(before, now, changes);
+    times(before, now, tolerance, changes);
     let held = |stage: &Stage| stage.gil.as_ref().map(|gil| (gil.share_of_cpu, gil.interval));
     if let (Some(base), Some(head)) = (held(before), held(now))
         && apart(base, head)
+        && (base.0 - head.0).abs() >= GIL_STEP
     {
         let message = format!(
             "the interpreter lock (GIL) is held for {:.0} % of its CPU time, and was for {:.0} %",
@@ -125,7 +144,7 @@ fn of_stage(before: &Stage, now: &Stage, changes: &mut Vec<Change>) {
     for head in &now.predictions {
         let Some(base) = before.predictions.iter().find(|one| one.executor == head.executor) else { continue };
         let value = |one: &Prediction| (one.speedup, one.interval);
-        if apart(value(base), value(head)) {
+        if apart(value(base), value(head)) && beyond(base.speedup, head.speedup, tolerance) {
             let name = head.executor.word();
             let message =
                 format!("{name} would do {:.2}× of a serial run, and {:.2}× before", head.speedup, base.speedup);
@@ -145,23 +164,49 @@ fn predictions_part(before: &Stage, now: &Stage, base: Executor, head: Executor)
     })
 }
 
-/// Mean time of a task with its interval, as if the times were normal: the wider of what both percentiles say.
-fn task_time(tasks: &Tasks) -> Option<Ranged> {
+/// What a task takes, with its interval.
+#[derive(Debug, Clone, Copy)]
+struct TaskTime {
+    /// Mean, and its interval: that of the wall time, as if the times were normal, the wider of what both percentiles say.
+    wall: Ranged,
+    /// What of it is its own: CPU and own wait, without the CPU, the lock or the work that others kept from it. `None` in reports of
+    /// schema 0.1.
+    own: Option<f64>,
+}
+
+fn task_time(stage: &Stage) -> Option<TaskTime> {
+    let tasks = stage.tasks.as_ref()?;
     let times = tasks.wall_seconds?;
     let spread = ((times.p95 - times.p50) / TO_P95).max((times.p99 - times.p50) / TO_P99).max(0.0);
     let half = HALF * spread / (tasks.count.max(1) as f64).sqrt();
-    Some((times.mean, [times.mean - half, times.mean + half]))
+    let own = stage.demand.map(|demand| demand.cpu_seconds + demand.wait_seconds);
+    Some(TaskTime { wall: (times.mean, [times.mean - half, times.mean + half]), own })
 }
 
-fn times(before: &Stage, now: &Stage, changes: &mut Vec<Change>) {
-    let time = |stage: &Stage| stage.tasks.as_ref().and_then(task_time);
-    let (Some(base), Some(head)) = (time(before), time(now)) else { return };
-    let factor = head.0 / base.0.max(f64::MIN_POSITIVE);
-    if !apart(base, head) || (factor - 1.0).abs() < TIME_TOLERANCE {
+impl TaskTime {
+    /// The part that is its own, as sure as the whole is.
+    fn of_its_own(self) -> Option<Ranged> {
+        let own = self.own?;
+        let relative = (self.wall.1[1] - self.wall.0) / self.wall.0.max(f64::MIN_POSITIVE);
+        Some((own, [own * (1.0 - relative), own * (1.0 + relative)]))
+    }
+}
+
+fn times(before_stage: &Stage, now: &Stage, tolerance: f64, changes: &mut Vec<Change>) {
+    let (Some(before), Some(head)) = (task_time(before_stage), task_time(now)) else { return };
+    // Who has to share a CPU takes longer and is not slower for it.
+    let (base, head, verb) = match (before.of_its_own(), head.of_its_own()) {
+        (Some(base), Some(head)) => (base, head, ("needs", "of CPU and own waiting", "needed")),
+        _ => (before.wall, head.wall, ("takes", "", "took")),
+    };
+    if !apart(base, head) || !beyond(base.0, head.0, tolerance) {
         return;
     }
+    let factor = head.0 / base.0.max(f64::MIN_POSITIVE);
     let kind = if factor > 1.0 { ChangeKind::Slower } else { ChangeKind::Faster };
-    let message = format!("a task takes {:.3} ms, and took {:.3} ms ({factor:.2}×)", head.0 * 1e3, base.0 * 1e3);
+    let (is, of, was) = verb;
+    let of = if of.is_empty() { String::new() } else { format!(" {of}") };
+    let message = format!("a task {is} {:.3} ms{of}, and {was} {:.3} ms ({factor:.2}×)", head.0 * 1e3, base.0 * 1e3);
     changes.push(ranged(kind, now, message, base, head));
 }
 

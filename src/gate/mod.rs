@@ -17,8 +17,8 @@ mod stage;
 mod wording;
 
 pub use crate::report::Code;
-pub use baseline::{Baseline, Known};
-pub use compare::compare;
+pub use baseline::{Baseline, Known, VERSION as BASELINE_VERSION};
+pub use compare::{RUNS_DIFFER, compare};
 pub use rule::{Open, Remedy, Ruling, rule};
 pub use stage::{Declared, Failure, Mend, MendKey, MendValue, Place, Ran, Ruled, When, failed, missing, rule_on};
 

@@ -2,9 +2,10 @@
 //! the working directory alone. What others may write is not trusted. Must not read a manifest's contents, but for
 //! whether a `pyproject.toml` has ours.
 
-use super::{TOOL_TABLE, is_pyproject};
+use super::{LARGEST, TOOL_TABLE, is_pyproject};
 use crate::sys::identity::effective_uid;
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -63,7 +64,12 @@ fn is_ours(path: &Path) -> bool {
         return true;
     }
     // One that cannot be read or parsed is told where it says our name, and left alone otherwise.
-    let Ok(text) = fs::read_to_string(path) else { return false };
+    let mut bytes = Vec::new();
+    if fs::File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes)).is_err() {
+        return false;
+    }
+    // One with our table that is not UTF-8 is ours, and refused when it is loaded.
+    let text = String::from_utf8_lossy(&bytes);
     let [tool, own] = TOOL_TABLE;
     match text.parse::<toml_edit::DocumentMut>() {
         Ok(document) => document.get(tool).and_then(|tools| tools.get(own)).is_some(),

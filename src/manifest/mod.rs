@@ -140,7 +140,12 @@ fn text_of(path: &Path) -> Result<String, ManifestError> {
     if text.len() as u64 > LARGEST {
         return Err(unreadable(io::Error::other("it is larger than 4 MiB")));
     }
-    String::from_utf8(text).map_err(|_| unreadable(io::Error::other("it is not UTF-8")))
+    String::from_utf8(text).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        unreadable(io::Error::other(format!(
+            "it is not UTF-8: byte {at}, counted from 0, begins no character; hint: save it as UTF-8"
+        )))
+    })
 }
 
 /// Whether the file holds the manifest in a table of its own.

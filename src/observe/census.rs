@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 use std::path::{Path, PathBuf};
 
 /// `PF_EXITING` of linux/sched.h, in the flags of /proc/PID/stat: on its way out.
-const PF_EXITING: u32 = 0x4;
+pub const PF_EXITING: u32 = 0x4;
 /// Most `/proc/PID` handles kept open.
 const MOST_HANDLES: usize = 128;
 
@@ -20,6 +20,8 @@ pub struct Member {
     pub comm: Option<String>,
     /// Threads that had children when it was last walked.
     forkers: Vec<u32>,
+    /// What was executed when an agent began in it: whoever is called otherwise later, and is still this, has renamed itself.
+    agent: Option<PathBuf>,
     handle: Option<Process>,
     /// Seen in the current walk.
     seen: bool,
@@ -93,6 +95,7 @@ impl Census {
             threads: Vec::new(),
             comm: None,
             forkers: Vec::new(),
+            agent: None,
             handle: None,
             seen: true,
         });
@@ -133,6 +136,18 @@ impl Census {
     pub fn outlives_its_records(&mut self) -> Option<u32> {
         let root = &self.root;
         std::mem::take(&mut self.ended).into_iter().find(|pid| !self.members.contains_key(pid) && lives(root, *pid))
+    }
+
+    /// An agent began in a process: the name of the program that it is in, where that is another one than was last seen, or the
+    /// same once more.
+    pub fn agent_began(&mut self, pid: u32, files: &mut Files) -> Option<String> {
+        let member = self.members.get_mut(&pid)?;
+        let comm = files.read(Ids { pid, tid: pid }, Which::Comm).ok()?;
+        let comm = String::from_utf8_lossy(comm).trim_end().to_owned();
+        let exe = std::fs::read_link(self.root.join(pid.to_string()).join("exe")).ok();
+        let again = std::mem::replace(&mut member.agent, exe).is_some();
+        let before = member.comm.replace(comm.clone());
+        (again || before.is_some_and(|before| before != comm)).then_some(comm)
     }
 
     /// Living processes.
@@ -215,8 +230,9 @@ impl Census {
                 let changed = member.comm.as_deref().is_some_and(|before| before != comm);
                 if new || member.comm.is_none() {
                     found.new.push((pid, parent));
-                } else if changed {
+                } else if changed && !is_renamed(&self.root, pid, member.agent.as_deref()) {
                     found.changed.push((pid, parent, comm.clone()));
+                    member.agent = None;
                 }
                 member.comm = Some(comm);
             }
@@ -229,6 +245,12 @@ impl Census {
             self.forget(pid);
         }
     }
+}
+
+/// Whether a process that is called otherwise now still is what it was when its agent began.
+fn is_renamed(root: &Path, pid: u32, began_as: Option<&Path>) -> bool {
+    let exe = || std::fs::read_link(root.join(pid.to_string()).join("exe")).ok();
+    began_as.is_some_and(|before| exe().as_deref() == Some(before))
 }
 
 /// What a walk found.

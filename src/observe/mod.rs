@@ -30,7 +30,7 @@ pub use switches::FORK_COST_NANOS;
 use crate::sys::clock;
 use crate::sys::poll::{Watched, wait};
 use crate::target::{News, RunningTarget, SuspendedTarget, descends_from};
-use crate::trace::{Counters, Coverage, Event, Refusal, Rung, WhyNot};
+use crate::trace::{AgentFact, Counters, Coverage, Event, Refusal, Rung, WhyNot};
 use crate::units::{Span, Timestamp, ratio};
 use counters::RunningCounters;
 use python::Interpreters;
@@ -387,23 +387,35 @@ impl Instruments {
         let Some(agent) = &mut self.agent else { return };
         let (records, held, sampler) = (&mut self.records, &mut self.held, &self.sampler);
         let interpreters = &mut self.interpreters;
+        let mut began = Vec::new();
         agent.round(self.passed, &mut |pid| is_ours(sampler, pid), &mut |event| match records {
             Some(records) => records.insert(event),
             None => {
                 interpreters.follow(&event);
+                began.extend(agent_began(&event));
                 held.push(event);
             }
         });
+        for (pid, at) in began {
+            self.sampler.agent_began(pid, at, &mut self.held);
+        }
     }
 
     /// Reads them for the last time.
     fn ask_agent_last(&mut self) -> Option<AgentPresence> {
         let agent = self.agent.as_mut()?;
         let (records, held, sampler) = (&mut self.records, &mut self.held, &self.sampler);
+        let mut began = Vec::new();
         let presence = agent.finish(self.passed, &mut |pid| is_ours(sampler, pid), &mut |event| match records {
             Some(records) => records.insert(event),
-            None => held.push(event),
+            None => {
+                began.extend(agent_began(&event));
+                held.push(event);
+            }
         });
+        for (pid, at) in began {
+            self.sampler.agent_began(pid, at, &mut self.held);
+        }
         // Takes the directory away.
         self.agent = None;
         Some(presence)
@@ -478,6 +490,14 @@ impl Instruments {
         };
         sink.event(&Event::HostIdle { at, share: share.min(1.0), throttled });
         ratio(steal.saturating_sub(steal_before) as f64, all)
+    }
+}
+
+/// The process that an agent began in, and when; not one that was forked with it.
+fn agent_began(event: &Event) -> Option<(u32, Timestamp)> {
+    match event {
+        Event::Agent { at, pid, fact: AgentFact::Began { forked: false, .. } } => Some((*pid, *at)),
+        _ => None,
     }
 }
 

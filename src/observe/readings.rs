@@ -1,5 +1,6 @@
 //! What files of /proc say of a thread, a process, a program: bytes in, readings out. Must not decide whom to read.
 
+use super::census::PF_EXITING;
 use super::files::{Files, LARGEST, Which, number};
 use crate::trace::{Event, Ids, ProcessReading, ThreadReading, WhyNot};
 use crate::units::{Span, Timestamp};
@@ -121,8 +122,10 @@ pub fn process(files: &mut Files, root: &Path, pid: u32, ticks: u64, alive: bool
         threads: u32::try_from(stat.num_threads).ok(),
         ..ProcessReading::default()
     };
-    if alive {
-        reading.rss_bytes = Some(stat.rss.saturating_mul(procfs::page_size())).filter(|&bytes| bytes > 0);
+    // A first thread that has ended stands for the process only where no other one is left.
+    let ended = stat.num_threads <= 1 && (matches!(stat.state, 'Z' | 'X') || stat.flags & PF_EXITING != 0);
+    if alive && !ended {
+        reading.rss_bytes = Some(stat.rss.saturating_mul(procfs::page_size()));
         let peak_kib = status(files, ids, Which::Status, |text| number(text, "VmHWM:")).flatten();
         reading.rss_peak_bytes = peak_kib.map(|kib| kib.saturating_mul(1024));
         reading.stdin_bytes = position(root, pid, 0);

@@ -2,6 +2,7 @@
 //!
 //! A round reads a bounded number of threads, chosen at random, at a jittered instant; `pace` tells when.
 
+use super::agent::EXEC_BEFORE;
 use super::census::{Census, Walk};
 use super::files::{Files, Which};
 use super::pace::Pace;
@@ -286,6 +287,34 @@ impl Sampler {
         let most: usize = self.census.pids().map(|pid| self.census.threads(pid).len()).sum();
         for ids in found.born.into_iter().filter(|_| most > THREADS_A_ROUND_ALONE) {
             emit(Event::Thread { at, ids, reading: ThreadReading::default() });
+        }
+    }
+
+    /// Without records: an agent began in a process, which is then in the program that it is in now, whatever was seen of it
+    /// last. What tells that comes first; a walk that told it before may have been later than the agent.
+    pub fn agent_began(&mut self, pid: u32, began: Timestamp, held: &mut Vec<Event>) {
+        if self.records || !self.visible {
+            return;
+        }
+        let at = Timestamp(began.0.saturating_sub(EXEC_BEFORE.0));
+        if let Some(name) = self.census.agent_began(pid, &mut self.files) {
+            held.push(Event::Exec { at, ids: Ids { pid, tid: pid }, name });
+            self.tell_program(pid, 0, at, &mut |event| held.push(event));
+            return;
+        }
+        let is_late = |event: &Event| matches!(event, Event::Exec { at, ids, .. } if ids.pid == pid && *at > began);
+        if !held.iter().any(is_late) {
+            return;
+        }
+        for event in held {
+            match event {
+                Event::Exec { at: told, ids: Ids { pid: of, .. }, .. } | Event::Program { at: told, pid: of, .. }
+                    if *of == pid && *told > began =>
+                {
+                    *told = at;
+                }
+                _ => {}
+            }
         }
     }
 

@@ -115,6 +115,8 @@ pub fn classify(
         | libc::SYS_msgrcv
         | libc::SYS_msgsnd
         | libc::SYS_flock => Blocking::SharedLock,
+        // Of its commands these alone wait: for a lock of a file that another process has.
+        libc::SYS_fcntl if matches!(arguments[1] as i32, libc::F_SETLKW | libc::F_OFD_SETLKW) => Blocking::SharedLock,
         // Calls that never wait are where a signal stops who computes.
         _ if is_stopped(process) => Blocking::Stopped,
         _ => Blocking::Other,
@@ -337,5 +339,19 @@ mod tests {
         assert_eq!(waits(address, tid), Blocking::Lock);
         assert_eq!(waits(address, u64::from(u32::MAX)), Blocking::SharedLock, "no thread has this number");
         assert_eq!(waits(0, tid), Blocking::SharedLock, "nothing is known of the memory");
+    }
+
+    #[test]
+    fn a_lock_of_a_file_is_shared() {
+        let ourselves = Process::myself().expect("we are there");
+        let call = |syscall_number: i64, command: i32| {
+            let argument_registers = [3, command as u64, 0, 0, 0, 0];
+            let blocked = Syscall::Blocked { syscall_number, argument_registers, stack_pointer: 0, program_counter: 0 };
+            classify(&ourselves, blocked, &mut Sockets::default(), |_| false)
+        };
+        assert_eq!(call(libc::SYS_flock, libc::LOCK_EX), Some(Blocking::SharedLock));
+        assert_eq!(call(libc::SYS_fcntl, libc::F_SETLKW), Some(Blocking::SharedLock));
+        assert_eq!(call(libc::SYS_fcntl, libc::F_OFD_SETLKW), Some(Blocking::SharedLock));
+        assert_ne!(call(libc::SYS_fcntl, libc::F_SETLK), Some(Blocking::SharedLock), "it never waits");
     }
 }

@@ -114,6 +114,7 @@ fn sources(assembly: &Assembly<'_>) -> Sources {
     let asked = assembly.asked.as_ref().and_then(|asked| wording::asked(asked, assembly.terms.capacity.measured_on));
     let mut notes: Vec<String> = asked.into_iter().collect();
     notes.extend(coverage.refusals.iter().map(|refusal| wording::refusal(refusal, coverage.scheduler)));
+    notes.extend(unread_locks(assembly));
     notes.extend(wording::folded(assembly.folded));
     notes.extend(assembly.unseen_cpu_seconds.and_then(|seconds| wording::unseen(seconds, coverage.scheduler)));
     notes.extend(assembly.notes.iter().cloned());
@@ -262,6 +263,21 @@ fn stage(judged: &Judged<'_>, assembly: &Assembly<'_>) -> Stage {
     };
     judged::apply(judgement, payload, evidence, assembly.terms, &mut assembled);
     assembled
+}
+
+/// Why interpreter locks were not read, where that is not told for all of the run: each reason once.
+fn unread_locks(assembly: &Assembly<'_>) -> Vec<String> {
+    let told: Vec<String> = assembly.footer.coverage.refusals.iter().map(|refusal| refusal.why.to_string()).collect();
+    let mut found: Vec<(&str, Vec<&str>)> = Vec::new();
+    for Judged { stage, .. } in &assembly.stages {
+        let GilEvidence::Unknown(Some(why)) = &stage.gil else { continue };
+        match found.iter_mut().find(|(known, _)| known == why) {
+            Some((_, names)) => names.push(&stage.name),
+            None if told.contains(why) => {}
+            None => found.push((why, vec![&stage.name])),
+        }
+    }
+    found.iter().map(|(why, names)| wording::unread_lock(names, why)).collect()
 }
 
 /// Whether the interpreter lock was told from other locks.

@@ -21,13 +21,16 @@ pub struct Check {
     /// The working directory, relative to the root of the checkout; `null` where it is that, where there is none, and in
     /// reports of older versions.
     pub directory: Option<String>,
+    /// What the pipeline is called: as it was named, or the folder of the manifest; `null` where there is neither, and in
+    /// reports of older versions.
+    pub pipeline: Option<String>,
     /// What decided.
     pub policy: Policy,
     /// The thresholds that classes were told by.
     pub thresholds: Thresholds,
-    /// RFC 3339, UTC.
+    /// When it began (RFC 3339, UTC); of saved reports, when the first of their runs did.
     pub started_at: String,
-    /// From the first stage's start to the last one's end.
+    /// From there to the last stage's end, in seconds; of saved reports, the time that their runs took together.
     pub wall_seconds: f64,
     /// The whole gate's result.
     pub outcome: Outcome,

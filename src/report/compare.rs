@@ -22,9 +22,11 @@ pub struct Comparison {
     pub head: Side,
     /// Whether a change is among those that fail.
     pub failed: bool,
+    /// What two runs of unchanged code may differ by, as a share of the smaller: a change within it does not count.
+    pub tolerance: f64,
     /// Stages that both have.
     pub compared: u32,
-    /// What changed beyond what the intervals leave open, in the order of the stages.
+    /// What changed beyond what the intervals and the tolerance leave open, in the order of the stages.
     pub changes: Vec<Change>,
 }
 
@@ -125,7 +127,7 @@ pub struct Change {
 
 impl Comparison {
     /// Of these sides, with nothing compared yet.
-    pub fn new(version: &str, base: Side, head: Side) -> Comparison {
+    pub fn new(version: &str, base: Side, head: Side, tolerance: f64) -> Comparison {
         Comparison {
             schema_version: SCHEMA_VERSION.to_owned(),
             kind: ComparisonKind::Compare,
@@ -133,6 +135,7 @@ impl Comparison {
             base,
             head,
             failed: false,
+            tolerance,
             compared: 0,
             changes: Vec::new(),
         }
@@ -182,7 +185,10 @@ pub(super) fn sentence(comparison: &Comparison) -> String {
     let count = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
     let stages = count(comparison.compared as usize, "stage");
     match (comparison.changes.len(), failing) {
-        (0, _) => format!("{stages} compared, and nothing changed beyond what the intervals leave open"),
+        (0, _) => format!(
+            "{stages} compared, and nothing changed beyond what the intervals and a tolerance of {:.0} % leave open",
+            comparison.tolerance * 100.0
+        ),
         (all, 0) => format!("{stages} compared: {}", count(all, "change")),
         (all, failing) => format!("{stages} compared: {}, {failing} of them failing", count(all, "change")),
     }

@@ -1,5 +1,6 @@
 //! One JSON object a line, each with its tag `event` first: the run, its stages, a gate's results, the findings, the
-//! summary. For tools that read line by line; a whole object is `json`. Must not say anything that JSON does not.
+//! summary. For tools that read line by line; a whole object is `json`. A gate's lines can be had as its stages end, piece
+//! by piece: [`begin`], [`pieces`], [`end`]. Must not say anything that JSON does not.
 
 use super::check::{Check, Finding, Outcome, Policy, StageResult};
 use super::findings::findings;
@@ -49,13 +50,16 @@ pub(super) struct Gate<'a> {
     schema_version: &'a str,
     kind: Kind,
     poolpick: &'a Tool,
+    /// `null` where no stage was run, and in lines that were written as stages ended: there the summary tells it.
     host: Option<&'a Host>,
     manifest: Option<&'a str>,
     directory: Option<&'a str>,
+    pipeline: Option<&'a str>,
     policy: Policy,
     thresholds: &'a Thresholds,
     started_at: &'a str,
-    wall_seconds: f64,
+    /// `null` in lines that were written as stages ended: there the summary tells it.
+    wall_seconds: Option<f64>,
 }
 
 /// What to look at first.
@@ -68,61 +72,109 @@ pub(super) struct Summary<'a> {
     stages: BTreeMap<&'a str, u64>,
     /// How many findings there are.
     findings: usize,
+    /// The machine a gate ran on, `null` where it ran nothing; of a profile `null`: its first line tells.
+    host: Option<&'a Host>,
+    /// Time from a gate's first start to its last end, in seconds; of a profile `null`: its totals tell.
+    wall_seconds: Option<f64>,
 }
 
-/// Writes the lines.
+/// Writes the lines of a whole document.
 ///
 /// # Errors
 /// Only those of `out`.
 pub(super) fn render(document: Document<'_>, out: &mut dyn Write) -> io::Result<()> {
-    let findings = findings(document);
-    let (kind, outcome) = match document {
-        Document::Profile(report) => (report.kind, None),
-        Document::Check(check) => (check.kind, Some(check.outcome)),
-    };
-    line(&first(document), out)?;
-    let (stages, results) = match document {
-        Document::Profile(report) => (&report.stages, &[][..]),
-        Document::Check(check) => (&check.stages, check.results.as_slice()),
-    };
-    stages.iter().try_for_each(|stage| line(&Event::Stage(stage), out))?;
-    results.iter().try_for_each(|result| line(&Event::Result(result), out))?;
-    findings.iter().try_for_each(|finding| line(&Event::Finding(finding), out))?;
-    let stages = Subject::new(document, None).run.stages_by_outcome.into_iter().collect();
-    line(&Event::Summary(Summary { kind, outcome, stages, findings: findings.len() }), out)
+    match document {
+        Document::Profile(report) => {
+            let findings = findings(document);
+            line(&Event::Profile(of_profile(report)), out)?;
+            pieces(&report.stages, [], findings.iter(), out)?;
+            line(
+                &Event::Summary(Summary {
+                    kind: report.kind,
+                    outcome: None,
+                    stages: by_outcome(document),
+                    findings: findings.len(),
+                    host: None,
+                    wall_seconds: None,
+                }),
+                out,
+            )
+        }
+        Document::Check(check) => {
+            let whole = Gate { host: check.host.as_ref(), wall_seconds: Some(check.wall_seconds), ..of_check(check) };
+            line(&Event::Check(whole), out)?;
+            pieces(&check.stages, &check.results, &check.findings, out)?;
+            end(check, out)
+        }
+    }
 }
 
-fn first(document: Document<'_>) -> Event<'_> {
-    match document {
-        Document::Profile(Report {
-            schema_version, kind, poolpick, host, target, sources, totals, thresholds, ..
-        }) => {
-            Event::Profile(Profile { schema_version, kind: *kind, poolpick, host, target, sources, totals, thresholds })
-        }
-        Document::Check(Check {
-            schema_version,
-            kind,
-            poolpick,
-            host,
-            manifest,
-            directory,
-            policy,
-            thresholds,
-            started_at,
-            wall_seconds,
-            ..
-        }) => Event::Check(Gate {
-            schema_version,
-            kind: *kind,
-            poolpick,
-            host: host.as_ref(),
-            manifest: manifest.as_deref(),
-            directory: directory.as_deref(),
-            policy: *policy,
-            thresholds,
-            started_at,
-            wall_seconds: *wall_seconds,
-        }),
+/// Writes the first line of a gate that has run nothing yet: whatever only its end can tell is `null`.
+///
+/// # Errors
+/// Only those of `out`.
+pub fn begin(check: &Check, out: &mut dyn Write) -> io::Result<()> {
+    line(&Event::Check(of_check(check)), out)
+}
+
+/// Writes the lines of what has ended: stages, what the gate made of them, and what it found in them.
+///
+/// # Errors
+/// Only those of `out`.
+pub fn pieces<'a>(
+    stages: &'a [Stage],
+    results: impl IntoIterator<Item = &'a StageResult>,
+    findings: impl IntoIterator<Item = &'a Finding>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    stages.iter().try_for_each(|stage| line(&Event::Stage(stage), out))?;
+    results.into_iter().try_for_each(|result| line(&Event::Result(result), out))?;
+    findings.into_iter().try_for_each(|finding| line(&Event::Finding(finding), out))
+}
+
+/// Writes the last line of a gate: without it, the lines are not whole.
+///
+/// # Errors
+/// Only those of `out`.
+pub fn end(check: &Check, out: &mut dyn Write) -> io::Result<()> {
+    let Check { kind, outcome, findings, host, wall_seconds, .. } = check;
+    let last = Summary {
+        kind: *kind,
+        outcome: Some(*outcome),
+        stages: by_outcome(Document::Check(check)),
+        findings: findings.len(),
+        host: host.as_ref(),
+        wall_seconds: Some(*wall_seconds),
+    };
+    line(&Event::Summary(last), out)
+}
+
+/// How many stages had each outcome.
+fn by_outcome(document: Document<'_>) -> BTreeMap<&str, u64> {
+    Subject::new(document, None).run.stages_by_outcome.into_iter().collect()
+}
+
+fn of_profile(report: &Report) -> Profile<'_> {
+    let Report { schema_version, kind, poolpick, host, target, sources, totals, thresholds, .. } = report;
+    Profile { schema_version, kind: *kind, poolpick, host, target, sources, totals, thresholds }
+}
+
+/// What a gate knows before it has run anything.
+fn of_check(check: &Check) -> Gate<'_> {
+    let Check { schema_version, kind, poolpick, manifest, directory, pipeline, policy, thresholds, started_at, .. } =
+        check;
+    Gate {
+        schema_version,
+        kind: *kind,
+        poolpick,
+        host: None,
+        manifest: manifest.as_deref(),
+        directory: directory.as_deref(),
+        pipeline: pipeline.as_deref(),
+        policy: *policy,
+        thresholds,
+        started_at,
+        wall_seconds: None,
     }
 }
 

@@ -17,7 +17,7 @@ mod gitlab;
 mod html;
 mod instant;
 mod json;
-mod jsonl;
+pub mod jsonl;
 mod judged;
 mod junit;
 mod kept;
@@ -38,6 +38,7 @@ mod spans;
 mod table;
 mod text;
 mod types;
+pub mod version;
 pub mod wording;
 
 pub use assemble::{Assembly, Judged, assemble};

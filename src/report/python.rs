@@ -183,7 +183,7 @@ fn about(stage: &Stage, advice: &Recommendation, voice: &Voice) -> String {
         && stage.memory.growth_bytes_per_second.is_some()
         && stage.warnings.iter().any(|warning| warning.code == "memory-growing")
     {
-        text.push_str(&comment("- its memory grows: `max_tasks_per_child` (Python 3.11) renews workers"));
+        text.push_str(&comment("- its memory grows: `max_tasks_per_child` (Python 3.11) renews workers, but can hang (CPython issue 115634)"));
     }
     text
 }

@@ -252,18 +252,20 @@ pub fn warning(warning: &Warning) -> String {
 fn remedy_of(holder: Holder) -> &'static str {
     match holder {
         Holder::ExecutorWorkers { forked: false } => {
-            "`max_tasks_per_child` (Python 3.11) renews workers, and an `initializer` loads once what every task loads"
+            "`max_tasks_per_child` (Python 3.11; it can hang: CPython issue 115634) renews workers, \
+             and an `initializer` loads once what every task loads"
         }
         Holder::ExecutorWorkers { forked: true } => {
-            "`max_tasks_per_child` (Python 3.11) renews workers, though not forked ones: take `mp_context` spawn or forkserver; \
+            "`max_tasks_per_child` (Python 3.11; it can hang: CPython issue 115634) renews workers, \
+             though not forked ones: take `mp_context` spawn or forkserver; \
              and an `initializer` loads once what every task loads"
         }
         Holder::PoolWorkers => {
             "`maxtasksperchild` renews workers, and an `initializer` loads once what every task loads"
         }
         Holder::OtherWorkers => {
-            "have the pool renew its workers (`max_tasks_per_child` of `ProcessPoolExecutor`, `maxtasksperchild` of \
-             `multiprocessing.Pool`), and load once what every task loads"
+            "have the pool renew its workers (`maxtasksperchild` of `multiprocessing.Pool`; `max_tasks_per_child` \
+             of `ProcessPoolExecutor` can hang: CPython issue 115634), and load once what every task loads"
         }
         Holder::Python => {
             "find what keeps it, with `tracemalloc`: a cache without a limit, futures and results that are kept, a queue that grows"
@@ -340,6 +342,17 @@ pub fn refusal(refusal: &Refusal, rung: Rung) -> String {
     };
     let remedy = refusal.why.remedy().map_or(String::new(), |remedy| format!("; `{remedy}` would change that"));
     format!("{effect}: {}{remedy}", refusal.why)
+}
+
+/// Why the lock of some stages was not read.
+pub fn unread_lock(names: &[&str], why: &str) -> String {
+    let (first, others) = (names.first().copied().unwrap_or_default(), names.len().saturating_sub(1));
+    let others = match others {
+        0 => String::new(),
+        1 => " and another".to_owned(),
+        others => format!(" and {others} others"),
+    };
+    format!("who holds the interpreter lock (GIL) of `{first}`{others} is not known: {why}")
 }
 
 /// Which machine the answer is for, where that is not the one measured.

@@ -359,10 +359,14 @@ fn stage_of(
     let active = if spans { last.since(first) } else { program.present };
     let life = match (&tasks, kind) {
         (Some(tasks), Kind::Coroutine) => tasks.coroutines.wall.secs_f64() * coroutines_beyond(tasks),
-        _ => programs[index].demand.thread_seconds(),
+        _ => programs[index].demand.thread_seconds() * factor,
     };
     let executor = tasks.as_ref().map_or(RunsUnder::Unknown, |tasks| tasks.executor);
-    let active_workers = ratio(life, active.secs_f64());
+    let mut active_workers = ratio(life, active.secs_f64());
+    if kind != Kind::Coroutine {
+        // What lies beyond the recorded tasks took none more at once than these.
+        active_workers = active_workers.map(|mean| mean.min(f64::from(program.peak_processes.max(1))));
+    }
     let peak = match kind {
         // One thread runs the slices; how many coroutines were under way is what their wall times add up to.
         Kind::Coroutine => active_workers.map_or(1, |mean| (mean.round() as u32).max(1)),

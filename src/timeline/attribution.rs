@@ -425,6 +425,12 @@ impl TimelineBuilder {
             self.agent_told_late(pid, fact, at);
             return;
         };
+        // Another program runs there now, without an agent so far: these are the last words of the one before.
+        let begins = matches!(fact, AgentFact::Began { .. });
+        if !begins && !self.processes[slot].has_agent && self.ended.contains_key(&pid) {
+            self.agent_told_late(pid, fact, at);
+            return;
+        }
         if let AgentFact::Stage(definition) = fact {
             let program = self.processes[slot].program;
             if let Some(id) = self.define_stage(program, definition) {

@@ -59,6 +59,7 @@ impl Bytes {
         self.base = std::array::from_fn(|kind| now[kind].or(self.base[kind]));
         self.ended = [0; 4];
         self.ended_when_read = [0; 4];
+        self.is_last = false;
     }
 
     /// Its own part of what the kernel counts.

@@ -260,7 +260,8 @@ impl TimelineBuilder {
         self.close_round(slot, at, false);
         let process = &mut self.processes[slot];
         let program = &mut self.programs[process.program.0];
-        if let Some(rss) = reading.rss_bytes {
+        let rss_bytes = reading.rss_bytes.filter(|&bytes| bytes > 0);
+        if let Some(rss) = rss_bytes {
             let before = process.reading.rss_bytes.unwrap_or(0);
             program.rss_now = program.rss_now.saturating_sub(before).saturating_add(rss);
             self.tree_rss = self.tree_rss.saturating_sub(before).saturating_add(rss);
@@ -280,7 +281,7 @@ impl TimelineBuilder {
         *last = ProcessReading {
             cpu_user: reading.cpu_user.or(last.cpu_user),
             cpu_system: reading.cpu_system.or(last.cpu_system),
-            rss_bytes: reading.rss_bytes.or(last.rss_bytes),
+            rss_bytes: rss_bytes.or(last.rss_bytes),
             rss_peak_bytes: reading.rss_peak_bytes.or(last.rss_peak_bytes),
             threads: reading.threads.or(last.threads),
             read_chars: reading.read_chars.or(last.read_chars),

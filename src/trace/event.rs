@@ -119,7 +119,7 @@ pub struct ProcessReading {
     pub cpu_user: Option<Span>,
     /// System time of all its threads, living and dead.
     pub cpu_system: Option<Span>,
-    /// Resident memory now.
+    /// Resident memory now: 0 where the kernel has counted none yet, and `None` of who has ended.
     pub rss_bytes: Option<u64>,
     /// The most resident memory that it ever had.
     pub rss_peak_bytes: Option<u64>,

@@ -6,9 +6,11 @@ import collections
 import json
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -17,6 +19,7 @@ sys.path.insert(0, CORPUS)
 
 import accuracy  # noqa: E402
 import corpora  # noqa: E402
+import flap  # noqa: E402
 import grade  # noqa: E402
 import page  # noqa: E402
 import run  # noqa: E402
@@ -341,8 +344,9 @@ class Gate(unittest.TestCase):
                 "# Slow.\n# right: misrouted\n# right under quota: fits or undecided\n[stages.b]\n")
 
     def run_of(self, condition, a, b, status=1):
-        return {"condition": condition, "date": "2026-01-02", "host": {"cores": 2, "python": "3.11.7"}, "status": status,
-                "hogs": 4, "quota": 0.5, "seconds": 9.5, "stages": {"a": a, "b": b}, "why": None}
+        return {"condition": condition, "date": "2026-01-02T03:04:05Z", "host": {"cores": 2, "python": "3.11.7"},
+                "status": status, "hogs": 4, "quota": 0.5, "seconds": 9.5, "stages": {"a": a, "b": b}, "why": None,
+                "poolpick": {"version": "9", "sha256": "0"}, "perf": 2, "measured": 2}
 
     def test_what_is_right_stands_above_each_stage_of_the_example(self):
         right = section.right_of(self.MANIFEST)
@@ -353,13 +357,15 @@ class Gate(unittest.TestCase):
         with open(section.MANIFEST) as file:
             declared = [line for line in file if line.startswith("[stages.")]
         self.assertEqual(len(section.read_right()), len(declared))
-        self.assertEqual([section.right_status(section.read_right(), c) for c in ("idle", "quota")], [1, 0])
+        self.assertEqual([section.right_status(section.read_right(), c) for c in section.CONDITIONS], [1] * 4)
+        self.assertEqual([section.right_status({"a": right["a"]}, c) for c in ("idle", "quota")], [0, 0])
+        self.assertEqual([section.right_status(right, c) for c in ("idle", "quota")], [1, 0])
 
     def test_what_is_wrong_is_called_by_its_name(self):
         right = section.right_of(self.MANIFEST)
         cases = [("idle", "fits", "misrouted", []), ("idle", "misrouted", "fits", ["false failure", "missed"]),
                  ("idle", "undecided", "failed", ["undecided", "no verdict"]), ("quota", "fits", "undecided", []),
-                 ("quota", "fits", "misrouted", ["false failure"])]
+                 ("quota", "fits", "misrouted", ["false failure"]), ("hogs", "fits", "not-judged", ["not-judged"])]
         for condition, a, b, expected in cases:
             seen = section.flaws(self.run_of(condition, a, b), right)
             self.assertEqual([what for _, what in seen], expected, (condition, a, b))
@@ -367,11 +373,12 @@ class Gate(unittest.TestCase):
     def test_the_section_counts_outcomes_and_either_generator_keeps_it(self):
         right = section.right_of(self.MANIFEST)
         seen = [self.run_of("idle", "fits", "misrouted"), self.run_of("idle", "misrouted", "misrouted"),
-                self.run_of("quota", "fits", "fits", 0), dict(self.run_of("quota", "fits", "fits", 2), stages={}, seconds=None)]
+                self.run_of("quota", "fits", "fits", 0),
+                dict(self.run_of("quota", "fits", "fits", 2), stages={}, seconds=None, perf=None, measured=None)]
         told = section.render(seen, right)
         self.assertEqual(told[0], "## The gate, 2 times")
-        self.assertIn("| with nothing beside it | 2 | 1 | 0 | 0 | 0 | 2 | 10 |", told)
-        self.assertIn("| with 0.5 cores by quota | 2 | 0 | 0 | 0 | 1 | 1 | 10 |", told)
+        self.assertIn("| with nothing beside it | 2 | 1 | 0 | 0 | 0 | 2 | 10 | used |", told)
+        self.assertIn("| with 0.5 cores by quota | 2 | 0 | 0 | 0 | 1 | 1 | 10 | used |", told)
         self.assertIn("| a | fits | 1 fits, **1 misrouted** | 1 fits |", told)
         self.assertEqual(section.render([], right), [])
         page_text = page.render([], {}, {}, Page.FACTS, told)
@@ -381,6 +388,106 @@ class Gate(unittest.TestCase):
         self.assertIn("## The gate, 1 times", again)
         self.assertEqual(section.replaced(again, told), page_text)
         self.assertEqual(section.replaced(page.render([], {}, {}, Page.FACTS), told), page_text)
+
+    def test_whether_perf_was_in_use_is_told_of_each_condition(self):
+        one = self.run_of("idle", "fits", "misrouted")
+        cases = [([2, 2], "used"), ([0, 0], "not used"), ([2, 0], "used in 1"), ([2, 1], "used in 1, partly in 1"),
+                 ([], "–")]
+        for used, expected in cases:
+            self.assertEqual(section.perf([dict(one, perf=number) for number in used]), expected)
+        found = [{"kind": kind, "context_switches": {"voluntary": number}}
+                 for kind, number in (("function", 0), ("function", 7), ("function", None), ("process", 9))]
+        self.assertEqual(flap.use_of_perf({"stages": found}), (2, 3))
+
+    def test_the_wrong_twins_of_the_example_differ_in_the_executor_alone(self):
+        right = section.read_right()
+        twins = {"verify-processes": "verify", "enrich-threads": "enrich", "score-threads": "score",
+                 "parse-threads": "parse"}
+        with open(section.MANIFEST) as file:
+            said = {text.split("]")[0]: text.split("]", 1)[1].split("\n\n")[0].strip().splitlines()
+                    for text in file.read().split("[stages.")[1:]}
+        for wrong, twin in twins.items():
+            self.assertEqual((right[wrong]["idle"], right[twin]["idle"]), (("misrouted",), ("fits",)))
+            differing = [(a, b) for a, b in zip(said[wrong], said[twin]) if a != b]
+            self.assertEqual([a.split(" = ")[0] for a, _ in differing], ["executor"], wrong)
+
+    def test_a_program_that_cannot_be_run_stops_it(self):
+        with tempfile.TemporaryDirectory() as directory:
+            script = os.path.join(directory, "script")
+            with open(script, "w") as file:
+                file.write("#!/bin/sh\necho no such thing\nexit 1\n")
+            os.chmod(script, 0o755)
+            for program in (os.path.join(directory, "none"), script, section.MANIFEST):
+                output = os.path.join(directory, "lines")
+                line = [sys.executable, flap.__file__, "--poolpick", program, "--output", output, "--times", "1"]
+                ended = subprocess.run(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                self.assertEqual(ended.returncode, 2, ended.stderr)
+                self.assertIn(b"poolpick cannot be run", ended.stderr)
+                self.assertFalse(os.path.exists(output))
+
+    def test_runs_of_another_build_are_not_added_to(self):
+        with tempfile.TemporaryDirectory() as directory:
+            program, output = os.path.join(directory, "poolpick"), os.path.join(directory, "lines")
+            with open(program, "w") as file:
+                file.write("#!/bin/sh\necho poolpick 9\n")
+            os.chmod(program, 0o755)
+            line = [sys.executable, flap.__file__, "--poolpick", program, "--output", output, "--times", "1",
+                    "--conditions", "idle"]
+            first = subprocess.run(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            self.assertEqual(first.returncode, 1, first.stderr)
+            self.assertEqual(len(section.read_lines(output)), 1)
+            with open(program, "a") as file:
+                file.write("true\n")
+            other = subprocess.run(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            self.assertEqual(other.returncode, 2, other.stderr)
+            self.assertIn(b"1 runs of another build", other.stderr)
+            again = subprocess.run(line + ["--again"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            self.assertEqual(again.returncode, 1, again.stderr)
+            self.assertEqual(len(section.read_lines(output)), 1)
+
+    def test_what_it_started_ends_with_it_however_it_ends(self):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL):
+            with tempfile.TemporaryDirectory() as directory:
+                program, told = os.path.join(directory, "poolpick"), os.path.join(directory, "told")
+                with open(program, "w") as file:
+                    file.write("#!/bin/sh\n[ $1 = --version ] && echo poolpick 9 && exit\n"
+                               "echo $$ >{0}.part && mv {0}.part {0} && exec sleep 600\n".format(told))
+                os.chmod(program, 0o755)
+                line = [sys.executable, flap.__file__, "--poolpick", program, "--times", "1", "--conditions", "hogs",
+                        "--hogs", "2", "--output", os.path.join(directory, "lines")]
+                running = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                try:
+                    self.until(lambda: os.path.exists(told))
+                    with open(told) as file:
+                        gate = int(file.read())
+                    hogs = [pid for pid in self.children(running.pid) if pid != gate]
+                    self.assertEqual(len(hogs), 2)
+                finally:
+                    running.send_signal(number)
+                    running.wait()
+                    if number == signal.SIGKILL:
+                        os.kill(gate, signal.SIGKILL)
+                self.until(lambda: not any(self.runs(pid) for pid in hogs + [gate]))
+
+    def until(self, holds):
+        for _ in range(1200):
+            if holds():
+                return
+            time.sleep(0.05)
+        self.fail("it did not come to that within a minute")
+
+    @staticmethod
+    def children(pid):
+        with open("/proc/{0}/task/{0}/children".format(pid)) as file:
+            return [int(word) for word in file.read().split()]
+
+    @staticmethod
+    def runs(pid):
+        try:
+            with open("/proc/{}/stat".format(pid)) as file:
+                return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+        except OSError:
+            return False
 
     def test_each_stage_of_the_example_runs(self):
         program = os.path.join(os.path.dirname(section.MANIFEST), "work.py")

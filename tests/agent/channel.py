@@ -58,8 +58,15 @@ class File:
             self.notes.append((None if number == 0xFFFF else number, code, detail))
 
 
+def begun(path):
+    """Whether the file ever was ready: a pool that ends kills a worker that it has just started, also while it makes its file."""
+    with open(path, "rb") as file:
+        return os.path.getsize(path) == SIZE and file.read(8) != bytes(8)
+
+
 def read(directory):
-    return [File(os.path.join(directory, name)) for name in sorted(os.listdir(directory))]
+    paths = [os.path.join(directory, name) for name in sorted(os.listdir(directory))]
+    return [File(path) for path in paths if begun(path)]
 
 
 class Run:

@@ -736,6 +736,64 @@ class Named(Case):
         if sys.version_info >= (3, 12):
             self.assertTrue(100_000 < stage["tasks"] < 1_600_000, stage["tasks"])
 
+    def test_module_that_runs_as_main(self):
+        source = "def f(x): return x + 1\nprint(sum(f(i) for i in range(50)))\n"
+        for module, file in (("package.inner", "inner.py"), ("package", "__main__.py")):
+            with self.subTest(module=module):
+                target = self.target("", head="")
+                package = os.path.join(target.directory, "package")
+                os.mkdir(package)
+                for name, text in (("__init__.py", ""), (file, source)):
+                    with open(os.path.join(package, name), "w") as out:
+                        out.write(text)
+                options = ("-m", module)
+                bare = target.run(agent=False, options=options)
+                self.output = target.run(options=options, stages=["Named=%s:f" % module])
+                self.assertEqual(bare, self.output)
+                run = channel.Run(target.channel)
+                self.assertStage(run, "Named", "serial", tasks=50)
+                self.assertEqual(self.codes(run, "stage-refused"), [])
+
+    def test_module_that_is_imported_beside_itself(self):
+        body = "def f(x): return x + 1\n%s\nif __name__ == '__main__':\n    import package.other\n"
+        body += "    print(sum(f(i) for i in range(50)), package.other.go())\n"
+        other = "%s\ndef go():\n    import package.inner\n    return sum(package.inner.f(i) for i in range(30))\n"
+        cases = (
+            ("later", "", body % "", other % ""),
+            ("earlier", "", "import package.other\n" + body % "", other % "import package.inner"),
+            ("by its package", "import package.inner\n", body % "", other % ""),
+        )
+        for case, init, inner, other in cases:
+            with self.subTest(case=case):
+                target = self.target("", head="")
+                package = os.path.join(target.directory, "package")
+                os.mkdir(package)
+                for name, text in (("__init__.py", init), ("inner.py", inner), ("other.py", other)):
+                    with open(os.path.join(package, name), "w") as out:
+                        out.write(text)
+                options = ("-m", "package.inner")
+                bare = target.run(agent=False, options=options)
+                self.output = target.run(options=options, stages=["Named=package.inner:f"])
+                self.assertEqual(bare, self.output)
+                run = channel.Run(target.channel)
+                self.assertStage(run, "Named", "serial", tasks=80)
+                self.assertEqual(self.codes(run, "stage-refused"), [])
+
+    def test_package_whose_main_module_is_another_file(self):
+        target = self.target("", head="")
+        package = os.path.join(target.directory, "package")
+        os.mkdir(package)
+        main = "import sys\nfrom package import f\nprint(sum(f(i) for i in range(50)), sys.gettrace())\n"
+        for name, text in (("__init__.py", "def f(x): return x + 1\n"), ("__main__.py", main)):
+            with open(os.path.join(package, name), "w") as out:
+                out.write(text)
+        bare = target.run(agent=False, options=("-m", "package"))
+        self.output = target.run(options=("-m", "package"), stages=["Named=package:f"])
+        self.assertEqual(bare, self.output)
+        run = channel.Run(target.channel)
+        self.assertStage(run, "Named", "serial", tasks=50)
+        self.assertEqual(self.codes(run, "stage-refused"), [])
+
 
 class Marks(Case):
     def test_marks(self):

@@ -97,6 +97,7 @@ fn check() -> Check {
         host: Some(profile.host.clone()),
         manifest: Some("poolpick.toml".to_owned()),
         directory: Some("services/etl".to_owned()),
+        pipeline: Some("etl".to_owned()),
         policy: Policy::Evidence,
         thresholds: profile.thresholds,
         started_at: "2026-01-02T03:04:05.250Z".to_owned(),
@@ -144,6 +145,7 @@ fn empty() -> Check {
         host: None,
         manifest: None,
         directory: None,
+        pipeline: None,
         wall_seconds: 0.0,
         ..check()
     }

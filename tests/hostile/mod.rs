@@ -189,7 +189,7 @@ pub fn report(bytes: &[u8]) {
         }
         gated(&report);
         let side = || Side { file: "it".to_owned(), started_at: report.target.started_at.clone(), wall_seconds: 1.0 };
-        let mut comparison = Comparison::new("0.1.0", side(), side());
+        let mut comparison = Comparison::new("0.1.0", side(), side(), 0.1);
         compare(&report.stages, &report.stages, &[], &mut comparison);
     }
     if let Ok(check) = serde_json::from_slice::<Check>(bytes) {

@@ -52,13 +52,13 @@ pub struct CheckArgs {
     /// The manifest [default: poolpick.toml, .poolpick.toml or pyproject.toml, from here up to the repository's root]
     #[arg(long, visible_alias = "config", value_name = "FILE", conflicts_with_all = ["from", "command"])]
     pub manifest: Option<PathBuf>,
-    /// Judge what `profile` or `check` wrote as JSON instead of running anything (may be given several times)
-    #[arg(long, value_name = "REPORT", conflicts_with_all = ["stages", "command"])]
+    /// Judge what `profile` or `check` wrote as JSON instead of running anything (several, or given several times)
+    #[arg(long, value_name = "REPORT", num_args = 1.., conflicts_with_all = ["stages", "command"])]
     pub from: Vec<PathBuf>,
     /// Judging, for a command.
     #[command(flatten)]
     pub judge: JudgeArgs,
-    /// A Python function of the command that is a stage (may be given several times)
+    /// A Python function of the command that is a stage, as in `profile` (may be given several times)
     #[arg(long, value_name = "NAME=MODULE:FUNCTION", value_parser = parse_stage)]
     pub stage: Vec<NamedStage>,
     /// Run each at the most so often; less often where the verdict is clear before [default: 5]

@@ -3,14 +3,16 @@
 use super::args::CheckArgs;
 use crate::cli::exit::Failure;
 use crate::cli::output::replace;
-use crate::gate::{Baseline, Ruled};
-use std::fs;
+use crate::cli::saved::{text_of, told_later};
+use crate::cli::say;
+use crate::gate::{BASELINE_VERSION, Baseline, Ruled};
+use std::fs::File;
 use std::io;
 
 /// The baseline that was asked for; one that is to be written need not be there yet.
 pub fn read(arguments: &CheckArgs) -> Result<Option<Baseline>, Failure> {
     let Some(path) = &arguments.baseline else { return Ok(None) };
-    let text = match fs::read_to_string(path) {
+    let text = match File::open(path).and_then(text_of) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound && arguments.update_baseline => return Ok(None),
         Err(error) => {
@@ -22,7 +24,12 @@ pub fn read(arguments: &CheckArgs) -> Result<Option<Baseline>, Failure> {
         }
     };
     match serde_json::from_str::<Baseline>(&text) {
-        Ok(baseline) if baseline.is_readable() => Ok(Some(baseline)),
+        Ok(baseline) if baseline.is_readable() => {
+            if baseline.is_later() {
+                say(&told_later(path, &baseline.schema_version, BASELINE_VERSION));
+            }
+            Ok(Some(baseline))
+        }
         found => {
             let why = match found {
                 Ok(_) => "it is of another kind or version".to_owned(),
@@ -43,7 +50,9 @@ pub fn apply(arguments: &CheckArgs, baseline: Option<Baseline>, ruled: &mut [Rul
     if let (Some(path), true) = (&arguments.baseline, arguments.update_baseline) {
         let mut found = Baseline::of(ruled);
         if let Some(before) = &baseline {
-            found.keep(before, ruled);
+            for stage in found.keep(before, ruled) {
+                say(&format!("note: `{stage}` failed, so the baseline keeps what it knew of it"));
+            }
         }
         let text = serde_json::to_string_pretty(&found)
             .map_err(|error| Failure::Written { path: path.clone(), source: io::Error::from(error) })?;

@@ -3,13 +3,15 @@
 use super::plan::{Plan, shown};
 use crate::cli::exit::Failure;
 use crate::cli::output::replace;
+use crate::cli::saved::text_of;
 use crate::cli::say;
 use crate::gate::{Mend, MendKey, MendValue, Ruled};
 use crate::manifest::{Edit, Entry, NewValue, apply, executor_word};
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::File;
+use std::path::Path;
 
-/// Makes the edits, and says how many.
+/// Makes the edits, and says how many. All files are tried; one failure is returned, others are told at once.
 pub fn mend(plan: &Plan, ruled: &[Ruled]) -> Result<(), Failure> {
     let Some(manifest) = &plan.manifest else { return Ok(()) };
     let edits: Vec<Edit> = ruled
@@ -22,18 +24,30 @@ pub fn mend(plan: &Plan, ruled: &[Ruled]) -> Result<(), Failure> {
     if files.is_empty() {
         say("there is nothing in the manifest to mend");
     }
+    let mut failed = None;
     for file in files {
-        let input = |source| Failure::Input { path: file.clone(), source };
-        let text = fs::read_to_string(&file).map_err(input)?;
-        let mended = apply(&file, &text, &edits).map_err(|error| {
-            Failure::Misuse(format!("cannot mend `{}`: {error}; hint: it was changed meanwhile", file.display()))
-        })?;
-        replace(&file, mended.as_bytes())?;
-        let count = edits.iter().filter(|edit| edit.file == file).count();
-        let values = if count == 1 { "1 value".to_owned() } else { format!("{count} values") };
-        say(&format!("{}: {values} mended; change what production runs, too", shown(&file)));
+        match mend_file(&file, &edits) {
+            Ok(()) => {
+                let count = edits.iter().filter(|edit| edit.file == file).count();
+                let values = if count == 1 { "1 value".to_owned() } else { format!("{count} values") };
+                say(&format!("{}: {values} mended; change what production runs, too", shown(&file)));
+            }
+            Err(failure) if failed.is_none() => failed = Some(failure),
+            Err(failure) => say(&format!("error: {failure}")),
+        }
     }
-    Ok(())
+    failed.map_or(Ok(()), Err)
+}
+
+/// Makes the edits of one file, as it is by now.
+fn mend_file(file: &Path, edits: &[Edit]) -> Result<(), Failure> {
+    let failure = |reason: String| Failure::Unmended { path: file.to_owned(), reason };
+    let text = File::open(file).and_then(text_of).map_err(|error| failure(error.to_string()))?;
+    let mended = apply(file, &text, edits).map_err(|error| failure(error.to_string()))?;
+    replace(file, mended.as_bytes()).map_err(|error| match error {
+        Failure::Output { source, .. } | Failure::Written { source, .. } => failure(source.to_string()),
+        other => other,
+    })
 }
 
 /// Where the manifest says what the mend is about.

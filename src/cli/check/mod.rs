@@ -13,21 +13,21 @@ pub use args::CheckArgs;
 
 use super::capture::Capture;
 use super::exit::{Failure, MISROUTED, NO_VERDICT, NOTHING_SELECTED};
-use super::output::{Outputs, Stream};
+use super::output::{Outputs, Stream, folder_of};
 use super::saved::Saved;
 use super::say;
 use super::session::Run;
 use super::summary;
-use crate::gate::{self, Ruled, Rules};
+use crate::gate::{self, Baseline, Ruled, Rules};
 use crate::observe::{DISABLE, Disabled, Options, PythonMode};
 use crate::report::check::{Check, Finding, Outcome};
-use crate::report::{Host, Kind, SCHEMA_VERSION, Stage, Thresholds, Tool};
+use crate::report::{Host, Kind, SCHEMA_VERSION, Stage, Thresholds, Tool, jsonl};
 use crate::sys::{clock, signals, tty};
 use crate::units::{Span, Timestamp};
 use anyhow::Result;
 use args::CheckArgs as Arguments;
 use plan::{Plan, Task, Work};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
@@ -48,9 +48,13 @@ pub fn run(arguments: &Arguments, cpu_before: Span) -> Result<ExitCode> {
     let manifests = plan.manifest.iter().flat_map(|manifest| &manifest.files);
     let inputs = manifests.chain(&arguments.from).chain(&arguments.baseline).map(PathBuf::as_path);
     let inputs: Vec<&Path> = inputs.collect();
-    let outputs = Outputs::open(&arguments.output, arguments.quiet, Stream::Stdout, &inputs)?;
+    let mut outputs = Outputs::open(&arguments.output, arguments.quiet, Stream::Stdout, &inputs)?;
+    let named = || folder_of(&plan.manifest.as_ref()?.file);
+    // Before anything runs: a stage may take the manifest away.
+    let pipeline = arguments.output.pipeline.clone().or_else(named);
     let mut checking = Checking {
         arguments,
+        pipeline,
         rules: plan.rules,
         disabled,
         cpu_before,
@@ -63,7 +67,14 @@ pub fn run(arguments: &Arguments, cpu_before: Span) -> Result<ExitCode> {
         files: Vec::new(),
     };
     let count = plan.work.len();
+    // What was saved is there at once, and a baseline that is written anew knows every finding only at the end.
+    let streams = arguments.from.is_empty() && !arguments.update_baseline;
+    if streams {
+        checking.started_at = Some(now());
+        outputs.stream(&lines(|out| jsonl::begin(&checking.check(&plan, &[]), out)));
+    }
     for (index, work) in plan.work.iter().enumerate() {
+        let (ended, measured) = (checking.ruled.len(), checking.stages.len());
         match work {
             Work::Run(task) => {
                 if let Some(signal) = checking.task(task, index + 1, count)? {
@@ -74,16 +85,18 @@ pub fn run(arguments: &Arguments, cpu_before: Span) -> Result<ExitCode> {
             }
             Work::Saved(path, saved) => checking.saved(path, saved),
         }
+        if streams {
+            outputs.stream(&checking.ended(ended, measured, baseline.as_ref()));
+        }
     }
     let mut ruled = std::mem::take(&mut checking.ruled);
     kept::tell_apart(&mut ruled, &checking.files);
     known::apply(arguments, baseline, &mut ruled)?;
     let check = checking.check(&plan, &ruled);
-    if arguments.fix {
-        mend::mend(&plan, &ruled)?;
-    }
     summary::append(&check);
+    // The result first: a manifest that cannot be mended takes nothing from it.
     let written = outputs.write(&check);
+    let mended = if arguments.fix { mend::mend(&plan, &ruled) } else { Ok(()) };
     let status = match check.outcome {
         Outcome::Pass => 0,
         Outcome::Misrouted => MISROUTED,
@@ -96,14 +109,22 @@ pub fn run(arguments: &Arguments, cpu_before: Span) -> Result<ExitCode> {
     match written {
         // Whether a dashboard heard of it changes nothing of a verdict.
         Err(unsent @ Failure::Sent(_)) if status != 0 => say(&format!("error: {unsent}")),
-        written => written?,
+        Err(failure) => {
+            if let Err(unmended) = mended {
+                say(&format!("error: {unmended}"));
+            }
+            return Err(failure.into());
+        }
+        Ok(()) => {}
     }
+    mended?;
     Ok(ExitCode::from(status))
 }
 
 /// A check that goes on.
 struct Checking<'a> {
     arguments: &'a Arguments,
+    pipeline: Option<String>,
     rules: Rules,
     disabled: Disabled,
     cpu_before: Span,
@@ -196,6 +217,17 @@ impl Checking<'_> {
         Options { disabled: self.disabled, interval: None, timeout, python, ends_tree: true }
     }
 
+    /// Marks what is known of what came in since there were so many results and stages, and puts it in lines of JSON.
+    fn ended(&mut self, results: usize, stages: usize, baseline: Option<&Baseline>) -> Vec<u8> {
+        let ended = self.ruled.get_mut(results..).unwrap_or_default();
+        if let Some(baseline) = baseline {
+            baseline.mark(ended);
+        }
+        let stages = self.stages.get(stages..).unwrap_or_default();
+        let findings = ended.iter().flat_map(|one| &one.findings);
+        lines(|out| jsonl::pieces(stages, ended.iter().map(|one| &one.result), findings, out))
+    }
+
     /// Judges what was saved.
     fn saved(&mut self, path: &Path, saved: &Saved) {
         let wall = saved.wall_seconds();
@@ -224,7 +256,8 @@ impl Checking<'_> {
         self.ruled.extend(ruled);
     }
 
-    fn check(self, plan: &Plan, ruled: &[Ruled]) -> Check {
+    /// The result so far.
+    fn check(&self, plan: &Plan, ruled: &[Ruled]) -> Check {
         let results: Vec<_> = ruled.iter().map(|one| one.result.clone()).collect();
         let mut findings: Vec<Finding> = ruled.iter().flat_map(|one| one.findings.iter().cloned()).collect();
         gate::sort(&mut findings);
@@ -233,21 +266,32 @@ impl Checking<'_> {
             schema_version: SCHEMA_VERSION.to_owned(),
             kind: Kind::Check,
             poolpick: Tool { version: env!("CARGO_PKG_VERSION").to_owned() },
-            host: self.host,
+            host: self.host.clone(),
             manifest: plan.manifest.as_ref().map(|manifest| plan::shown(&manifest.file)),
             directory: plan::directory(),
+            pipeline: self.pipeline.clone(),
             policy: self.rules.policy,
             thresholds: Thresholds { io: thresholds.io, cpu: thresholds.cpu, ipc: thresholds.ipc },
-            started_at: self
-                .started_at
-                .unwrap_or_else(|| humantime::format_rfc3339_millis(SystemTime::now()).to_string()),
+            started_at: self.started_at.clone().unwrap_or_else(now),
             wall_seconds: self.saved_seconds.unwrap_or_else(|| clock::monotonic().since(self.began).secs_f64()),
             outcome: gate::outcome(&results, &self.rules),
             findings,
             results,
-            stages: self.stages,
+            stages: self.stages.clone(),
         }
     }
+}
+
+fn now() -> String {
+    humantime::format_rfc3339_millis(SystemTime::now()).to_string()
+}
+
+/// What is written to memory, where nothing can go wrong.
+fn lines(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let written = write(&mut bytes);
+    debug_assert!(written.is_ok(), "{written:?}");
+    bytes
 }
 
 /// How often a command ran, how long, and when.

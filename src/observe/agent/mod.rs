@@ -13,7 +13,7 @@ mod trial;
 pub use follow::{Follower, Moment, NoChannel, Pages};
 pub use home::Home;
 pub use named::NamedStage;
-pub use reader::{AgentPresence, Reader, moment};
+pub use reader::{AgentPresence, EXEC_BEFORE, Reader, moment};
 pub use trial::try_out;
 
 use super::{Options, PythonMode};

@@ -27,6 +27,8 @@ const EVENTS_A_ROUND: usize = 50_000;
 const TICK: Duration = Duration::from_millis(20);
 /// Time between two looks at whether a file's process lives.
 const LIFE_EVERY: Span = Span::from_millis(50);
+/// How long before the agent of its new program a process is taken to have replaced the old one: last words have a place before.
+pub const EXEC_BEFORE: Span = Span(1);
 /// Time between two looks at files that are not ready.
 const AGAIN: Span = Span::from_millis(20);
 /// Most process ids that are kept.
@@ -68,6 +70,8 @@ pub struct Reader {
 struct Open {
     file: File,
     follower: Follower,
+    /// When its agent began, as it says.
+    began: Timestamp,
     life_due: Timestamp,
 }
 
@@ -207,7 +211,9 @@ impl Reader {
         let pid = open.follower.pid();
         while let Some(index) = self.files.iter().position(|other| other.follower.pid() == pid) {
             let before = &mut self.files[index];
-            let moment = Moment { last: true, ..moment };
+            // What it told last was before the exec.
+            let now = moment.now.min(Timestamp(open.began.0.saturating_sub(2 * EXEC_BEFORE.0)));
+            let moment = Moment { last: true, now, ..moment };
             let _ = before.follower.read(&before.file, moment, emit);
             self.let_go(index);
         }
@@ -259,7 +265,7 @@ fn consider(path: &std::path::Path, now: Timestamp, belongs: &mut dyn FnMut(u32)
     let ready = metadata.len() == FILE && file.read_exact_at(&mut bytes, 0).is_ok();
     match ready.then(|| layout::header(&bytes)).flatten() {
         Some(header) if header.pid == pid => {
-            Entry::Channel(Open { file, follower: Follower::new(pid), life_due: now + LIFE_EVERY })
+            Entry::Channel(Open { file, follower: Follower::new(pid), began: header.began, life_due: now + LIFE_EVERY })
         }
         Some(_) => Entry::Refused,
         // Its process may still be at it.
