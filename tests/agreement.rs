@@ -209,24 +209,28 @@ fn one_after_another_is_one_at_a_time() {
 }
 
 /// A reading of a process's bytes; who has ended has no memory any more.
-fn moved(micros: u64, pid: u32, read: u64, alive: bool) -> Event {
-    let rss_bytes = alive.then_some(1 << 20);
+fn moved(micros: u64, pid: u32, read: u64, rss_bytes: Option<u64>) -> Event {
     let reading = ProcessReading { rss_bytes, read_chars: Some(read), ..ProcessReading::default() };
     Event::Process { at: at(micros), pid, parent: None, reading }
 }
 
-/// A parent that read 5 bytes and waited for a child that read 100, 40 of them before it was looked at.
-fn bytes_of(caught: bool) -> [(Option<u64>, u64); 2] {
+/// A parent that read 5 bytes and waited for a child that read 100, 40 of them before it was looked at, when the kernel had
+/// counted `rss_bytes` of its memory.
+fn bytes_of(caught: bool, rss_bytes: u64) -> [(Option<u64>, u64); 2] {
     let (parent, child) = (ids(ROOT, ROOT), ids(201, 201));
     let mut events = vec![named(0, ROOT, "parent"), program(0, ROOT, &["/bin/parent"])];
     events.extend([fork(10, (201, 201)), switch_in(20, child), named(30, 201, "child")]);
-    events.extend([moved(40_000, 201, 40, true), moved(40_001, ROOT, 5, true), exit(90_000, child)]);
+    events.extend([
+        moved(40_000, 201, 40, Some(rss_bytes)),
+        moved(40_001, ROOT, 5, Some(1 << 20)),
+        exit(90_000, child),
+    ]);
     if caught {
-        events.push(moved(90_001, 201, 100, false));
+        events.push(moved(90_001, 201, 100, None));
     }
     events.extend([blocks(95_000, parent), switch_in(96_000, parent), exit(99_000, parent)]);
     // The kernel has added the child's to those of its parent, which is read when its end was told already.
-    events.push(moved(99_500, ROOT, 105, false));
+    events.push(moved(99_500, ROOT, 105, None));
     let timeline = run(events, 100_000);
     ["parent", "child"].map(|name| {
         let program = timeline.programs.iter().find(|program| program.image.name() == name).expect("it ran");
@@ -236,6 +240,9 @@ fn bytes_of(caught: bool) -> [(Option<u64>, u64); 2] {
 
 #[test]
 fn bytes_are_those_of_a_program_s_end_or_said_not_to_be() {
-    assert_eq!(bytes_of(true), [(Some(5), 0), (Some(100), 0)]);
-    assert_eq!(bytes_of(false), [(Some(65), 0), (Some(40), 1)]);
+    // One without a page so far is young, not ended.
+    for rss_bytes in [1 << 20, 0] {
+        assert_eq!(bytes_of(true, rss_bytes), [(Some(5), 0), (Some(100), 0)], "{rss_bytes}");
+        assert_eq!(bytes_of(false, rss_bytes), [(Some(65), 0), (Some(40), 1)], "{rss_bytes}");
+    }
 }

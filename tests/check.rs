@@ -390,7 +390,7 @@ fn one_after_the_other() -> Option<(tempfile::TempDir, Vec<String>)> {
     let second = format!(
         "[stages.second]\ncommand = [{python:?}, \"wait.py\"]\nfunction = \"__main__:fetch\"\nexecutor = \"thread\"\n"
     );
-    let here = folder(&(waiting("first", "process")? + &second));
+    let here = folder(&(waiting("first", "serial")? + &second));
     let wait = "import os, sys, time\n\ndef fetch(number):\n    time.sleep(0.02)\n    return number\n\nfor _ in range(1200):\n    if os.path.exists('go'):\n        break\n    \
                 time.sleep(0.05)\nelse:\n    sys.exit('nobody came')\nfor number in range(30):\n    fetch(number)\n";
     fs::write(here.path().join("wait.py"), wait).expect("own folder");
@@ -405,7 +405,7 @@ fn read_as_they_come(from: impl Read, go: &Path) -> Vec<(Value, String, String)>
     let mut read = Vec::new();
     for line in BufReader::new(from).lines() {
         read.push(event(&line.expect("a line")));
-        // A process pool for what only waits: the finding is the last line of its stage.
+        // No pool for what only waits: the finding is the last line of its stage.
         if read.last().is_some_and(|(_, event, stage)| event == "finding" && stage == "first") {
             fs::write(go, "").expect("own folder");
         }
@@ -422,7 +422,10 @@ fn lines_are_whole(lines: &[(Value, String, String)]) {
     assert!(place("finding", "first") > first && place("finding", "first") < second, "{kinds:?}");
     let (run, summary) = (&lines[0].0, &lines[lines.len() - 1].0);
     assert!(run["host"].is_null() && run["wall_seconds"].is_null(), "{run:#}");
-    assert!(summary["host"]["cores"].is_number() && summary["wall_seconds"].as_f64() > Some(0.0), "{summary:#}");
+    assert!(
+        summary["host"]["logical_cores"].is_number() && summary["wall_seconds"].as_f64() > Some(0.0),
+        "{summary:#}"
+    );
     let outcome = |stage: Option<usize>| lines[stage.expect("a result")].0["outcome"].clone();
     assert_eq!((outcome(first), outcome(second)), ("misrouted".into(), "fits".into()), "{lines:#?}");
     let findings = lines.iter().filter(|(_, event, _)| event == "finding").count();
@@ -449,7 +452,7 @@ fn lines_of_json_come_as_the_stages_end() {
     // A file has the same lines; it was written when all was known.
     let whole = fs::read_to_string(here.path().join("whole.jsonl")).expect("it was written");
     let mut whole: Vec<Value> = whole.lines().map(|line| event(line).0).collect();
-    assert!(whole[0]["host"]["cores"].is_number() && whole[0]["wall_seconds"].is_number(), "{:#}", whole[0]);
+    assert!(whole[0]["host"]["logical_cores"].is_number() && whole[0]["wall_seconds"].is_number(), "{:#}", whole[0]);
     for key in ["host", "wall_seconds"] {
         whole[0][key] = Value::Null;
     }

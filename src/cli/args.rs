@@ -84,6 +84,8 @@ pub enum SchemaOf {
     Compare,
     /// What `race` writes
     Race,
+    /// A line of `--format jsonl`
+    Events,
     /// `poolpick.toml`
     Manifest,
 }

@@ -90,6 +90,7 @@ fn run(cli: Cli, cpu_before: Span) -> Result<ExitCode> {
                 SchemaOf::Check => crate::report::schema::check_schema(),
                 SchemaOf::Compare => crate::report::schema::comparison_schema(),
                 SchemaOf::Race => crate::report::schema::race_schema(),
+                SchemaOf::Events => crate::report::schema::event_schema(),
                 SchemaOf::Manifest => crate::manifest::manifest_schema(),
             };
             serde_json::to_writer_pretty(&mut *out, &schema)?;
