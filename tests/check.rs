@@ -223,6 +223,11 @@ fn a_manifest_that_cannot_be_mended_takes_no_result() {
         ("deleted", "rm poolpick.toml", "No such file"),
         ("no TOML", "printf 'x = [' > poolpick.toml", "it is no TOML any more"),
         ("emptied", "printf '' > poolpick.toml", "it has no table `[stages.wrong]`"),
+        (
+            "set by hand",
+            "sed -i s/serial/process/ poolpick.toml",
+            "`stages.wrong.executor` was `\"serial\"` when it was read",
+        ),
         ("a folder", "rm poolpick.toml; mkdir poolpick.toml", "Is a directory"),
     ];
     each(cases.map(|case| (case.0.to_owned(), case)), |(_, command, why)| {

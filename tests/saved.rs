@@ -246,6 +246,11 @@ fn what_a_later_poolpick_wrote_is_read_and_said() {
             assert!(!err(&poolpick(folder.path(), &usual)).contains("later"), "{usual:?}");
         }
     });
+    // What it does not know would be lost.
+    let output =
+        poolpick(folder.path(), &[&known[..3], &["--baseline", "known-later.json", "--update-baseline"]].concat());
+    ends(&output, USAGE);
+    assert!(err(&output).contains("`known-later.json` was written by a later poolpick"), "{}", err(&output));
     let output = poolpick(folder.path(), &["report", "a-broken.json"]);
     ends(&output, USAGE);
     assert!(err(&output).contains("`0.99` is later than `0."), "{}", err(&output));
@@ -272,6 +277,7 @@ fn a_saved_result_keeps_the_name_of_its_pipeline_wherever_it_is_read() {
         let output = poolpick(&other, &["report", &gate, "--format", "prometheus"]);
         ends(&output, 0);
         assert_eq!(named(&output), name);
+        assert_eq!(named(&poolpick(&other, &["check", "--from", &gate, "--format", "prometheus"])), name);
         let output = poolpick(&other, &["report", &gate, "--format", "prometheus", "--pipeline", "mine"]);
         assert_eq!(named(&output), "mine");
     }

@@ -40,6 +40,55 @@ pub enum Unfixed {
     /// The table is not there.
     #[error("it has no table `[{0}]`")]
     NoTable(String),
+    /// Somebody else has set it.
+    #[error("`{key}` was {before} when it was read and is {now} by now: what is to be mended was changed meanwhile")]
+    Changed {
+        /// Table and key.
+        key: String,
+        /// The value when it was read.
+        before: String,
+        /// The value by now.
+        now: String,
+    },
+}
+
+/// Whether what the edits replace still stands in `text` as it stood in `before`.
+///
+/// # Errors
+/// The first value that does not.
+pub fn unchanged(file: &std::path::Path, before: &str, text: &str, edits: &[Edit]) -> Result<(), Unfixed> {
+    let parsed = |text: &str| text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text).parse::<DocumentMut>();
+    let (mut before, mut now) = (parsed(before)?, parsed(text)?);
+    for edit in edits.iter().filter(|edit| edit.file == file) {
+        let path = path_of(edit);
+        let value = |document: &mut DocumentMut| -> Result<Option<String>, Unfixed> {
+            let item = table_of(document, &path)?.get(&edit.key);
+            Ok(item.map(|item| item.to_string().trim().to_owned()))
+        };
+        let (before, now) = (value(&mut before)?, value(&mut now)?);
+        if before != now {
+            let told =
+                |value: Option<String>| value.map_or_else(|| "not there".to_owned(), |value| format!("`{value}`"));
+            let key = toml_key(&path.into_iter().chain([edit.key.as_str()]).collect::<Vec<_>>());
+            return Err(Unfixed::Changed { key, before: told(before), now: told(now) });
+        }
+    }
+    Ok(())
+}
+
+/// The table of an edit, from the top of its file.
+fn path_of(edit: &Edit) -> Vec<&str> {
+    let prefix: &[&str] = if is_pyproject(&edit.file) { &TOOL_TABLE } else { &[] };
+    prefix.iter().copied().chain(edit.table.iter().map(String::as_str)).collect()
+}
+
+fn table_of<'a>(document: &'a mut DocumentMut, path: &[&str]) -> Result<&'a mut dyn TableLike, Unfixed> {
+    let mut table: &mut dyn TableLike = document.as_table_mut();
+    for name in path {
+        table =
+            table.get_mut(name).and_then(Item::as_table_like_mut).ok_or_else(|| Unfixed::NoTable(toml_key(path)))?;
+    }
+    Ok(table)
 }
 
 /// The text of a file with these edits made; edits of other files are left out.
@@ -99,14 +148,7 @@ fn with_own_line_ends(text: &str, edited: &str) -> String {
 
 fn edited(text: &str, edit: &Edit) -> Result<String, Unfixed> {
     let mut document: DocumentMut = text.parse()?;
-    let file = &edit.file;
-    let prefix: &[&str] = if is_pyproject(file) { &TOOL_TABLE } else { &[] };
-    let path: Vec<&str> = prefix.iter().copied().chain(edit.table.iter().map(String::as_str)).collect();
-    let mut table: &mut dyn TableLike = document.as_table_mut();
-    for name in &path {
-        table =
-            table.get_mut(name).and_then(Item::as_table_like_mut).ok_or_else(|| Unfixed::NoTable(toml_key(&path)))?;
-    }
+    let table = table_of(&mut document, &path_of(edit))?;
     let mut value = match &edit.value {
         NewValue::Text(text) => Value::from(text.as_str()),
         NewValue::Number(number) => Value::from(i64::from(*number)),

@@ -15,7 +15,7 @@ mod version;
 
 pub use discover::{Found, NAMES, Refused, find, repository};
 pub use entry::{Command, Entry, Expectation, Program, Stage, Surroundings};
-pub use fix::{Edit, NewValue, Unfixed, apply};
+pub use fix::{Edit, NewValue, Unfixed, apply, unchanged};
 pub use problem::{Problem, Problems, nearest};
 pub use schema::manifest_schema;
 
@@ -54,6 +54,8 @@ pub struct Manifest {
     pub file: PathBuf,
     /// That one and all that it extends.
     pub files: Vec<PathBuf>,
+    /// What stood in each.
+    pub texts: Vec<String>,
     /// Below it a stage is I/O-bound.
     pub io: Option<f64>,
     /// Above it a stage is CPU-bound.

@@ -64,6 +64,7 @@ impl Manifest {
     /// Takes from `base` what is not said here. Entries of the base come first; one of the same name is replaced there.
     fn extend(&mut self, base: Manifest) {
         self.files.extend(base.files);
+        self.texts.extend(base.texts);
         self.io = self.io.or(base.io);
         self.cpu = self.cpu.or(base.cpu);
         self.ipc = self.ipc.or(base.ipc);
@@ -172,6 +173,7 @@ impl Reading<'_> {
         Manifest {
             file: self.path.to_owned(),
             files: vec![self.path.to_owned()],
+            texts: vec![self.text.to_owned()],
             io,
             cpu,
             ipc: file.thresholds.ipc.map(|share| share.0),

@@ -26,6 +26,14 @@ pub fn read(arguments: &CheckArgs) -> Result<Option<Baseline>, Failure> {
     match serde_json::from_str::<Baseline>(&text) {
         Ok(baseline) if baseline.is_readable() => {
             if baseline.is_later() {
+                if arguments.update_baseline {
+                    let message = format!(
+                        "the baseline `{}` was written by a later poolpick (schema version `{}`, this one writes `{BASELINE_VERSION}`): written anew, it would lose what is not known here; use that poolpick, or delete the file",
+                        path.display(),
+                        baseline.schema_version
+                    );
+                    return Err(Failure::Misuse(message));
+                }
                 say(&told_later(path, &baseline.schema_version, BASELINE_VERSION));
             }
             Ok(Some(baseline))

@@ -6,7 +6,7 @@ use crate::cli::output::replace;
 use crate::cli::saved::text_of;
 use crate::cli::say;
 use crate::gate::{Mend, MendKey, MendValue, Ruled};
-use crate::manifest::{Edit, Entry, NewValue, apply, executor_word};
+use crate::manifest::{Edit, Entry, NewValue, apply, executor_word, unchanged};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
@@ -26,7 +26,8 @@ pub fn mend(plan: &Plan, ruled: &[Ruled]) -> Result<(), Failure> {
     }
     let mut failed = None;
     for file in files {
-        match mend_file(&file, &edits) {
+        let read = manifest.files.iter().position(|other| *other == file).and_then(|at| manifest.texts.get(at));
+        match mend_file(&file, read, &edits) {
             Ok(()) => {
                 let count = edits.iter().filter(|edit| edit.file == file).count();
                 let values = if count == 1 { "1 value".to_owned() } else { format!("{count} values") };
@@ -39,11 +40,14 @@ pub fn mend(plan: &Plan, ruled: &[Ruled]) -> Result<(), Failure> {
     failed.map_or(Ok(()), Err)
 }
 
-/// Makes the edits of one file, as it is by now.
-fn mend_file(file: &Path, edits: &[Edit]) -> Result<(), Failure> {
+/// Makes the edits of one file, as it is by now; not where somebody else has set what stood there when it was `read`.
+fn mend_file(file: &Path, read: Option<&String>, edits: &[Edit]) -> Result<(), Failure> {
     let failure = |reason: String| Failure::Unmended { path: file.to_owned(), reason };
     let text = File::open(file).and_then(text_of).map_err(|error| failure(error.to_string()))?;
     let mended = apply(file, &text, edits).map_err(|error| failure(error.to_string()))?;
+    if let Some(read) = read {
+        unchanged(file, read, &text, edits).map_err(|error| failure(error.to_string()))?;
+    }
     replace(file, mended.as_bytes()).map_err(|error| match error {
         Failure::Output { source, .. } | Failure::Written { source, .. } => failure(source.to_string()),
         other => other,

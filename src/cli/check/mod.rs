@@ -51,7 +51,7 @@ pub fn run(arguments: &Arguments, cpu_before: Span) -> Result<ExitCode> {
     let mut outputs = Outputs::open(&arguments.output, arguments.quiet, Stream::Stdout, &inputs)?;
     let named = || folder_of(&plan.manifest.as_ref()?.file);
     // Before anything runs: a stage may take the manifest away.
-    let pipeline = arguments.output.pipeline.clone().or_else(named);
+    let pipeline = arguments.output.pipeline.clone().or_else(named).or_else(|| saved_pipeline(&plan.work));
     let mut checking = Checking {
         arguments,
         pipeline,
@@ -119,6 +119,16 @@ pub fn run(arguments: &Arguments, cpu_before: Span) -> Result<ExitCode> {
     }
     mended?;
     Ok(ExitCode::from(status))
+}
+
+/// The pipeline that saved results are of, where they are of one.
+fn saved_pipeline(work: &[Work]) -> Option<String> {
+    let mut pipelines = work.iter().map(|work| match work {
+        Work::Saved(_, Saved::Check(check)) => check.pipeline.as_ref(),
+        Work::Saved(..) | Work::Run(_) => None,
+    });
+    let first = pipelines.next()??;
+    pipelines.all(|other| other == Some(first)).then(|| first.clone())
 }
 
 /// A check that goes on.

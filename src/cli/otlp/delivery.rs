@@ -11,6 +11,8 @@ use ureq::http::{HeaderMap, StatusCode};
 const LONGEST_ANSWER: u64 = 16 << 10;
 /// An export is tried at the most so often.
 const MOST_TRIES: u32 = 5;
+/// And so often where nobody listens: who waits for a receiver that restarts has a second or two, not ten.
+const MOST_TRIES_UNHEARD: u32 = 3;
 /// The pause after the first try; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
@@ -25,6 +27,8 @@ struct Refusal {
 enum Again {
     Never,
     Later,
+    /// Nobody listens there.
+    Unheard,
     /// Not before so long.
     After(Duration),
 }
@@ -46,11 +50,12 @@ pub fn deliver(endpoint: &Endpoint, body: &[u8]) -> Result<(), String> {
         tries += 1;
         let wait = match refusal.again {
             // A random part keeps those apart that were turned away at the same time.
-            Again::Later => Some(pause.mul_f64(0.75 + fastrand::f64() / 2.0)),
+            Again::Later | Again::Unheard => Some(pause.mul_f64(0.75 + fastrand::f64() / 2.0)),
             Again::After(wait) => Some(wait),
             Again::Never => None,
         };
-        match wait.filter(|&wait| tries < MOST_TRIES && wait < left()) {
+        let most = if refusal.again == Again::Unheard { MOST_TRIES_UNHEARD } else { MOST_TRIES };
+        match wait.filter(|&wait| tries < most && wait < left()) {
             Some(wait) => std::thread::sleep(wait),
             None => {
                 // That time ran out on a further try says less than what the one before it was answered.
@@ -124,6 +129,7 @@ fn lost(error: &ureq::Error) -> Refusal {
         ureq::Error::Io(error) => match (tls::mistrust(error), error.kind()) {
             (Some(why), _) => (why, Again::Never),
             (None, ErrorKind::InvalidInput | ErrorKind::InvalidData) => (error.to_string(), Again::Never),
+            (None, ErrorKind::ConnectionRefused) => (error.to_string(), Again::Unheard),
             (None, _) => (error.to_string(), Again::Later),
         },
         ureq::Error::ConnectionFailed => (error.to_string(), Again::Later),
