@@ -63,7 +63,12 @@ pub fn unchanged(file: &std::path::Path, before: &str, text: &str, edits: &[Edit
         let path = path_of(edit);
         let value = |document: &mut DocumentMut| -> Result<Option<String>, Unfixed> {
             let item = table_of(document, &path)?.get(&edit.key);
-            Ok(item.map(|item| item.to_string().trim().to_owned()))
+            // Without the comment beside it.
+            let bare = |item: &Item| match item {
+                Item::Value(value) => value.clone().decorated("", "").to_string(),
+                other => other.to_string().trim().to_owned(),
+            };
+            Ok(item.map(bare))
         };
         let (before, now) = (value(&mut before)?, value(&mut now)?);
         if before != now {
