@@ -86,11 +86,15 @@ fn payload(seconds: f64, readings: u64, error: f64) -> Payload {
 }
 
 fn judged(evidence: &Evidence, payload: Option<&Payload>) -> Judgement {
+    judged_by(evidence, payload, Thresholds::default())
+}
+
+fn judged_by(evidence: &Evidence, payload: Option<&Payload>, thresholds: Thresholds) -> Judgement {
     let terms = Terms {
         declared: None,
         capacity: Capacity { cores: 2.0, measured_on: 2.0, memory_bytes: Some(8 << 30) },
         costs: Some(COSTS),
-        thresholds: Thresholds::default(),
+        thresholds,
         arrival_rate: None,
     };
     judge(evidence, payload, &terms)
@@ -160,6 +164,20 @@ fn a_score_that_may_be_anything_accuses_nobody() {
     let lost = Evidence { found, score, task: Some(task), task_seconds: Some(1.2e-6), ..open };
     let judgement = judged(&lost, Some(&payload(5e-6, 12, 0.25)));
     assert!(matches!(judgement.outcome, Outcome::Misrouted { .. }), "{judgement:?}");
+}
+
+#[test]
+fn what_executors_would_do_does_not_depend_on_what_a_score_is_called() {
+    // Between 0.66 and 1: open by the usual thresholds, and not by others.
+    let evidence = holding(0.01, 0.97, Executor::Thread, 4.0);
+    let score = Some(Estimate::new(0.66, 0.97, 1.0));
+    let evidence = Evidence { score, ..evidence };
+    let predictions = [0.7, 0.65, 0.9, 1.0].map(|cpu| {
+        let judgement =
+            judged_by(&evidence, Some(&payload(5e-6, 12, 0.25)), Thresholds { cpu, ..Thresholds::default() });
+        (judgement.predictions, judgement.outcome)
+    });
+    assert!(predictions.iter().all(|other| *other == predictions[0]), "{predictions:#?}");
 }
 
 #[test]

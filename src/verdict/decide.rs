@@ -140,8 +140,8 @@ pub fn decide(
         lock_decides |= best.iter().any(|held| held.executor != pick.executor && fits(held) != same(held));
         widen(&mut best, &free);
     }
-    if is_open {
-        // What it computes and what it waits may be split otherwise.
+    if !is_thin(evidence) {
+        // What it computes and what it waits may be split otherwise, whatever that is called.
         widen(&mut best, &peaks(&split(&task, evidence, score.low)));
         widen(&mut best, &peaks(&split(&task, evidence, score.high)));
     }
