@@ -10,75 +10,34 @@
 //! seconds with each pair (40 else), which a busy program's one per cent needs on a noisy machine. A cold start comes after a pause: the first perf event
 //! after a second without any makes the kernel patch itself and wait for all CPUs, which `perf stat` pays as well.
 
-use std::env;
+mod pairs;
+
+use pairs::{BARE, Goal, Load, POOLPICK, Settings, Tool, on_path, python, wall};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-const POOLPICK: &str = env!("CARGO_BIN_EXE_poolpick");
-/// Longer than so many seconds, a tool gets no further round of a load.
-const PATIENCE: u64 = 40;
-
 fn main() -> ExitCode {
-    if !env::args().any(|argument| argument == "--bench") {
-        println!("skipped: run it with `cargo bench --bench overhead`");
-        return ExitCode::SUCCESS;
-    }
-    let rounds = env::var("POOLPICK_BENCH_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(7);
-    let patience = env::var("POOLPICK_BENCH_PATIENCE").ok().and_then(|seconds| seconds.parse().ok());
-    let patience = Duration::from_secs(patience.unwrap_or(PATIENCE));
-    let only = env::var("POOLPICK_BENCH_ONLY").ok();
-    let chosen = |name: &str| only.as_ref().is_none_or(|only| only.split(',').any(|word| word.trim() == name));
+    let Some(settings) = Settings::asked("overhead") else { return ExitCode::SUCCESS };
     let python = python();
     let tools = tools();
     let present: Vec<&str> = tools.iter().map(|tool| tool.name).collect();
-    println!("tools: {}; {rounds} rounds", present.join(", "));
-    let mut rows = Vec::new();
-    for load in loads(python.as_deref()).iter().filter(|load| chosen(load.name)) {
-        for tool in tools.iter().filter(|tool| tool.fits(load)) {
-            match compare(load, tool, rounds * load.repeats, patience) {
-                Some(row) => {
-                    eprintln!("{}", row.line());
-                    rows.push(row);
-                }
-                None => eprintln!("{} under {}: it does not run here", load.name, tool.name),
-            }
-        }
+    println!("tools: {}; {} rounds", present.join(", "), settings.rounds);
+    let mut table = settings.table();
+    for load in loads(python.as_deref()) {
+        let fitting = tools.iter().filter(|tool| tool.fits(&load));
+        fitting.for_each(|tool| table.compare(&load, tool));
     }
-    if !rows.is_empty() {
-        println!("\n{HEAD}");
-        rows.iter().for_each(|row| println!("{}", row.line()));
-    }
-    if chosen("idle") {
+    table.print();
+    if settings.chosen("idle") {
         own_cost(python.as_deref());
     }
     ExitCode::SUCCESS
 }
 
 // ---- what is run -----------------------------------------------------------------------------------------------------
-
-struct Load {
-    name: &'static str,
-    argv: Vec<String>,
-    /// Short ones are run more often in each round.
-    repeats: usize,
-    goal: Goal,
-    python: bool,
-    /// Before each run.
-    pause: Duration,
-}
-
-/// The most that poolpick may cost.
-#[derive(Debug, Clone, Copy)]
-enum Goal {
-    /// Over the bare run.
-    Ratio(f64),
-    /// On top of the bare run.
-    Millis(f64),
-    Open,
-}
 
 /// Longer than the kernel keeps its hooks for perf after the last event.
 const COLD: Duration = Duration::from_millis(2_200);
@@ -167,32 +126,6 @@ for i in range(1000): threading.Thread(target=idle, daemon=True).start()
 time.sleep(12)
 ";
 
-struct Tool {
-    name: &'static str,
-    prefix: Vec<String>,
-    disable: Option<&'static str>,
-    python_only: bool,
-}
-
-impl Tool {
-    fn fits(&self, load: &Load) -> bool {
-        load.python || !self.python_only
-    }
-
-    fn command(&self, argv: &[String]) -> Command {
-        let mut words = self.prefix.iter().chain(argv);
-        let mut command = Command::new(words.next().expect("a load has a program"));
-        command.args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        command.env_remove("POOLPICK_DISABLE");
-        if let Some(sources) = self.disable {
-            command.env("POOLPICK_DISABLE", sources);
-        }
-        command
-    }
-}
-
-const BARE: Tool = Tool { name: "bare", prefix: Vec::new(), disable: None, python_only: false };
-
 fn tools() -> Vec<Tool> {
     let tool = |name, words: &[&str], disable| {
         let prefix = words.iter().map(|&word| word.to_owned()).collect();
@@ -214,22 +147,8 @@ fn tools() -> Vec<Tool> {
     tools
 }
 
-fn on_path(program: &str) -> Option<PathBuf> {
-    if program.contains('/') {
-        return Some(PathBuf::from(program));
-    }
-    env::split_paths(&env::var_os("PATH")?).map(|folder| folder.join(program)).find(|file| file.is_file())
-}
-
 fn runs(argv: &[String]) -> bool {
     BARE.command(argv).status().is_ok_and(|status| status.success())
-}
-
-/// The interpreter itself: what is on PATH may be a script that looks for it.
-fn python() -> Option<String> {
-    let output = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output().ok()?;
-    let path = String::from_utf8(output.stdout).ok()?.trim().to_owned();
-    (!path.is_empty()).then_some(path)
 }
 
 fn steps_of_a_second(python: &str) -> u64 {
@@ -244,101 +163,6 @@ fn zeros() -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("zeros");
     File::create(&path).ok()?.set_len(512 << 20).ok()?;
     Some(path)
-}
-
-// ---- pairs -----------------------------------------------------------------------------------------------------------
-
-fn wall(tool: &Tool, argv: &[String], pause: Duration) -> Option<Duration> {
-    thread::sleep(pause);
-    let began = Instant::now();
-    let status = tool.command(argv).status().ok()?;
-    let wall = began.elapsed();
-    status.success().then_some(wall)
-}
-
-struct Row {
-    load: &'static str,
-    tool: &'static str,
-    goal: Goal,
-    /// Bare and under the tool, seconds.
-    pairs: Vec<(f64, f64)>,
-}
-
-fn compare(load: &Load, tool: &Tool, rounds: usize, patience: Duration) -> Option<Row> {
-    let mut pairs = Vec::with_capacity(rounds);
-    let bare = || wall(&BARE, &load.argv, load.pause);
-    let with = || wall(tool, &load.argv, load.pause);
-    bare()?;
-    let began = Instant::now();
-    for round in 0..rounds.max(1) {
-        let pair = if round.is_multiple_of(2) {
-            (bare()?, with()?)
-        } else {
-            let with = with()?;
-            (bare()?, with)
-        };
-        pairs.push((pair.0.as_secs_f64(), pair.1.as_secs_f64()));
-        if began.elapsed() > patience {
-            break;
-        }
-    }
-    let goal = if tool.name.starts_with("poolpick") { load.goal } else { Goal::Open };
-    Some(Row { load: load.name, tool: tool.name, goal, pairs })
-}
-
-const HEAD: &str =
-    "load         tool               bare ms  with ms  extra ms  ratio: median   least    most  of leasts  pairs  goal";
-
-impl Row {
-    fn line(&self) -> String {
-        let of = |value: fn(&(f64, f64)) -> f64| sorted(self.pairs.iter().map(value).collect());
-        let (bare, with) = (of(|pair| pair.0), of(|pair| pair.1));
-        let ratios = of(|(bare, with)| with / bare);
-        let extras = of(|(bare, with)| (with - bare) * 1e3);
-        let goal = match self.goal {
-            Goal::Open => String::new(),
-            Goal::Millis(most) => format!("{most} ms: {}", judge(&extras, most)),
-            Goal::Ratio(most) => format!("{most}: {}", judge(&ratios, most)),
-        };
-        let line = format!(
-            "{:<12} {:<17} {:>8.2} {:>8.2} {:>9.2} {:>14.3} {:>7.3} {:>7.3} {:>10.3} {:>6}  {goal}",
-            self.load,
-            self.tool,
-            median(&bare) * 1e3,
-            median(&with) * 1e3,
-            median(&extras),
-            median(&ratios),
-            ratios[0],
-            ratios[ratios.len() - 1],
-            with[0] / bare[0],
-            self.pairs.len(),
-        );
-        line.trim_end().to_owned()
-    }
-}
-
-/// By the median's interval: the order statistics that hold it with at least 95 % (normal approximation).
-fn judge(sorted: &[f64], most: f64) -> &'static str {
-    let count = sorted.len() as f64;
-    let below = (count / 2.0 - 0.98 * count.sqrt()).floor().max(0.0) as usize;
-    let (low, high) = (sorted[below], sorted[sorted.len() - 1 - below]);
-    if high <= most {
-        "met"
-    } else if low > most {
-        "missed"
-    } else {
-        "unclear"
-    }
-}
-
-fn sorted(mut values: Vec<f64>) -> Vec<f64> {
-    values.sort_by(f64::total_cmp);
-    values
-}
-
-fn median(sorted: &[f64]) -> f64 {
-    let middle = sorted.len() / 2;
-    if sorted.len().is_multiple_of(2) { (sorted[middle - 1] + sorted[middle]) / 2.0 } else { sorted[middle] }
 }
 
 // ---- poolpick's own CPU and memory -------------------------------------------------------------------------------------

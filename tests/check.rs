@@ -105,6 +105,13 @@ fn files_are_named_from_the_root_of_the_checkout() {
         assert!(of("github").contains("file=services/etl/poolpick.toml,line="), "{}", of("github"));
         assert!(of("gitlab").contains("\"path\": \"services/etl/poolpick.toml\""), "{}", of("gitlab"));
         assert!(of("sarif").contains("\"uri\": \"services/etl/poolpick.toml\""), "{}", of("sarif"));
+        assert!(of("junit").contains("file=\"services/etl/poolpick.toml\""), "{}", of("junit"));
+        // Wherever it is judged again, it is the same gate.
+        fs::write(root.path().join("gate.json"), kept.to_string()).expect("own folder");
+        let again = json(&poolpick(root.path(), &["check", "--from", "gate.json", "--format", "json"]));
+        for key in ["manifest", "directory", "pipeline", "host", "findings"] {
+            assert_eq!(again[key], kept[key], "{key}");
+        }
     }
 }
 
@@ -254,6 +261,9 @@ fn the_baseline_keeps_what_it_knew_of_a_stage_that_failed() {
     let here = folder.path();
     let known = || fs::read_to_string(here.join("known.json")).expect("written");
     let update = ["check", "--baseline", "known.json", "--update-baseline"];
+    let output = poolpick(here, &[&update[..], &["--export", "json=./known.json"]].concat());
+    ends(&output, USAGE);
+    assert!(err(&output).contains("is given for two outputs"), "{}", err(&output));
     ends(&poolpick(here, &update), PASS);
     let before = known();
     assert!(before.contains("\"stage\": \"wrong\""), "{before}");

@@ -506,6 +506,46 @@ fn a_collector_finds_whole_files_that_it_may_read() {
 }
 
 #[test]
+fn a_report_keeps_the_mode_of_its_file_and_a_new_one_has_what_the_user_allows() {
+    let folder = folder();
+    let before = folder.path().join("kept.json");
+    fs::write(&before, "").expect("a file");
+    fs::set_permissions(&before, fs::Permissions::from_mode(0o640)).expect("its own");
+    let script = format!(
+        "umask 077; exec '{}' profile -q --export json=kept.json --export json=new.json --export prometheus=a.prom -- true",
+        env!("CARGO_BIN_EXE_poolpick")
+    );
+    let output = Command::new("sh").args(["-c", &script]).current_dir(folder.path()).output().expect("it runs");
+    assert!(output.status.success(), "{output:?}");
+    let modes = ["kept.json", "new.json", "a.prom"]
+        .map(|name| fs::metadata(folder.path().join(name)).expect("a file").permissions().mode() & 0o777);
+    assert_eq!(modes, [0o640, 0o600, 0o644]);
+}
+
+#[test]
+fn stdout_by_another_name_is_stdout() {
+    let folder = folder();
+    fs::write(folder.path().join("poolpick.toml"), "[stages.a]\ncommand = [\"true\"]\n").expect("a file");
+    let run = |script: &str| {
+        let script = script.replace("poolpick", &format!("'{}'", env!("CARGO_BIN_EXE_poolpick")));
+        Command::new("sh").args(["-c", &script]).current_dir(folder.path()).output().expect("it runs")
+    };
+    for script in [
+        "poolpick check --format json --export jsonl=/dev/stdout | cat; false",
+        "poolpick check -q --export json=/dev/stdout --export jsonl=- >all.txt",
+        "poolpick check --export json=all.txt >all.txt",
+    ] {
+        let output = run(script);
+        assert!(stderr(&output).contains("two reports would go to stdout"), "{script}: {output:?}");
+        assert!(!output.status.success());
+    }
+    let output = run("poolpick check -q --export json=/dev/stdout >all.txt; cat all.txt");
+    assert!(String::from_utf8_lossy(&output.stdout).starts_with("{\n"), "{output:?}");
+    let output = run("poolpick check --export json=/dev/null >/dev/null");
+    assert!(!stderr(&output).contains("two reports"), "{output:?}");
+}
+
+#[test]
 fn on_github_the_report_is_added_to_the_job_summary() {
     let folder = folder();
     let summary = folder.path().join("summary.md");
@@ -557,6 +597,20 @@ fn a_gate_adds_to_the_job_summary_and_to_every_format() {
     );
     assert!(fs::read_to_string(&summary).expect("text").contains("poolpick"));
     assert!(fs::read_to_string(folder.path().join("a.xml")).expect("text").contains("<error message="));
+    // Nobody has to ask for annotations there.
+    let unasked = |words: &[&str], actions: &str| {
+        let words = [&["check", "--manifest", "poolpick.toml"], words].concat();
+        let output = poolpick(folder.path(), &words).env("GITHUB_ACTIONS", actions).output().expect("it runs");
+        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(!stdout.contains("::error"), "{stdout}");
+        stderr(&output)
+    };
+    for words in [&[][..], &["--format", "json"]] {
+        let said = unasked(words, "true");
+        assert!(said.ends_with(&annotations), "{said}");
+        assert!(!unasked(words, "false").contains("::error"));
+    }
+    assert!(!unasked(&["--quiet"], "true").contains("::error"));
 }
 
 /// The limit is the target's: poolpick takes it as an error of its own file, and hands the signal's disposition on.

@@ -44,6 +44,7 @@ fn computing(each: f64, found: Executor) -> Evidence {
         cores_used: 1.0,
         at_once: 1.0,
         cores_held: None,
+        cores_overlapped: None,
         cores_wanted: None,
         worker_bytes: Some(20 << 20),
         gil: Gil::Unknown,
@@ -90,14 +91,17 @@ fn judged(evidence: &Evidence, payload: Option<&Payload>) -> Judgement {
 }
 
 fn judged_by(evidence: &Evidence, payload: Option<&Payload>, thresholds: Thresholds) -> Judgement {
-    let terms = Terms {
+    judge(evidence, payload, &Terms { thresholds, ..usual_terms() })
+}
+
+fn usual_terms() -> Terms {
+    Terms {
         declared: None,
         capacity: Capacity { cores: 2.0, measured_on: 2.0, memory_bytes: Some(8 << 30) },
         costs: Some(COSTS),
-        thresholds,
+        thresholds: Thresholds::default(),
         arrival_rate: None,
-    };
-    judge(evidence, payload, &terms)
+    }
 }
 
 fn codes(judgement: &Judgement) -> Vec<&'static str> {
@@ -268,6 +272,10 @@ fn a_lock_that_threads_may_queue_for_leaves_open_whether_they_help() {
     let judgement = judged(&locking, Some(&cheap));
     assert_eq!(judgement.outcome, Outcome::Undecided(Why::LockUnseen), "{judgement:?}");
     assert!(codes(&judgement).contains(&"lock-unseen"));
+    // Declared under threads and run by itself, it is as open as the other way round.
+    let declared = Terms { declared: Some(Executor::Thread), ..usual_terms() };
+    let judgement = judge(&locking, Some(&cheap), &declared);
+    assert_eq!(judgement.outcome, Outcome::Undecided(Why::LockUnseen), "{judgement:?}");
     // In threads already, they show it.
     let threads = Evidence { takes_lock: Some("global `LOCK`".to_owned()), ..waiting(Executor::Thread, 8.0) };
     let judgement = judged(&threads, Some(&cheap));
@@ -384,6 +392,35 @@ fn a_lock_that_was_not_seen_in_threads_opens_how_much_they_gain() {
     };
     assert!(low(None) > 5.0, "{}", low(None));
     assert!(low(Some("global `LOCK`".to_owned())) <= 1.0);
+}
+
+#[test]
+fn what_a_run_in_threads_reached_is_known_whatever_was_read_of_the_lock() {
+    // Four threads had 1.8 CPUs, and the lock was hardly read.
+    let threads = Evidence { gil: Gil::Thin, workers: 4, ..computing(2.5e-3, Executor::Thread) };
+    let task = threads.task.map(|task| TaskDemand { seen_at_once: 3.6, ..task });
+    let threads = Evidence { task, ..threads };
+    let dear = payload(7e-3, 12, 0.25);
+    assert_ne!(advised(&threads, &dear), Executor::Thread, "they may hold it all the time");
+    let reached = Evidence { cores_overlapped: Some(1.8), ..threads.clone() };
+    let judgement = judged(&reached, Some(&dear));
+    let advice = judgement.recommendation.as_ref().expect("enough evidence");
+    assert_eq!((advice.executor, advice.workers), (Executor::Thread, Some(2)), "{judgement:#?}");
+    assert!(advice.speedup.is_some_and(|speedup| (1.7..1.9).contains(&speedup)), "{advice:?}");
+    assert_eq!(judgement.outcome, Outcome::Fits);
+    // Two threads reached no more than two can, and on one core nobody reaches that.
+    let pair = Evidence { task: threads.task.map(|task| TaskDemand { seen_at_once: 1.2, ..task }), ..reached.clone() };
+    let gained = |judgement: &Judgement| {
+        judgement
+            .predictions
+            .iter()
+            .find(|one| Executor::from(one.executor) == Executor::Thread)
+            .map(|one| one.speedup.low)
+    };
+    assert!(gained(&judged(&pair, Some(&dear))) < Some(1.21));
+    let capacity = Capacity { cores: 1.0, measured_on: 2.0, memory_bytes: None };
+    let one_core = judge(&reached, Some(&dear), &Terms { capacity, ..usual_terms() });
+    assert!(gained(&one_core) <= Some(1.0), "{one_core:#?}");
 }
 
 #[test]

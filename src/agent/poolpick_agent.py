@@ -2333,12 +2333,12 @@ def _opened(stage, function):
 # Functions named by --stage, called directly
 # --------------------------------------------------------------------------------------------------------------------
 
-# What hooks may cost in a window before they are taken off, and for how long they then are: at the least a hundred times
-# that. Who puts them back: whatever of ours runs next, a garbage collection, and from 3.12 on a line of the caller
+# What hooks may cost in a window before they are taken off if that was more than one part in WINDOW_SHARE of it (timing some
+# calls takes up to TIMING_SHARE, being called at all a microsecond or two), and for how long they then are off at the least. Who puts them back: whatever of ours runs next, a garbage collection, and from 3.12 on a line of the caller
 # that was not yet reached (the loop that calls is over).
 WINDOW_COST = 1_500_000
 WINDOW_PAUSE = 150_000_000
-WINDOW_SHARE = 100
+WINDOW_SHARE = 50
 # A hook's cost besides what it measures of itself: being called at all.
 CALL_COST = 250
 

@@ -1,6 +1,6 @@
 //! From a run to its report, in data-flow order: timeline, stages, payload, judgement, report.
 
-use super::args::{JudgeArgs, WhatIfArgs};
+use super::args::{JudgeArgs, MachineArgs, WhatIfArgs};
 use super::prices::{self, PriceBook};
 use crate::predict::{Costs, Room, TaskDemand};
 use crate::report::engine::{Engine, in_words_of};
@@ -73,8 +73,13 @@ impl Questions {
 
     /// With what else is asked.
     pub fn asking(self, asked: &WhatIfArgs) -> Questions {
-        let WhatIfArgs { cores, memory, arrival_rate, engine } = *asked;
-        Questions { cores, memory, arrival_rate, engine, ..self }
+        let WhatIfArgs { machine, arrival_rate, engine } = *asked;
+        Questions { arrival_rate, engine, ..self.on(&machine) }
+    }
+
+    /// For this machine.
+    pub fn on(self, machine: &MachineArgs) -> Questions {
+        Questions { cores: machine.cores, memory: machine.memory, ..self }
     }
 
     /// The same as the report keeps it.

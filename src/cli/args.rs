@@ -2,7 +2,7 @@
 
 mod what_if;
 
-pub use what_if::{GivenThresholds, WhatIfArgs};
+pub use what_if::{GivenThresholds, MachineArgs, WhatIfArgs};
 
 use super::check::CheckArgs;
 use super::compare::CompareArgs;

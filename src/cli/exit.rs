@@ -42,7 +42,7 @@ pub enum Failure {
     Misuse(String),
     /// An output that cannot be written, found before the target ran.
     #[error(
-        "cannot write `{path}`: {source}; hint: the command was not run; choose a file in a directory that exists and is writable"
+        "cannot write `{path}`: {source}; hint: nothing was run; choose a file that is writable, in a directory that exists and is writable"
     )]
     Output {
         /// The file.

@@ -4,7 +4,7 @@
 use super::args::{Colour, OutputArgs};
 use super::exit::Failure;
 use super::otlp::{self, Receiver};
-use super::report_file::{MODE, Owner, ReportFile, rescue};
+use super::report_file::{Owner, ReportFile, SHARED_MODE, rescue};
 use super::same_file::{FileIdentity, refuse_inputs};
 use super::say;
 use super::streamed::Streamed;
@@ -14,8 +14,8 @@ use crate::sys::inherited::inherited;
 use crate::timeline::Image;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -150,6 +150,11 @@ impl Outputs {
         if self.places.iter().any(|output| output.place.is(path)) { Err(twice(path)) } else { Ok(()) }
     }
 
+    /// Whether something will be written in this format.
+    pub fn has(&self, format: Format) -> bool {
+        self.places.iter().any(|output| output.format == format)
+    }
+
     /// Whether a report will go to stdout, so that the target's own output must not.
     pub fn takes_stdout(&self) -> bool {
         self.places.iter().any(|output| matches!(output.place, Place::Stdout))
@@ -220,7 +225,7 @@ impl Outputs {
                     let look = look(self.colour, io::stderr().is_terminal(), true);
                     to_stream(rendered(look), &mut io::stderr().lock(), "stderr")
                 }
-                Place::File(file) => to_file(rendered(Look::PLAIN), &file),
+                Place::File(file) => to_file(rendered(Look::PLAIN), format, &file),
                 Place::Pipe(path) => to_pipe(rendered(Look::PLAIN), &path),
                 Place::Special(mut file, path) => rendered(Look::PLAIN)
                     .and_then(|bytes| file.write_all(&bytes))
@@ -284,6 +289,9 @@ fn place(path: &Path) -> Result<Place, Failure> {
     }
     let failure = |source| Failure::Output { path: path.to_owned(), source };
     if let Ok(metadata) = fs::metadata(path) {
+        if is_stdout(&metadata) {
+            return Ok(Place::Stdout);
+        }
         if metadata.is_dir() {
             return Err(failure(io::Error::from_raw_os_error(libc::EISDIR)));
         }
@@ -307,6 +315,15 @@ fn place(path: &Path) -> Result<Place, Failure> {
     ReportFile::open(path).map(Place::File).map_err(failure)
 }
 
+/// Whether a path leads to stdout by another name (`/dev/stdout`, the file that it was sent to). What is not read by anybody
+/// can be written to twice.
+fn is_stdout(metadata: &fs::Metadata) -> bool {
+    let is_read = !metadata.file_type().is_char_device() || io::stdout().is_terminal();
+    let stdout = || io::stdout().as_fd().try_clone_to_owned().and_then(|stdout| File::from(stdout).metadata());
+    let same = |stdout: fs::Metadata| (stdout.dev(), stdout.ino()) == (metadata.dev(), metadata.ino());
+    is_read && !inherited().closed[1] && stdout().is_ok_and(same)
+}
+
 fn twice(path: &Path) -> Failure {
     Failure::Misuse(format!("`{}` is given for two outputs; hint: give each its own file", path.display()))
 }
@@ -317,7 +334,7 @@ fn twice(path: &Path) -> Failure {
 /// Names the file.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let before = fs::metadata(path).ok();
-    let mode = before.as_ref().map_or(MODE, |metadata| metadata.permissions().mode());
+    let mode = before.as_ref().map(|metadata| metadata.permissions().mode());
     let owner = before.as_ref().map(Owner::of);
     let failure = |source| Failure::Written { path: path.to_owned(), source };
     match place(path)? {
@@ -328,10 +345,12 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     }
 }
 
-fn to_file(bytes: io::Result<Vec<u8>>, file: &ReportFile) -> Result<(), Failure> {
+fn to_file(bytes: io::Result<Vec<u8>>, format: Format, file: &ReportFile) -> Result<(), Failure> {
     let failure = |source| Failure::Written { path: file.path().to_owned(), source };
     let bytes = bytes.map_err(failure)?;
-    file.replace(&bytes, MODE, None).map_err(|source| {
+    // What node_exporter collects, another user has to read.
+    let mode = if format == Format::Prometheus { Some(SHARED_MODE) } else { file.own_mode() };
+    file.replace(&bytes, mode, None).map_err(|source| {
         kept_elsewhere(&bytes, file.path());
         failure(source)
     })

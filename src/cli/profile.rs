@@ -10,6 +10,7 @@ use super::say;
 use super::session::{self, Plan, Run};
 use super::summary;
 use crate::observe::{DISABLE, Disabled, NamedStage, Options, PythonMode};
+use crate::report::Format;
 use crate::units::Span;
 use crate::verdict::Thresholds;
 use anyhow::Result;
@@ -90,8 +91,12 @@ pub fn run(arguments: &ProfileArgs, cpu_before: Span) -> Result<ExitCode> {
     }
     if let Some(report) = report {
         summary::append(&report);
+        let annotates = !arguments.quiet && !outputs.has(Format::Github);
         if let Err(unwritten) = outputs.write(&report) {
             failure.get_or_insert(unwritten);
+        }
+        if annotates {
+            summary::annotate(&report);
         }
     }
     let Some(last) = runs.last() else { return Ok(ExitCode::SUCCESS) };

@@ -70,7 +70,7 @@ fn as_it_is(path: &Path, arguments: &ReportArgs) -> Result<(), Failure> {
     let path = path.display();
     Err(Failure::Misuse(format!(
         "`{path}` is what `poolpick check` wrote, and is shown as it is; hint: `poolpick check --from {path}` judges it \
-         again by other thresholds"
+         again, by other thresholds or for another machine (`--cores`, `--memory`)"
     )))
 }
 
@@ -97,8 +97,8 @@ fn again_by(arguments: &ReportArgs) -> Again {
         ipc: thresholds.ipc_threshold,
         payload_in: judge.payload_in,
         payload_out: judge.payload_out,
-        cores: asked.cores,
-        memory_bytes: asked.memory,
+        cores: asked.machine.cores,
+        memory_bytes: asked.machine.memory,
         arrival_rate: asked.arrival_rate,
     }
 }

@@ -1,6 +1,7 @@
 //! A file that a report replaces as a whole: checked before the target runs, written beside it and renamed afterwards. Its
 //! folder is kept open, so that it is found again wherever the target moves it. Must not render.
 
+use crate::sys::identity::effective_uid;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -9,8 +10,12 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use tempfile::Builder;
 
-/// Mode of written reports: dashboards read them as another user.
-pub const MODE: u32 = 0o644;
+/// Mode of what a collector reads as another user.
+pub const SHARED_MODE: u32 = 0o644;
+/// Mode of a new file, of which the user's own mask takes what is not wanted.
+const NEW_MODE: u32 = 0o666;
+/// The system follows no more links in a row either.
+const MOST_LINKS: u32 = 40;
 /// What the names of unfinished files begin with.
 const PREFIX: &str = ".poolpick-";
 
@@ -43,7 +48,7 @@ impl ReportFile {
     /// # Errors
     /// Where nothing can be written there.
     pub fn open(path: &Path) -> io::Result<ReportFile> {
-        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let path = fs::canonicalize(path).unwrap_or_else(|_| end_of(path));
         let name = path.file_name().ok_or_else(|| io::Error::from_raw_os_error(libc::EISDIR))?.to_owned();
         let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let folder = OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY).open(folder)?;
@@ -65,13 +70,21 @@ impl ReportFile {
         if by_descriptor.is_dir() { by_descriptor } else { by_name().to_owned() }
     }
 
-    /// Replaces the file by these bytes, with this mode, and for this owner where one is given.
+    /// The mode of the file that is there, if it is the user's own: what others have put there says nothing.
+    pub fn own_mode(&self) -> Option<u32> {
+        let metadata = fs::metadata(self.here().join(&self.name)).ok()?;
+        (metadata.uid() == effective_uid()).then(|| metadata.permissions().mode() & 0o777)
+    }
+
+    /// Replaces the file by these bytes, with this mode, else that of a new file, and for this owner where one is given.
     ///
     /// # Errors
     /// The system's.
-    pub fn replace(&self, bytes: &[u8], mode: u32, owner: Option<Owner>) -> io::Result<()> {
-        let mut beside = Builder::new().prefix(PREFIX).tempfile_in(self.here()).map_err(plain)?;
-        beside.write_all(bytes).map_err(plain)?;
+    pub fn replace(&self, bytes: &[u8], mode: Option<u32>, owner: Option<Owner>) -> io::Result<()> {
+        let new = Permissions::from_mode(NEW_MODE);
+        let mut beside = Builder::new().prefix(PREFIX).permissions(new).tempfile_in(self.here()).map_err(plain)?;
+        // By the file itself: its wrapper's errors name the temporary file and hide the system's number.
+        beside.as_file_mut().write_all(bytes)?;
         // A collector must not find an empty file under this name after a power cut.
         beside.as_file().sync_all()?;
         if let Some(owner) = owner {
@@ -80,10 +93,22 @@ impl ReportFile {
             let _ = fchown(beside.as_file(), Some(owner.user), None);
         }
         // Afterwards, for giving a file away takes bits of its mode.
-        beside.as_file().set_permissions(Permissions::from_mode(mode))?;
+        if let Some(mode) = mode {
+            beside.as_file().set_permissions(Permissions::from_mode(mode))?;
+        }
         beside.persist(self.here().join(&self.name)).map_err(|error| plain(error.error))?;
         Ok(())
     }
+}
+
+/// Where a link leads whose end is not there yet.
+fn end_of(path: &Path) -> PathBuf {
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        let Ok(next) = fs::read_link(&path) else { break };
+        path = path.parent().unwrap_or(Path::new(".")).join(next);
+    }
+    path
 }
 
 /// Keeps what could not be written where it should in the folder for temporary files; tells where.
@@ -128,7 +153,7 @@ mod tests {
         let file = ReportFile::open(&before.join("report.json")).expect("it can be written");
         assert_eq!(fs::read_dir(&before).expect("own folder").count(), 0);
         fs::rename(&before, &after).expect("own folder");
-        file.replace(b"{}", MODE, None).expect("it is found again");
+        file.replace(b"{}", None, None).expect("it is found again");
         assert_eq!(fs::read(after.join("report.json")).expect("it is there"), b"{}");
         assert_eq!(fs::read_dir(&after).expect("own folder").count(), 1);
     }
@@ -140,7 +165,7 @@ mod tests {
         fs::create_dir(&gone).expect("own folder");
         let file = ReportFile::open(&gone.join("report.json")).expect("it can be written");
         fs::remove_dir(&gone).expect("own folder");
-        assert!(file.replace(b"{}", MODE, None).is_err());
+        assert!(file.replace(b"{}", None, None).is_err());
         let kept = rescue(b"{}", file.path()).expect("there is a folder for temporary files");
         assert_eq!(fs::read(&kept).expect("it is there"), b"{}");
         assert!(kept.to_string_lossy().ends_with("report.json"), "{}", kept.display());

@@ -1,10 +1,11 @@
 //! What `profile` and `check` wrote as JSON, read again, of every version that this poolpick understands. Must not judge.
 
+use super::args::MachineArgs;
 use super::exit::Failure;
 use super::say;
 use crate::report::check::Check;
 use crate::report::version::{is_later, is_readable};
-use crate::report::{Kind, Report, SCHEMA_VERSION, Stage};
+use crate::report::{Again, Asked, Host, Kind, Report, SCHEMA_VERSION, Stage, rescore, rescore_gate};
 use serde::de::DeserializeOwned;
 use std::fs::File;
 use std::io::{self, Read};
@@ -34,6 +35,38 @@ impl Saved {
             Saved::Profile(report) => &report.target.started_at,
             Saved::Check(check) => &check.started_at,
         }
+    }
+
+    /// The machine, where it tells one.
+    pub fn host(&self) -> Option<&Host> {
+        match self {
+            Saved::Profile(report) => Some(&report.host),
+            Saved::Check(check) => check.host.as_ref(),
+        }
+    }
+
+    /// What was asked beyond its run.
+    pub fn asked(&self) -> Option<&Asked> {
+        match self {
+            Saved::Profile(report) => report.asked.as_ref(),
+            Saved::Check(check) => check.asked.as_ref(),
+        }
+    }
+
+    /// The same for another machine, where one is named.
+    ///
+    /// # Errors
+    /// A `Failure` that names the file, where it does not carry what that takes.
+    pub fn on(self, path: &Path, machine: &MachineArgs) -> Result<Saved, Failure> {
+        if *machine == MachineArgs::default() {
+            return Ok(self);
+        }
+        let again = Again { cores: machine.cores, memory_bytes: machine.memory, ..Again::default() };
+        let judged = match &self {
+            Saved::Profile(report) => rescore(report, &again).map(|report| Saved::Profile(Box::new(report))),
+            Saved::Check(check) => rescore_gate(check, &again).map(|check| Saved::Check(Box::new(check))),
+        };
+        judged.map_err(|source| Failure::Rescore { path: path.to_owned(), source })
     }
 
     /// Time that it took, seconds.

@@ -1,5 +1,6 @@
-//! The job summary of GitHub Actions: the Markdown report, added to the file that the runner names. A convenience of the
-//! surroundings: must not fail a run, and must not write anywhere but there.
+//! What GitHub Actions gets without being asked for: the Markdown report in the job summary, the file that the runner names,
+//! and annotations on stderr, which the runner reads as it reads stdout. A convenience of the surroundings: must not fail a
+//! run, and must not write anywhere but there.
 
 use super::say;
 use crate::report::{Document, Format, Look, render};
@@ -9,13 +10,24 @@ use std::io::{self, Write};
 /// GitHub refuses a whole summary that is larger.
 const LARGEST: u64 = 1 << 20;
 
+/// Whether this is a job of GitHub Actions.
+fn is_actions() -> bool {
+    std::env::var_os("GITHUB_ACTIONS").is_some_and(|text| text == "true")
+}
+
+/// Tells findings as annotations.
+pub fn annotate<'a>(document: impl Into<Document<'a>>) {
+    if is_actions() {
+        let mut text = Vec::new();
+        // Nobody may be there to read it.
+        let _ = render(document, Format::Github, Look::PLAIN, &mut text).and_then(|()| io::stderr().write_all(&text));
+    }
+}
+
 /// Adds the report to the job summary where there is one.
 pub fn append<'a>(document: impl Into<Document<'a>>) {
-    let set = |name: &str| std::env::var_os(name).filter(|text| !text.is_empty());
-    if set("GITHUB_ACTIONS").is_none_or(|text| text != "true") {
-        return;
-    }
-    let Some(path) = set("GITHUB_STEP_SUMMARY") else { return };
+    let path = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|text| !text.is_empty());
+    let Some(path) = path.filter(|_| is_actions()) else { return };
     let written = || -> io::Result<bool> {
         let mut text = Vec::new();
         render(document, Format::Markdown, Look::PLAIN, &mut text)?;

@@ -6,7 +6,7 @@ use crate::report::check::Policy;
 use crate::report::wording::why as in_words;
 use crate::report::{Class, Confidence, Executor, Language, Prediction, Stage, StageKind, Verdict};
 use crate::units::Estimate;
-use crate::verdict::{self, Thresholds, Weighed, Why, class_of, may_be_beaten, weigh_throughput};
+use crate::verdict::{self, Thresholds, Weighed, Why, class_of, may_be_beaten, may_be_held, weigh_throughput};
 
 /// What a rule says.
 #[derive(Debug, Clone, PartialEq)]
@@ -111,6 +111,10 @@ fn by_evidence(stage: &Stage, current: Executor, margin: f64) -> Ruling {
     }
     if current == advice.executor {
         let all = stage.predictions.iter().map(|one| (one.executor, estimate(one)));
+        if has("lock-unseen") && may_be_held(current, all.clone(), 1.0 - margin) {
+            let why = in_words(Why::LockUnseen).to_owned();
+            return Ruling::Undecided(Open { why, remedy: Remedy::Nothing });
+        }
         let open = matches!(missing, Remedy::MoreReadings | Remedy::GilReading);
         return match why_missing(missing).filter(|_| open && may_be_beaten(current, all, 1.0 - margin)) {
             Some(why) => Ruling::Undecided(Open { why: why.to_owned(), remedy: missing }),

@@ -176,6 +176,7 @@ pub fn rule_on(stage: &Stage, declared: &Declared, ran: &Ran, rules: &Rules) -> 
         outcome,
         message: wording::outcome(&ruling, now, stage) + &wording::measured_as(declared, stage),
         executor: now,
+        declared_workers: declared.workers,
         recommended: match ruling {
             Ruling::Misrouted { wanted, .. } => Some(wanted),
             _ => stage.recommendation.as_ref().map(|advice| advice.executor),
@@ -189,6 +190,7 @@ pub fn rule_on(stage: &Stage, declared: &Declared, ran: &Ran, rules: &Rules) -> 
         started_at: ran.when.as_ref().map(|when| when.started_at.clone()),
         last_run_at: ran.when.as_ref().map(|when| when.last_run_at.clone()),
         ended_at: ran.when.as_ref().map(|when| when.ended_at.clone()),
+        costs: None,
         output: None,
     };
     Ruled { result, findings, mends, wants_more }
@@ -211,6 +213,7 @@ pub fn failed(declared: &Declared, ran: &Ran, failure: &Failure, output: Option<
         outcome: StageOutcome::Failed,
         message,
         executor: declared.executor,
+        declared_workers: declared.workers,
         recommended: None,
         misrouting_cost: None,
         runs: ran.runs,
@@ -218,6 +221,7 @@ pub fn failed(declared: &Declared, ran: &Ran, failure: &Failure, output: Option<
         started_at: ran.when.as_ref().map(|when| when.started_at.clone()),
         last_run_at: ran.when.as_ref().map(|when| when.last_run_at.clone()),
         ended_at: ran.when.as_ref().map(|when| when.ended_at.clone()),
+        costs: None,
         output,
     };
     Ruled { result, findings: found.findings, mends: Vec::new(), wants_more: false }
@@ -291,7 +295,7 @@ impl Found<'_> {
         }
         let message = wording::too_few_workers(stage, self.declared, has, wanted);
         let place = self.declared.workers_place.clone();
-        let fix = Some(wording::more_workers(self.declared, wanted));
+        let fix = Some(wording::more_workers(self.declared, now, wanted));
         let values = Some((f64::from(has), f64::from(wanted)));
         self.add(Code::WorkersTooFew, Level::Warning, message, values, place.as_ref(), fix);
         place.map(|_| Mend {

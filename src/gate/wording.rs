@@ -200,8 +200,10 @@ pub fn too_few_workers(stage: &Stage, declared: &Declared, has: u32, wanted: u32
 }
 
 /// More of them.
-pub fn more_workers(declared: &Declared, wanted: u32) -> String {
-    if declared.workers_place.is_some() {
+pub fn more_workers(declared: &Declared, now: Option<Executor>, wanted: u32) -> String {
+    if now == Some(Executor::Asyncio) {
+        format!("let {wanted} of its coroutines be under way at once")
+    } else if declared.workers_place.is_some() {
         format!("set `workers = {wanted}` in `{}`, and give its pool as many", table(declared))
     } else {
         format!("give its pool `max_workers={wanted}`")
@@ -236,7 +238,7 @@ pub fn after(failure: &Failure) -> Option<String> {
                 .to_owned()
         }
         Failure::NotStarted(_) => return None,
-        Failure::Exited(_) | Failure::Killed(_) => "run it by itself; what it wrote last is below".to_owned(),
+        Failure::Exited(_) | Failure::Killed(_) => "run it by itself, and read what it writes last".to_owned(),
     })
 }
 

@@ -38,6 +38,9 @@ pub(super) fn whole(path: &Path, below: &mut Vec<PathBuf>) -> Result<Manifest, M
     let base = folder_of(path).join(extend.get_ref());
     let identity = fs::canonicalize(&base)
         .map_err(|error| wrong(format!("the manifest `{}` cannot be read: {error}", extend.get_ref())))?;
+    if !identity.is_file() {
+        return Err(wrong(format!("`{}` is no file, and a manifest is one", extend.get_ref())));
+    }
     below.push(fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()));
     if below.contains(&identity) {
         return Err(wrong(format!("`{}` extends this file in turn", extend.get_ref())));

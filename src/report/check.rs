@@ -1,7 +1,7 @@
 //! The machine form of a gate's result: a contract of the same kind as `types`, with the same version. It carries the
 //! stages as they were reported, what the gate made of each, and the findings. Must not judge.
 
-use super::{Executor, Host, Kind, Stage, Thresholds, Tool};
+use super::{Asked, Costs, Executor, Host, Kind, Stage, Thresholds, Tool};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -14,8 +14,11 @@ pub struct Check {
     pub kind: Kind,
     /// Which poolpick wrote it.
     pub poolpick: Tool,
-    /// The machine; `null` where no stage was run and the reports came from elsewhere.
+    /// The machine; of saved reports theirs, `null` where they are of several; `null` where no stage was run.
     pub host: Option<Host>,
+    /// What was asked beyond the runs: `null` where the answer is for the machine as it is, and in reports of older versions.
+    #[serde(default)]
+    pub asked: Option<Asked>,
     /// The manifest that was used, relative to the working directory where it lies in the same checkout.
     pub manifest: Option<String>,
     /// The working directory, relative to the root of the checkout; `null` where it is that, where there is none, and in
@@ -99,6 +102,9 @@ pub struct StageResult {
     pub message: String,
     /// The executor that is declared or found.
     pub executor: Option<Executor>,
+    /// How many workers are declared; `null` where none are, and in reports of older versions.
+    #[serde(default)]
+    pub declared_workers: Option<u32>,
     /// The one that is recommended.
     pub recommended: Option<Executor>,
     /// Recommended throughput over the current one, at least 1.
@@ -117,6 +123,9 @@ pub struct StageResult {
     /// When the last of them ended.
     #[serde(default)]
     pub ended_at: Option<String>,
+    /// What dispatch cost where it ran; `null` where it was not measured, and in reports of older versions.
+    #[serde(default)]
+    pub costs: Option<Costs>,
     /// What its command wrote to stdout and stderr, its last part; only where it failed.
     pub output: Option<String>,
 }

@@ -6,7 +6,7 @@ use super::compare::{Comparison, sentence as compared};
 use super::table::wrap;
 use super::text::columns::Column;
 use super::text::{Tone, Voice, voice, words};
-use super::{Executor, Look, Stage};
+use super::{Executor, Look, Stage, wording};
 use std::io::{self, Write};
 
 /// Names in the sentence; the others are counted.
@@ -48,16 +48,16 @@ pub(super) fn sentence(check: &Check, voice: &Voice) -> String {
     let misrouted = of(StageOutcome::Misrouted);
     if !misrouted.is_empty() {
         let verb = if misrouted.len() == 1 { "runs" } else { "run" };
-        parts.push(format!("{} {verb} under the wrong executor", names(&misrouted, voice)));
+        parts.push(format!("{} {verb} under the wrong executor", names(&misrouted, check, voice)));
     }
     let failed = of(StageOutcome::Failed);
     if !failed.is_empty() {
-        parts.push(format!("{} failed", names(&failed, voice)));
+        parts.push(format!("{} failed", names(&failed, check, voice)));
     }
     let undecided = of(StageOutcome::Undecided);
     if !undecided.is_empty() {
         let verb = if undecided.len() == 1 { "is" } else { "are" };
-        parts.push(format!("{} {verb} undecided", names(&undecided, voice)));
+        parts.push(format!("{} {verb} undecided", names(&undecided, check, voice)));
     }
     let count = |outcome, one: &str, many: &str| match of(outcome).len() as u64 {
         0 => None,
@@ -69,8 +69,15 @@ pub(super) fn sentence(check: &Check, voice: &Voice) -> String {
     format!("{word}: {}", parts.join("; "))
 }
 
-fn names(results: &[&StageResult], voice: &Voice) -> String {
-    let mut shown: Vec<String> = results.iter().take(NAMED).map(|result| voice.name(&result.name)).collect();
+fn names(results: &[&StageResult], check: &Check, voice: &Voice) -> String {
+    let name = |result: &&StageResult| {
+        let shared = check.results.iter().filter(|other| other.name == result.name).count() > 1;
+        match result.program.as_ref().filter(|_| shared) {
+            Some(program) => format!("{} ({})", voice.name(&result.name), voice.name(program)),
+            None => voice.name(&result.name),
+        }
+    };
+    let mut shown: Vec<String> = results.iter().take(NAMED).map(name).collect();
     if results.len() > NAMED {
         shown.push(format!("{} more", results.len() - NAMED));
     }
@@ -146,7 +153,10 @@ pub(super) fn footer(check: &Check, voice: &Voice) -> String {
         }
     };
     let stages = words::counted(check.results.len() as u64, "stage", "stages", voice);
-    format!("{manifest}{stages} in {}, judged {rule}", voice.glyphs.seconds(check.wall_seconds))
+    let measured = check.host.as_ref().and_then(|host| host.usable_cores).unwrap_or(1.0);
+    let asked = check.asked.as_ref().and_then(|asked| wording::asked(asked, measured));
+    let asked = asked.map_or_else(String::new, |asked| format!("; {asked}"));
+    format!("{manifest}{stages} in {}, judged {rule}{asked}", voice.glyphs.seconds(check.wall_seconds))
 }
 
 /// Writes a comparison as text.

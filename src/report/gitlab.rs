@@ -30,8 +30,7 @@ pub(super) fn render(document: Document<'_>, origin: &Origin, out: &mut dyn Writ
             })
         })
         .collect();
-    serde_json::to_writer_pretty(&mut *out, &issues).map_err(io::Error::from)?;
-    out.write_all(b"\n")
+    super::json::render(&issues, out)
 }
 
 fn severity(level: Level) -> &'static str {

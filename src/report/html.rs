@@ -209,20 +209,7 @@ fn embed(page: &mut String, document: Document<'_>) -> io::Result<()> {
         Document::Check(check) => serde_json::to_string(check),
     };
     page.push_str("<script type=\"application/json\" id=\"poolpick-report\">");
-    for character in json?.chars() {
-        match character {
-            '<' | '>' | '&' => {
-                let _ = write!(page, "\\u{:04x}", u32::from(character));
-            }
-            // Whoever reads the source sees what a terminal would show, too.
-            _ if escape::is_unsafe(character) => {
-                for unit in character.encode_utf16(&mut [0; 2]) {
-                    let _ = write!(page, "\\u{unit:04x}");
-                }
-            }
-            _ => page.push(character),
-        }
-    }
+    super::json::push_inert(page, &json?, &['<', '>', '&']);
     page.push_str("</script>\n");
     Ok(())
 }

@@ -5,7 +5,7 @@
 use super::check::{Check, Finding, Outcome, Policy, StageResult};
 use super::findings::findings;
 use super::metrics::subject::Subject;
-use super::{Document, Host, Kind, Report, Sources, Stage, Target, Thresholds, Tool, Totals};
+use super::{Asked, Document, Host, Kind, Report, Sources, Stage, Target, Thresholds, Tool, Totals};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -42,6 +42,7 @@ pub(super) struct Profile<'a> {
     sources: &'a Sources,
     totals: &'a Totals,
     thresholds: &'a Thresholds,
+    asked: Option<&'a Asked>,
 }
 
 /// What a gate's report holds besides its stages, results and findings.
@@ -52,6 +53,7 @@ pub(super) struct Gate<'a> {
     poolpick: &'a Tool,
     /// `null` where no stage was run, and in lines that were written as stages ended: there the summary tells it.
     host: Option<&'a Host>,
+    asked: Option<&'a Asked>,
     manifest: Option<&'a str>,
     directory: Option<&'a str>,
     pipeline: Option<&'a str>,
@@ -155,19 +157,32 @@ fn by_outcome(document: Document<'_>) -> BTreeMap<&str, u64> {
 }
 
 fn of_profile(report: &Report) -> Profile<'_> {
-    let Report { schema_version, kind, poolpick, host, target, sources, totals, thresholds, .. } = report;
-    Profile { schema_version, kind: *kind, poolpick, host, target, sources, totals, thresholds }
+    let Report { schema_version, kind, poolpick, host, target, sources, totals, thresholds, asked, .. } = report;
+    let asked = asked.as_ref();
+    Profile { schema_version, kind: *kind, poolpick, host, target, sources, totals, thresholds, asked }
 }
 
 /// What a gate knows before it has run anything.
 fn of_check(check: &Check) -> Gate<'_> {
-    let Check { schema_version, kind, poolpick, manifest, directory, pipeline, policy, thresholds, started_at, .. } =
-        check;
+    let Check {
+        schema_version,
+        kind,
+        poolpick,
+        manifest,
+        directory,
+        pipeline,
+        policy,
+        thresholds,
+        started_at,
+        asked,
+        ..
+    } = check;
     Gate {
         schema_version,
         kind: *kind,
         poolpick,
         host: None,
+        asked: asked.as_ref(),
         manifest: manifest.as_deref(),
         directory: directory.as_deref(),
         pipeline: pipeline.as_deref(),
@@ -179,6 +194,5 @@ fn of_check(check: &Check) -> Gate<'_> {
 }
 
 fn line(event: &Event<'_>, out: &mut dyn Write) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, event).map_err(io::Error::from)?;
-    out.write_all(b"\n")
+    super::json::line(event, out)
 }

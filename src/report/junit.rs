@@ -4,7 +4,7 @@
 
 use super::Code;
 use super::check::{Check, Finding, Level, StageOutcome};
-use super::findings::{findings, with_fix};
+use super::findings::{findings, place, with_fix};
 use super::metrics::outcome_of;
 use super::metrics::subject::UNNAMED;
 use super::names::Names;
@@ -34,7 +34,7 @@ pub(super) fn render(document: Document<'_>, origin: &Origin, out: &mut dyn Writ
     let findings = findings(document);
     let cases = match document {
         Document::Profile(report) => of_profile(report, &findings),
-        Document::Check(check) => of_check(check, &findings),
+        Document::Check(check) => of_check(check, document, &findings),
     };
     for mut case in cases {
         case.set_classname(format!("poolpick.{pipeline}"));
@@ -64,7 +64,7 @@ fn of_profile(report: &Report, findings: &[Finding]) -> Vec<TestCase> {
     std::iter::once(whole).chain(stages.collect::<Vec<_>>()).collect()
 }
 
-fn of_check(check: &Check, findings: &[Finding]) -> Vec<TestCase> {
+fn of_check(check: &Check, document: Document<'_>, findings: &[Finding]) -> Vec<TestCase> {
     let mut names = Names::new(check.results.iter().map(|result| result.name.as_str()).chain([WHOLE]));
     let mut cases = Vec::new();
     for result in &check.results {
@@ -72,9 +72,9 @@ fn of_check(check: &Check, findings: &[Finding]) -> Vec<TestCase> {
         let status = status(result.outcome, &result.message, &own);
         let apart = result.program.as_deref().or(result.stage_id.as_deref());
         let mut case = case(names.take(&result.name, apart), status, result.wall_seconds, &own);
-        if let Some(place) = own.iter().find(|finding| finding.file.is_some()) {
-            let attribute = |text: &str| escape::terminal(text).into_owned();
-            case.extra.extend(place.file.as_deref().map(|file| ("file".into(), attribute(file).into())));
+        let place = own.iter().find(|finding| finding.file.is_some()).and_then(|finding| place(document, finding));
+        if let Some(place) = place {
+            case.extra.insert("file".into(), escape::terminal(&place.file).into_owned().into());
             case.extra.extend(place.line.map(|line| ("line".into(), line.to_string().into())));
         }
         if let Some(output) = &result.output {

@@ -137,6 +137,10 @@ pub struct Evidence {
     /// CPUs that it had, on average over its life; `null` in older reports.
     #[serde(default)]
     pub cores_held: Option<f64>,
+    /// CPUs that the threads of its one process had at once, on average over its life, each with one task; `null` where it did
+    /// not run in such threads, and in older reports.
+    #[serde(default)]
+    pub cores_overlapped: Option<f64>,
     /// CPUs that it had or wanted, on average over its life; `null` in reports of older versions.
     pub cores_wanted: Option<f64>,
     /// Stretches of different scores, whatever their classes.

@@ -44,7 +44,7 @@ pub mod wording;
 pub use assemble::{Assembly, Judged, assemble};
 pub use code::Code;
 pub use kept::*;
-pub use rescore::{Again, CannotRescore, rescore};
+pub use rescore::{Again, CannotRescore, rescore, rescore_gate};
 pub use types::*;
 
 use std::io::{self, Write};

@@ -20,8 +20,7 @@ pub(super) fn render(document: Document<'_>, origin: &Origin, out: &mut dyn Writ
     let traces = spans::traces_data(document, origin);
     let metrics = metrics_data(document, origin, traces.as_ref().and_then(spans::root));
     for line in std::iter::once(metrics).chain(traces) {
-        serde_json::to_writer(&mut *out, &line).map_err(io::Error::from)?;
-        out.write_all(b"\n")?;
+        super::json::line(&line, out)?;
     }
     Ok(())
 }

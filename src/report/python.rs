@@ -68,7 +68,9 @@ pub(super) fn render(report: &Report, out: &mut dyn Write) -> io::Result<()> {
 /// # Errors
 /// Only those of `out`.
 pub(super) fn render_check(check: &Check, out: &mut dyn Write) -> io::Result<()> {
-    write_pools(&check.stages, check.host.as_ref().and_then(|host| host.usable_cores), None, out)
+    let asked = check.asked.as_ref().and_then(|asked| asked.cores);
+    let cores = asked.or(check.host.as_ref().and_then(|host| host.usable_cores));
+    write_pools(&check.stages, cores, None, out)
 }
 
 fn write_pools(stages: &[Stage], cores: Option<f64>, note: Option<&str>, out: &mut dyn Write) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! A finished report, judged again: by other thresholds, for another machine, executor, payload or rate of arrivals. By
 //! the evidence that the report carries and the same rules as a run; what it does not carry is told, never guessed.
 
+use super::check::Check;
 use super::engine::{Engine, in_words_of};
 use super::kept::{Asked, PayloadPrice};
 use super::types::{Report, Stage};
@@ -90,18 +91,7 @@ pub fn rescore(report: &Report, again: &Again) -> Result<Report, CannotRescore> 
     };
     let (version, price) = (report.schema_version.clone(), report.payload_price);
     for stage in &mut report.stages {
-        let evidence = saved::evidence_of(stage).ok_or_else(|| CannotRescore::Missing {
-            stage: stage.name.clone(),
-            missing: "evidence",
-            version: version.clone(),
-        })?;
-        let payload = payload(stage, again, price.as_ref())?;
-        let declared = again.executor.or(stage.declared_executor.map(Into::into));
-        let terms = Terms { declared, ..terms };
-        let judgement = judge(&evidence, payload.as_ref(), &terms);
-        stage.warnings.retain(|warning| !verdict::Warning::of_request(&warning.code));
-        judged::apply(&judgement, payload.as_ref(), &evidence, &terms, stage);
-        stage.demand = evidence.task_with(payload.as_ref()).as_ref().map(saved::demand);
+        judge_again(stage, again, &terms, price.as_ref(), &version)?;
     }
     report.thresholds = judged::thresholds(&terms);
     let note = |asked: &Asked| wording::asked(asked, measured.cores);
@@ -115,6 +105,68 @@ pub fn rescore(report: &Report, again: &Again) -> Result<Report, CannotRescore> 
     report.asked = Some(asked);
     in_words_of(&mut report, spoken);
     Ok(report)
+}
+
+/// Judges the stages of a gate's result again for another machine. What the gate makes of them is not in it: the gate's rules
+/// say that.
+///
+/// # Errors
+/// Names what the result does not carry.
+pub fn rescore_gate(check: &Check, again: &Again) -> Result<Check, CannotRescore> {
+    let mut check = check.clone();
+    let version = check.schema_version.clone();
+    let missing =
+        |stage: &str, missing| CannotRescore::Missing { stage: stage.to_owned(), missing, version: version.clone() };
+    let first = check.results.first().map_or("", |result| result.name.as_str());
+    let host = check.host.as_ref().ok_or_else(|| missing(first, "host"))?;
+    let measured = Capacity::of(host.usable_cores, host.logical_cores, host.physical_cores, host.memory_limit_bytes);
+    let before = check.asked.take().unwrap_or_default();
+    let asked = Asked {
+        cores: again.cores.or(before.cores),
+        memory_bytes: again.memory_bytes.or(before.memory_bytes),
+        ..before
+    };
+    let (io, cpu, ipc) = (check.thresholds.io, check.thresholds.cpu, check.thresholds.ipc);
+    let terms = Terms {
+        declared: None,
+        capacity: measured.asked(asked.cores, asked.memory_bytes),
+        costs: None,
+        thresholds: verdict::Thresholds { io, cpu, ipc }.checked()?,
+        arrival_rate: None,
+    };
+    for stage in &mut check.stages {
+        let result = check.results.iter().find(|result| result.stage_id.as_ref() == Some(&stage.id));
+        let costs = result.and_then(|result| result.costs.as_ref());
+        // Without them nothing is predicted, and what was predicted would be lost.
+        if costs.is_none() && !stage.predictions.is_empty() {
+            return Err(missing(&stage.name, "costs"));
+        }
+        judge_again(stage, again, &Terms { costs: costs.map(saved::costs_of), ..terms }, None, &version)?;
+    }
+    check.asked = Some(asked);
+    Ok(check)
+}
+
+fn judge_again(
+    stage: &mut Stage,
+    again: &Again,
+    terms: &Terms,
+    price: Option<&PayloadPrice>,
+    version: &str,
+) -> Result<(), CannotRescore> {
+    let evidence = saved::evidence_of(stage).ok_or_else(|| CannotRescore::Missing {
+        stage: stage.name.clone(),
+        missing: "evidence",
+        version: version.to_owned(),
+    })?;
+    let payload = payload(stage, again, price)?;
+    let declared = again.executor.or(stage.declared_executor.map(Into::into));
+    let terms = Terms { declared, ..*terms };
+    let judgement = judge(&evidence, payload.as_ref(), &terms);
+    stage.warnings.retain(|warning| !verdict::Warning::of_request(&warning.code));
+    judged::apply(&judgement, payload.as_ref(), &evidence, &terms, stage);
+    stage.demand = evidence.task_with(payload.as_ref()).as_ref().map(saved::demand);
+    Ok(())
 }
 
 /// The payload of a stage: its own, or of the sizes that are to be.

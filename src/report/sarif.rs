@@ -38,8 +38,7 @@ pub(super) fn render(document: Document<'_>, origin: &Origin, out: &mut dyn Writ
         "columnKind": "unicodeCodePoints",
         "results": results,
     }]});
-    serde_json::to_writer_pretty(&mut *out, &log).map_err(io::Error::from)?;
-    out.write_all(b"\n")
+    super::json::render(&log, out)
 }
 
 fn result(document: Document<'_>, finding: &Finding, mark: &str) -> Value {

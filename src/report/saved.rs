@@ -62,6 +62,7 @@ pub(super) fn evidence(judged: &Judgeable) -> Evidence {
         cores_used: judged.cores_used,
         at_once: judged.at_once,
         cores_held: judged.cores_held,
+        cores_overlapped: judged.cores_overlapped,
         cores_wanted: judged.cores_wanted,
         stretches: judged
             .phases
@@ -143,6 +144,7 @@ pub(super) fn evidence_of(stage: &Stage) -> Option<Judgeable> {
         cores_used: kept.cores_used,
         at_once: kept.at_once.max(1.0),
         cores_held: kept.cores_held,
+        cores_overlapped: kept.cores_overlapped,
         cores_wanted: kept.cores_wanted,
         worker_bytes: stage.memory.per_worker_bytes,
         gil,

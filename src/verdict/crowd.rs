@@ -6,7 +6,7 @@ use crate::stages::{Kind, Stage};
 use crate::units::ratio;
 
 /// A task that keeps so many threads busy computes with threads of its own,
-const NESTED: f64 = 1.5;
+pub(super) const NESTED: f64 = 1.5;
 /// if at least so many of them run at once.
 const FEWEST_AT_ONCE: u64 = 2;
 /// More runnable threads than so many times the cores take turns, for nothing: a core and its sibling may share one

@@ -15,6 +15,7 @@
 //! | one that may, by the interval of its score | processes are predicted, and picked only where its class is CPU-bound; confidence at most medium |
 //! | tasks were handed over in chunks | dispatch of the pool that they were found in is divided by the chunk |
 //! | a coroutine that blocks its loop for more than a tenth of its time | threads are compared as well |
+//! | it ran in threads of one process | these are predicted at least at what they reached there |
 //! | two executors within 3 % (5 % where intervals overlap) | the simpler one |
 //! | the same, but threads would have to overlap native code that no run in threads showed to overlap | processes |
 //! | threads gain less than their model may be off | no pool |
@@ -45,6 +46,8 @@ const CLOSE_TO_NO_POOL: f64 = 0.08;
 const WARMER: f64 = 0.4;
 /// So many at once show whether native code overlaps.
 const OVERLAPS: f64 = 1.5;
+/// What was reached in threads holds for the next run, and over a serial run that nobody saw, to so much.
+const REACHED_ERROR: f64 = 0.1;
 /// A limit that is not this near to what threads would reach does not hold them.
 const LIMIT_FELT: f64 = 0.95;
 /// `workers` is the least number that reaches this share of the peak.
@@ -105,6 +108,7 @@ pub fn decide(
     let may_compute = evidence.is_coroutine && score.low <= thresholds.cpu && thresholds.cpu < score.high;
     let is_movable = !evidence.is_coroutine || class == Class::CpuBound || may_compute;
     let (full, costs) = (costs, &evidence.dispatched(costs));
+    let reached = reached(&task, evidence, score, &room);
     let peaks = |task: &TaskDemand| -> Vec<Prediction> {
         let usable = BY_SIMPLICITY.iter().filter(|&&executor| is_movable || executor != predict::Executor::Process);
         usable
@@ -114,7 +118,8 @@ pub fn decide(
                     predict::Executor::Process if still => cores.saturating_add(2),
                     _ => most,
                 };
-                knee(&curve(executor, task, costs, &room, most), KNEE)
+                let best = knee(&curve(executor, task, costs, &room, most), KNEE)?;
+                Some(if executor == predict::Executor::Thread { at_least(best, reached, most) } else { best })
             })
             .collect()
     };
@@ -331,6 +336,31 @@ fn split(task: &TaskDemand, evidence: &Evidence, score: f64) -> TaskDemand {
         loop_waiting: task.loop_waiting.min(wait),
         ..*task
     }
+}
+
+/// What the run itself reached in threads, over a serial run, and with how many: so many tasks went on at once, the waits of one
+/// beside the CPU time of others. Where the lock binds, or another one, that is little; where they do not, no reading of it is
+/// needed. At the high end of the score, where least of it may be a wait for that lock.
+fn reached(task: &TaskDemand, evidence: &Evidence, score: Estimate, room: &Room) -> Option<(f64, u32)> {
+    // More cores than it had are no hindrance.
+    let held = evidence.cores_overlapped.filter(|&held| held <= room.cores)?;
+    let speedup = ratio(held, score.high)?.min(task.seen_at_once.max(1.0));
+    Some((speedup, task.seen_at_once.round().max(1.0) as u32))
+}
+
+/// A prediction for threads that is not below what was reached.
+fn at_least(prediction: Prediction, reached: Option<(f64, u32)>, most: u32) -> Prediction {
+    let Some((speedup, seen)) = reached else { return prediction };
+    let predicted = prediction.speedup;
+    let (low, high) = (speedup * (1.0 - REACHED_ERROR), speedup * (1.0 + REACHED_ERROR));
+    if speedup <= predicted.point {
+        return Prediction {
+            speedup: Estimate::new(predicted.low.max(low), predicted.point, predicted.high),
+            ..prediction
+        };
+    }
+    let speedup = Estimate::new(predicted.low.max(low), speedup, predicted.high.max(high));
+    Prediction { workers: prediction.workers.max(seen.min(most)), speedup, ..prediction }
 }
 
 /// Opens the intervals so far that they hold what else may be; no pool is what all is measured against.

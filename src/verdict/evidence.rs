@@ -1,6 +1,7 @@
 //! What a verdict rests on, as plain values: a stage that was just measured gives it, and so does a saved report, which
 //! carries the same numbers. Everything that judges takes this and nothing else of a stage. Must not judge.
 
+use super::crowd::NESTED;
 use super::diagnose::TAKES_LOCK;
 use super::{Executor, Payload};
 use crate::laws::demand_of_queue;
@@ -21,6 +22,8 @@ const NOTHING_TO_AWAIT: f64 = 0.05;
 const UNFINISHED_SHARE: f64 = 0.1;
 /// More at once than this is nothing that a run of ours showed.
 const MOST_SEEN: u32 = 100_000;
+/// Children's CPU below this share of a stage's is none that matters.
+const OF_CHILDREN: f64 = 0.05;
 
 /// What is known of a stage's interpreter lock.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -108,6 +111,9 @@ pub struct Evidence {
     pub cores_used: f64,
     /// CPUs that it had, on average over its life, wanted ones left out; `None` where that is not known.
     pub cores_held: Option<f64>,
+    /// CPUs that the threads of its one process had at once, on average over its life, each with one task; `None` where it did
+    /// not run in threads, or in several processes, or where tasks compute with threads of their own.
+    pub cores_overlapped: Option<f64>,
     /// CPUs that it had or wanted, on average over its life; `None` where a report does not tell.
     pub cores_wanted: Option<f64>,
     /// Threads of one of its processes that compute or wait on the outside world at once, on average; at least 1.
@@ -150,6 +156,7 @@ impl Evidence {
             sampled_calls: tasks.filter(|tasks| tasks.totals.estimated).map(|tasks| tasks.totals.count),
             cores_used: cores_used(stage),
             cores_held: ratio(stage.demand.on_cpu, stage.wall.secs_f64()),
+            cores_overlapped: overlapped(stage),
             cores_wanted: ratio(stage.demand.on_cpu + stage.demand.run_queue, stage.wall.secs_f64()),
             at_once: at_once(stage),
             worker_bytes: stage.memory.peak_one_bytes,
@@ -309,6 +316,15 @@ fn demand_of(stage: &Stage) -> Option<TaskDemand> {
 fn at_once(stage: &Stage) -> f64 {
     let busy = stage.demand.on_cpu + stage.demand.own.sum();
     ratio(busy, stage.lives.secs_f64()).filter(|_| stage.tasks.is_none()).unwrap_or(1.0).max(1.0)
+}
+
+/// CPUs that the threads of its one process had at once, each with one task.
+fn overlapped(stage: &Stage) -> Option<f64> {
+    let is_one = found_executor(stage) == Some(Executor::Thread) && stage.processes == 1 && stage.workers > 1;
+    let is_plain = stage.alone.is_none()
+        && stage.threads_a_task.is_none_or(|each| each < NESTED)
+        && stage.children_cpu <= OF_CHILDREN * stage.demand.on_cpu;
+    ratio(stage.demand.on_cpu, stage.wall.secs_f64()).filter(|_| is_one && is_plain)
 }
 
 /// CPUs that the stage uses at once by itself, all its processes together.

@@ -206,6 +206,10 @@ fn weigh(predictions: &[Prediction], recommendation: &Recommendation, current: E
     };
     if current == recommendation.executor {
         let all = predictions.iter().map(|one| (Executor::from(one.executor), one.speedup));
+        let is_unseen = recommendation.reasons.iter().any(|reason| matches!(reason, Reason::LockUnseen { .. }));
+        if is_unseen && may_be_held(current, all.clone(), FITTING_SHARE) {
+            return Outcome::Undecided(Why::LockUnseen);
+        }
         return match open {
             Some(why) if may_be_beaten(current, all, FITTING_SHARE) => Outcome::Undecided(why),
             _ => Outcome::Fits,
@@ -246,6 +250,18 @@ pub fn may_be_beaten<E: PartialEq>(
     let most = predictions.clone().find(|(executor, _)| *executor == current).map(|(_, speedup)| speedup.high);
     let other = predictions.filter(|(executor, _)| *executor != current).map(|(_, speedup)| speedup.high);
     most.is_some_and(|most| other.fold(0.0, f64::max) * fitting_share > most)
+}
+
+/// Whether, at the least that the current executor may have, another one has clearly more: what a lock that was never met would
+/// do to it.
+pub fn may_be_held<E: PartialEq>(
+    current: E,
+    predictions: impl Iterator<Item = (E, Estimate)> + Clone,
+    fitting_share: f64,
+) -> bool {
+    let least = predictions.clone().find(|(executor, _)| *executor == current).map(|(_, speedup)| speedup.low);
+    let other = predictions.filter(|(executor, _)| *executor != current).map(|(_, speedup)| speedup.point);
+    least.is_some_and(|least| other.fold(0.0, f64::max) * fitting_share > least)
 }
 
 /// How two predicted throughputs compare.

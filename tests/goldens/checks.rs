@@ -33,6 +33,7 @@ fn result(name: &str, outcome: StageOutcome, message: &str) -> StageResult {
         outcome,
         message: message.to_owned(),
         executor: None,
+        declared_workers: None,
         recommended: None,
         misrouting_cost: None,
         runs: 1,
@@ -40,6 +41,7 @@ fn result(name: &str, outcome: StageOutcome, message: &str) -> StageResult {
         started_at: None,
         last_run_at: None,
         ended_at: None,
+        costs: None,
         output: None,
     }
 }
@@ -95,6 +97,7 @@ fn check() -> Check {
         kind: Kind::Check,
         poolpick: Tool { version: "0.1.0".to_owned() },
         host: Some(profile.host.clone()),
+        asked: None,
         manifest: Some("poolpick.toml".to_owned()),
         directory: Some("services/etl".to_owned()),
         pipeline: Some("etl".to_owned()),

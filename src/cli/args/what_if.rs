@@ -2,6 +2,7 @@
 //! Parsing never acts.
 
 use super::{parse_share, parse_size};
+use crate::report::Asked;
 use crate::report::engine::Engine;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -12,15 +13,31 @@ const MOST_CORES: f64 = 65_536.0;
 /// No executor gets through more tasks in a second.
 const MOST_RATE: f64 = 1e9;
 
-// What the answer is for.
-#[derive(Debug, Clone, Default, Args)]
-pub struct WhatIfArgs {
+// The machine that the answer is for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Args)]
+pub struct MachineArgs {
     /// Answer for a machine with so many usable cores, as 16 or 2.5 [default: the one measured]
     #[arg(long, value_name = "N", value_parser = parse_cores)]
     pub cores: Option<f64>,
     /// Answer for a machine with so much memory, as 64GiB [default: the one measured]
     #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
     pub memory: Option<u64>,
+}
+
+impl MachineArgs {
+    /// The same as a result keeps it.
+    pub fn asked(&self) -> Option<Asked> {
+        let asked = Asked { cores: self.cores, memory_bytes: self.memory, ..Asked::default() };
+        (asked != Asked::default()).then_some(asked)
+    }
+}
+
+// What the answer is for.
+#[derive(Debug, Clone, Default, Args)]
+pub struct WhatIfArgs {
+    /// The machine.
+    #[command(flatten)]
+    pub machine: MachineArgs,
     /// Say how many workers keep up with so many tasks a second
     #[arg(long, value_name = "TASKS_PER_SECOND", value_parser = parse_rate)]
     pub arrival_rate: Option<f64>,

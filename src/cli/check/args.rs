@@ -1,6 +1,6 @@
 //! `poolpick check` as it was typed. Parsing never acts.
 
-use crate::cli::args::{JudgeArgs, OutputArgs, PythonArg, parse_stage};
+use crate::cli::args::{JudgeArgs, MachineArgs, OutputArgs, PythonArg, parse_stage};
 use crate::observe::NamedStage;
 use crate::report::check;
 use crate::units::{parse_duration, parse_share};
@@ -58,6 +58,9 @@ pub struct CheckArgs {
     /// Judging, for a command.
     #[command(flatten)]
     pub judge: JudgeArgs,
+    /// The machine, for those who check on another one than production's.
+    #[command(flatten)]
+    pub machine: MachineArgs,
     /// A Python function of the command that is a stage, as in `profile` (may be given several times)
     #[arg(long, value_name = "NAME=MODULE:FUNCTION", value_parser = parse_stage)]
     pub stage: Vec<NamedStage>,

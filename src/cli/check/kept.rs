@@ -5,7 +5,7 @@ use super::subject::Subject;
 use super::when;
 use crate::gate::{self, Declared, Place, Ran, Ruled, Rules};
 use crate::report::check::{Check, Level, StageOutcome, StageResult};
-use crate::report::{Report, Stage};
+use crate::report::{Costs, Report, Stage};
 use std::collections::BTreeMap;
 
 /// What the gate makes of a saved report.
@@ -24,7 +24,13 @@ pub fn of_report(report: &Report, rules: &Rules) -> Vec<Ruled> {
         return vec![gate::failed(&declared, &ran, &failure, None)];
     }
     let subject = Subject::Found { name, program: None, place: None, expect: Vec::new() };
-    subject.ruled(report, &ran, rules)
+    with_costs(subject.ruled(report, &ran, rules), report.costs)
+}
+
+/// The same with what dispatch cost in its run: without it nobody can judge it again for another machine.
+pub fn with_costs(mut ruled: Vec<Ruled>, costs: Option<Costs>) -> Vec<Ruled> {
+    ruled.iter_mut().filter(|one| one.result.stage_id.is_some()).for_each(|one| one.result.costs = costs);
+    ruled
 }
 
 /// What it makes of a result of its own: each stage again, and what had no measurement as it was.
@@ -40,7 +46,9 @@ pub fn of_check(check: &Check, rules: &Rules) -> Vec<Ruled> {
             Some(stage) => {
                 let when = when::of_result(result);
                 let ran = Ran { runs: result.runs, wall_seconds: result.wall_seconds, when };
-                gate::rule_on(stage, &declared(check, result, stage), &ran, rules)
+                let mut ruled = gate::rule_on(stage, &declared(check, result, stage), &ran, rules);
+                ruled.result.costs = result.costs;
+                ruled
             }
             None => unmeasured(check, result),
         })
@@ -55,6 +63,7 @@ fn declared(check: &Check, result: &StageResult, stage: &Stage) -> Declared {
         name: result.name.clone(),
         program: result.program.clone(),
         executor: stage.declared_executor.or(result.executor.filter(|executor| found != Some(*executor))),
+        workers: result.declared_workers,
         place: place.map(|(file, line)| Place { file, line }),
         required: result.outcome == StageOutcome::Failed || check.manifest.is_some() && result.program.is_none(),
         ..Declared::default()

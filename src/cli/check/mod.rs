@@ -21,7 +21,7 @@ use super::summary;
 use crate::gate::{self, Baseline, Ruled, Rules};
 use crate::observe::{DISABLE, Disabled, Options, PythonMode};
 use crate::report::check::{Check, Finding, Outcome};
-use crate::report::{Host, Kind, SCHEMA_VERSION, Stage, Thresholds, Tool, jsonl};
+use crate::report::{Asked, Format, Host, Kind, SCHEMA_VERSION, Stage, Thresholds, Tool, jsonl};
 use crate::sys::{clock, signals, tty};
 use crate::units::{Span, Timestamp};
 use anyhow::Result;
@@ -49,6 +49,9 @@ pub fn run(arguments: &Arguments, cpu_before: Span) -> Result<ExitCode> {
     let inputs = manifests.chain(&arguments.from).chain(&arguments.baseline).map(PathBuf::as_path);
     let inputs: Vec<&Path> = inputs.collect();
     let mut outputs = Outputs::open(&arguments.output, arguments.quiet, Stream::Stdout, &inputs)?;
+    if let Some(path) = arguments.baseline.as_ref().filter(|_| arguments.update_baseline) {
+        outputs.refuse(path)?;
+    }
     let named = || folder_of(&plan.manifest.as_ref()?.file);
     // Before anything runs: a stage may take the manifest away.
     let pipeline = arguments.output.pipeline.clone().or_else(named).or_else(|| saved_pipeline(&plan.work));
@@ -59,9 +62,11 @@ pub fn run(arguments: &Arguments, cpu_before: Span) -> Result<ExitCode> {
         disabled,
         cpu_before,
         began: clock::monotonic(),
+        stalled: Span::default(),
         ruled: Vec::new(),
         stages: Vec::new(),
         host: None,
+        asked: arguments.machine.asked(),
         started_at: None,
         saved_seconds: None,
         files: Vec::new(),
@@ -86,7 +91,10 @@ pub fn run(arguments: &Arguments, cpu_before: Span) -> Result<ExitCode> {
             Work::Saved(path, saved) => checking.saved(path, saved),
         }
         if streams {
-            outputs.stream(&checking.ended(ended, measured, baseline.as_ref()));
+            let lines = checking.ended(ended, measured, baseline.as_ref());
+            let before = clock::monotonic();
+            outputs.stream(&lines);
+            checking.stalled += clock::monotonic().since(before);
         }
     }
     let mut ruled = std::mem::take(&mut checking.ruled);
@@ -94,8 +102,12 @@ pub fn run(arguments: &Arguments, cpu_before: Span) -> Result<ExitCode> {
     known::apply(arguments, baseline, &mut ruled)?;
     let check = checking.check(&plan, &ruled);
     summary::append(&check);
+    let annotates = !arguments.quiet && !outputs.has(Format::Github);
     // The result first: a manifest that cannot be mended takes nothing from it.
     let written = outputs.write(&check);
+    if annotates {
+        summary::annotate(&check);
+    }
     let mended = if arguments.fix { mend::mend(&plan, &ruled) } else { Ok(()) };
     let status = match check.outcome {
         Outcome::Pass => 0,
@@ -121,6 +133,14 @@ pub fn run(arguments: &Arguments, cpu_before: Span) -> Result<ExitCode> {
     Ok(ExitCode::from(status))
 }
 
+/// The saved gate that all results are of.
+fn saved_gate(work: &[Work]) -> Option<&Check> {
+    match work {
+        [Work::Saved(_, Saved::Check(check))] => Some(check),
+        _ => None,
+    }
+}
+
 /// The pipeline that saved results are of, where they are of one.
 fn saved_pipeline(work: &[Work]) -> Option<String> {
     let mut pipelines = work.iter().map(|work| match work {
@@ -139,9 +159,12 @@ struct Checking<'a> {
     disabled: Disabled,
     cpu_before: Span,
     began: Timestamp,
+    /// Time in which nothing ran, since somebody did not read what was streamed to them.
+    stalled: Span,
     ruled: Vec<Ruled>,
     stages: Vec<Stage>,
     host: Option<Host>,
+    asked: Option<Asked>,
     started_at: Option<String>,
     /// Of saved reports: the time that their runs took.
     saved_seconds: Option<f64>,
@@ -153,7 +176,7 @@ impl Checking<'_> {
     /// What is left of the budget, if there is one.
     fn left(&self) -> Option<Span> {
         let budget = self.arguments.budget?;
-        Some(Span::from_secs_f64(budget.as_secs_f64()) - clock::monotonic().since(self.began))
+        Some(Span::from_secs_f64(budget.as_secs_f64()) + self.stalled - clock::monotonic().since(self.began))
     }
 
     /// Runs a task as often as its verdict needs; returns the signal that ended poolpick's work, if one did.
@@ -208,7 +231,9 @@ impl Checking<'_> {
                 self.ruled.extend(task.subject.failed(&ran(&runs), &failure, capture.end()));
                 return Ok(None);
             }
-            let Some(report) = task.report(&runs, self.rules.thresholds) else { return Ok(None) };
+            let Some(report) = task.report(&runs, self.rules.thresholds, &self.arguments.machine) else {
+                return Ok(None);
+            };
             let ran = ran(&runs);
             let ruled = task.subject.ruled(&report, &ran, &self.rules);
             let enough = !ruled.iter().any(|one| one.wants_more) || runs.len() as u32 >= most;
@@ -216,6 +241,7 @@ impl Checking<'_> {
             // One that would not end in time decides nothing.
             if enough || !patient || self.left().is_some_and(|left| left < longest) {
                 self.host = Some(report.host.clone());
+                let ruled = kept::with_costs(ruled, report.costs);
                 self.keep(ruled, &report.stages, Some(&task.name));
                 return Ok(None);
             }
@@ -243,6 +269,15 @@ impl Checking<'_> {
         let wall = saved.wall_seconds();
         self.saved_seconds = Some(self.saved_seconds.unwrap_or(0.0) + wall);
         self.started_at.get_or_insert_with(|| saved.started_at().to_owned());
+        // Of several machines none is told.
+        let is_first = self.files.is_empty();
+        let (host, asked) = (saved.host().cloned(), saved.asked().cloned());
+        if is_first {
+            (self.host, self.asked) = (host, asked);
+        } else {
+            self.host = self.host.take().filter(|own| host.as_ref() == Some(own));
+            self.asked = self.asked.take().filter(|own| asked.as_ref() == Some(own));
+        }
         self.files.push((self.ruled.len(), path.display().to_string()));
         let ruled = match saved {
             Saved::Profile(report) => kept::of_report(report, &self.rules),
@@ -272,13 +307,17 @@ impl Checking<'_> {
         let mut findings: Vec<Finding> = ruled.iter().flat_map(|one| one.findings.iter().cloned()).collect();
         gate::sort(&mut findings);
         let thresholds = self.rules.thresholds;
+        let saved = saved_gate(&plan.work);
+        let manifest = plan.manifest.as_ref().map(|manifest| plan::shown(&manifest.file));
         Check {
             schema_version: SCHEMA_VERSION.to_owned(),
             kind: Kind::Check,
             poolpick: Tool { version: env!("CARGO_PKG_VERSION").to_owned() },
             host: self.host.clone(),
-            manifest: plan.manifest.as_ref().map(|manifest| plan::shown(&manifest.file)),
-            directory: plan::directory(),
+            asked: self.asked.clone(),
+            manifest: manifest.or_else(|| saved?.manifest.clone()),
+            // Files of findings are named from where the gate ran.
+            directory: saved.map_or_else(plan::directory, |saved| saved.directory.clone()),
             pipeline: self.pipeline.clone(),
             policy: self.rules.policy,
             thresholds: Thresholds { io: thresholds.io, cpu: thresholds.cpu, ipc: thresholds.ipc },

@@ -3,7 +3,7 @@
 use super::args::{CheckArgs, UndecidedArg};
 use super::subject::Subject;
 use crate::cli::analyse::{Questions, Recorded, analyse};
-use crate::cli::args::PythonArg;
+use crate::cli::args::{MachineArgs, PythonArg};
 use crate::cli::capture::Capture;
 use crate::cli::exit::Failure;
 use crate::cli::saved::{self, Saved};
@@ -83,7 +83,7 @@ impl Task {
     }
 
     /// The report of its runs.
-    pub fn report(&self, runs: &[Run], thresholds: Thresholds) -> Option<Report> {
+    pub fn report(&self, runs: &[Run], thresholds: Thresholds, machine: &MachineArgs) -> Option<Report> {
         let recorded: Vec<Recorded<'_>> = runs
             .iter()
             .map(|run| Recorded { header: &run.header, timeline: &run.timeline, footer: &run.footer })
@@ -93,7 +93,7 @@ impl Task {
             payload_in: self.payload_in,
             payload_out: self.payload_out,
             named: self.functions.iter().map(|function| function.name.clone()).collect(),
-            ..Questions::by(thresholds)
+            ..Questions::by(thresholds).on(machine)
         };
         analyse(&recorded, &questions, Vec::new())
     }
@@ -342,7 +342,8 @@ fn from_reports(arguments: &CheckArgs) -> Result<Plan, Failure> {
     }
     let mut work = Vec::new();
     for path in &arguments.from {
-        work.push(Work::Saved(path.clone(), saved::read(path)?));
+        let saved = saved::read(path)?.on(path, &arguments.machine)?;
+        work.push(Work::Saved(path.clone(), saved));
     }
     let nothing = "the reports hold no stage".to_owned();
     Ok(Plan { manifest: None, rules: rules(arguments, None)?, work, nothing })

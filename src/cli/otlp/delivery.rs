@@ -97,6 +97,12 @@ fn post(endpoint: &Endpoint, body: &[u8], left: Duration) -> Result<(), Refusal>
         };
         return Err(Refusal { why: format!("it answered {status}{wanted}"), again });
     }
+    if is_page(response.headers()) {
+        let why = format!(
+            "it answered {status} with a page for people (text/html): no receiver of metrics or traces is there"
+        );
+        return Err(Refusal { why, again: Again::Never });
+    }
     refused(&answer).map_or(Ok(()), |why| Err(Refusal { why, again: Again::Never }))
 }
 
@@ -139,6 +145,12 @@ fn lost(error: &ureq::Error) -> Refusal {
     Refusal { why, again }
 }
 
+/// Whether an answer is meant for a browser: a login, a proxy's notice. Receivers answer in JSON, or nothing at all.
+fn is_page(headers: &HeaderMap) -> bool {
+    let kind = headers.get("content-type").and_then(|value| value.to_str().ok());
+    kind.is_some_and(|kind| kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("text/html")))
+}
+
 /// What a receiver says that took only a part.
 fn refused(answer: &str) -> Option<String> {
     let answer: serde_json::Value = serde_json::from_str(answer).ok()?;
@@ -161,6 +173,15 @@ mod tests {
         assert_eq!(refused(r#"{"partialSuccess":{"rejectedDataPoints":"0"}}"#), None);
         let told = refused(r#"{"partialSuccess":{"rejectedDataPoints":"3","errorMessage":"too old"}}"#);
         assert_eq!(told.as_deref(), Some("it refused 3 values: too old"));
+    }
+
+    #[test]
+    fn a_page_is_no_receipt() {
+        let of = |kind: &'static str| {
+            HeaderMap::from_iter([("content-type".parse().expect("a name"), kind.parse().expect("a value"))])
+        };
+        assert!(is_page(&of("text/html")) && is_page(&of("Text/HTML; charset=utf-8")));
+        assert!(!is_page(&of("application/json")) && !is_page(&HeaderMap::new()));
     }
 
     #[test]
