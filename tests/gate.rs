@@ -38,7 +38,7 @@ fn stage() -> Stage {
 
 fn prediction(executor: Executor, workers: u32, speedup: f64, half: f64) -> Prediction {
     let interval = [speedup - half, speedup + half];
-    Prediction { executor, workers, speedup, interval, limited_by: Bottleneck::Cores }
+    Prediction { executor, workers, speedup, interval, most_of_recommended: None, limited_by: Bottleneck::Cores }
 }
 
 fn declared(executor: Option<Executor>) -> Declared {

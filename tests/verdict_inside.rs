@@ -185,6 +185,30 @@ fn what_executors_would_do_does_not_depend_on_what_a_score_is_called() {
 }
 
 #[test]
+fn what_moves_both_executors_at_once_parts_them_no_less() {
+    // A little more of it or less is waited: threads and processes both gain more from that, or less.
+    let held = Gil::Held { share: Estimate::new(0.77, 0.83, 0.87), released_run: None };
+    let mixed = computing(10e-3, Executor::Serial);
+    let task = mixed.task.map(|task| TaskDemand {
+        cpu: 5.7e-3,
+        own_cpu: 5.7e-3,
+        gil: Estimate::new(4.4e-3, 4.7e-3, 5e-3),
+        wait: 4.5e-3,
+        picklable: Some(true),
+        ..task
+    });
+    let mixed =
+        Evidence { score: Some(Estimate::new(0.51, 0.56, 0.61)), cpu: 0.57, wait: 0.45, gil: held, task, ..mixed };
+    let terms = Terms { declared: Some(Executor::Thread), ..usual_terms() };
+    let judgement = judge(&mixed, Some(&payload(5e-6, 12, 0.25)), &terms);
+    let of = |executor| judgement.predictions.iter().find(|one| Executor::from(one.executor) == executor);
+    let (threads, processes) = of(Executor::Thread).zip(of(Executor::Process)).expect("both are predicted");
+    assert!(threads.speedup.high > processes.speedup.low, "by themselves they touch: {judgement:#?}");
+    assert!(threads.most_of_best < Some(1.0), "{threads:?}");
+    assert!(matches!(judgement.outcome, Outcome::Misrouted { .. }), "{judgement:#?}");
+}
+
+#[test]
 fn a_payload_that_was_hardly_measured_leaves_open_what_it_could_turn() {
     // Moving takes a seventh of the task: processes win, unless it took twice as long.
     let with = |readings, error| judged(&computing(2e-3, Executor::Serial), Some(&payload(1.2e-3, readings, error)));

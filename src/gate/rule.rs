@@ -6,7 +6,7 @@ use crate::report::check::Policy;
 use crate::report::wording::why as in_words;
 use crate::report::{Class, Confidence, Executor, Language, Prediction, Stage, StageKind, Verdict};
 use crate::units::Estimate;
-use crate::verdict::{self, Thresholds, Weighed, Why, class_of, may_be_beaten, may_be_held, weigh_throughput};
+use crate::verdict::{self, Thresholds, Weighed, Why, class_of, may_be_beaten, may_be_held, most_of, weigh_throughput};
 
 /// What a rule says.
 #[derive(Debug, Clone, PartialEq)]
@@ -104,7 +104,7 @@ fn by_evidence(stage: &Stage, current: Executor, margin: f64) -> Ruling {
     }
     let loops = of(Executor::Asyncio).filter(|_| has("coroutine-open") && current == Executor::Asyncio);
     if let Some((now, processes)) = loops.zip(of(Executor::Process))
-        && weigh_throughput(now, processes, 1.0 - margin) != Weighed::Fits
+        && weigh_throughput(now, processes, most_of(now, processes), 1.0 - margin) != Weighed::Fits
     {
         let why = in_words(Why::CoroutineOpen).to_owned();
         return Ruling::Undecided(Open { why, remedy: Remedy::MoreRuns(None) });
@@ -126,7 +126,9 @@ fn by_evidence(stage: &Stage, current: Executor, margin: f64) -> Ruling {
         return Ruling::Undecided(Open { why, remedy: missing });
     };
     let doubted = advice.confidence == Confidence::Low && advice.executor != Executor::Serial;
-    match weigh_throughput(now, best, 1.0 - margin).doubted(doubted, now, best) {
+    let told = stage.predictions.iter().find(|one| one.executor == current).and_then(|one| one.most_of_recommended);
+    let most = told.unwrap_or_else(|| most_of(now, best));
+    match weigh_throughput(now, best, most, 1.0 - margin).doubted(doubted, most) {
         Weighed::Fits => Ruling::Fits,
         // What a lock would do elsewhere is in no interval.
         _ if has("lock-not-shared") || has("lock-unseen") => {

@@ -23,5 +23,6 @@ pub fn predict(task: &TaskDemand, costs: &Costs, room: &Room, workers: u32) -> P
         workers,
         speedup: interval((point, point, point), MODEL_ERROR, task, workers),
         limited_by: bound.cause,
+        most_of_best: None,
     }
 }

@@ -144,6 +144,9 @@ pub struct Prediction {
     pub speedup: Estimate,
     /// What keeps it from more.
     pub limited_by: Bottleneck,
+    /// The most that its throughput may be over that of the executor that is recommended, whatever is open of both; `None`
+    /// until one is.
+    pub most_of_best: Option<f64>,
 }
 
 /// More workers than this are never looked at.
@@ -166,6 +169,7 @@ pub fn at(executor: Executor, task: &TaskDemand, costs: &Costs, room: &Room, wor
             workers: 1,
             speedup: Estimate::new(1.0, 1.0, 1.0),
             limited_by: Bottleneck::Workers,
+            most_of_best: None,
         }),
         Executor::Thread => Some(threads::predict(task, costs, room, workers)),
         Executor::Asyncio => task.awaitable.then(|| asyncio::predict(task, costs, room, workers)),

@@ -37,6 +37,7 @@ pub fn predict(task: &TaskDemand, costs: &Costs, room: &Room, workers: u32) -> O
         workers,
         speedup: interval((low, point * serial, high), PROCESS_ERROR, task, workers),
         limited_by: cause,
+        most_of_best: None,
     })
 }
 

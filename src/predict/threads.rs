@@ -19,6 +19,7 @@ pub fn predict(task: &TaskDemand, costs: &Costs, room: &Room, workers: u32) -> P
         workers,
         speedup: interval((low, point * serial, high), MODEL_ERROR, task, workers),
         limited_by: cause,
+        most_of_best: None,
     }
 }
 

@@ -77,6 +77,7 @@ fn prediction(one: &predict::Prediction) -> Prediction {
         workers: one.workers,
         speedup: one.speedup.point,
         interval: [one.speedup.low, one.speedup.high],
+        most_of_recommended: one.most_of_best,
         limited_by: match one.limited_by {
             predict::Bottleneck::Cores => Bottleneck::Cores,
             predict::Bottleneck::Gil => Bottleneck::Gil,

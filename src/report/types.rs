@@ -543,6 +543,10 @@ pub struct Prediction {
     pub speedup: f64,
     /// 95 % interval of the speed-up.
     pub interval: [f64; 2],
+    /// The most that its throughput may be over the recommended executor's: what moves both at once, as the score does, parts
+    /// them no less. `null` in older reports.
+    #[serde(default)]
+    pub most_of_recommended: Option<f64>,
     /// What keeps it from more.
     pub limited_by: Bottleneck,
 }

@@ -27,7 +27,7 @@
 use super::classify::is_thin;
 use super::judge::FITTING_SHARE;
 use super::recommend::{Confidence, GIL_BINDS, GIL_RELEASED, Recommendation};
-use super::{Class, Evidence, Executor, Gil, Payload, Reason, Terms};
+use super::{Class, Evidence, Executor, Gil, Payload, Reason, Terms, Thresholds};
 use crate::predict::{self, Bottleneck, Costs, Prediction, Room, TaskDemand, curve, knee};
 use crate::stages::Phase;
 use crate::units::{Estimate, ratio};
@@ -124,6 +124,17 @@ pub fn decide(
             .collect()
     };
     let mut best = peaks(&task);
+    let unseen_run = task.released_run.is_none() && task.shortest_run.is_some();
+    // As if the lock were never held, or never handed over: an executor may then do as well as what is picked, at other
+    // numbers of workers.
+    let free = (evidence.gil.is_unread() || unseen_run).then(|| {
+        let gil = if unseen_run { task.gil } else { Estimate::new(task.gil.low, task.gil.low, task.gil.low) };
+        peaks(&TaskDemand { gil, shortest_run: None, ..task })
+    });
+    if score.point < Thresholds::default().io && unseen_run {
+        // What waits for most of its time hardly meets the lock: that it may be handed over all the time is the low end.
+        best.iter_mut().zip(free.iter().flatten()).for_each(|(one, free)| hold_least(one, free));
+    }
     let blocking = blocks_its_loop(&task, evidence);
     let doubts = Doubts {
         unseen: overlap_unseen(&task, evidence),
@@ -133,22 +144,22 @@ pub fn decide(
     };
     let pick = pick(&best, evidence, doubts)?;
     let mut lock_decides = false;
-    let unseen_run = task.released_run.is_none() && task.shortest_run.is_some();
-    if evidence.gil.is_unread() || unseen_run {
-        // As if the lock were never held, or never handed over: an executor may then do as well as what is picked, at other
-        // numbers of workers.
-        let gil = if unseen_run { task.gil } else { Estimate::new(task.gil.low, task.gil.low, task.gil.low) };
-        let free = peaks(&TaskDemand { gil, shortest_run: None, ..task });
+    let mut whole = vec![best.clone()];
+    if let Some(free) = free {
         lock_decides = self::pick(&free, evidence, doubts).is_none_or(|other| other.executor != pick.executor);
         let fits = |one: &Prediction| one.speedup.point >= FITTING_SHARE * pick.speedup.point;
         let same = |held: &Prediction| free.iter().find(|free| free.executor == held.executor).is_some_and(fits);
         lock_decides |= best.iter().any(|held| held.executor != pick.executor && fits(held) != same(held));
         widen(&mut best, &free);
+        whole.push(free);
     }
     if !is_thin(evidence) {
         // What it computes and what it waits may be split otherwise, whatever that is called.
-        widen(&mut best, &peaks(&split(&task, evidence, score.low)));
-        widen(&mut best, &peaks(&split(&task, evidence, score.high)));
+        for end in [score.low, score.high] {
+            let other = peaks(&split(&task, evidence, end));
+            widen(&mut best, &other);
+            whole.push(other);
+        }
     }
     // One at a time never queues, and processes have a lock each.
     let lock = evidence.takes_lock.as_ref().filter(|_| evidence.found != Some(Executor::Thread));
@@ -157,6 +168,9 @@ pub fn decide(
         for one in best.iter_mut().filter(|one| one.executor == predict::Executor::Thread) {
             one.speedup.low = one.speedup.low.min(1.0);
         }
+    }
+    for one in &mut best {
+        one.most_of_best = most_of_best(&whole, one.executor, pick.executor, lock.is_some());
     }
     let found = |executor| best.iter().find(|one| one.executor == executor);
     let (thread, process) = (found(predict::Executor::Thread), found(predict::Executor::Process));
@@ -361,6 +375,26 @@ fn at_least(prediction: Prediction, reached: Option<(f64, u32)>, most: u32) -> P
     }
     let speedup = Estimate::new(predicted.low.max(low), speedup, predicted.high.max(high));
     Prediction { workers: prediction.workers.max(seen.min(most)), speedup, ..prediction }
+}
+
+/// Takes what is likely from another prediction, and keeps the low end.
+fn hold_least(one: &mut Prediction, likely: &Prediction) {
+    if one.executor == likely.executor && one.speedup.point < likely.speedup.point {
+        let (low, high) = (one.speedup.low, one.speedup.high.max(likely.speedup.high));
+        *one = Prediction { speedup: Estimate::new(low, likely.speedup.point, high), ..*likely };
+    }
+}
+
+/// The most that an executor's throughput may be over the best one's: in each of these cases, which hold for both at once, by
+/// what is open besides. `lock`: threads may queue for one, and are then no faster than one.
+fn most_of_best(cases: &[Vec<Prediction>], one: predict::Executor, best: predict::Executor, lock: bool) -> Option<f64> {
+    let of =
+        |case: &[Prediction], executor| case.iter().find(|other| other.executor == executor).map(|other| other.speedup);
+    let least = |speedup: Estimate| {
+        if lock && best == predict::Executor::Thread { speedup.low.min(1.0) } else { speedup.low }
+    };
+    let most = |case: &Vec<Prediction>| Some(of(case, one)?.high / least(of(case, best)?).max(f64::MIN_POSITIVE));
+    cases.iter().filter_map(most).reduce(f64::max)
 }
 
 /// Opens the intervals so far that they hold what else may be; no pool is what all is measured against.

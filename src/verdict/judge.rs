@@ -222,7 +222,8 @@ fn weigh(predictions: &[Prediction], recommendation: &Recommendation, current: E
     // What is not known of the lock is in the intervals: where they are apart, the current one loses whatever the lock does.
     // What is recommended then is better, if perhaps not the best.
     let doubted = recommendation.confidence == Confidence::Low && recommendation.executor != Executor::Serial;
-    match weigh_throughput(now.speedup, best.speedup, FITTING_SHARE).doubted(doubted, now.speedup, best.speedup) {
+    let most = now.most_of_best.unwrap_or_else(|| most_of(now.speedup, best.speedup));
+    match weigh_throughput(now.speedup, best.speedup, most, FITTING_SHARE).doubted(doubted, most) {
         Weighed::Fits => Outcome::Fits,
         _ if recommendation.reasons.contains(&Reason::LockNotShared) => Outcome::Undecided(Why::LockNotShared),
         _ if recommendation.reasons.iter().any(|reason| matches!(reason, Reason::LockUnseen { .. })) => {
@@ -237,7 +238,8 @@ fn weigh(predictions: &[Prediction], recommendation: &Recommendation, current: E
 fn is_behind_processes(predictions: &[Prediction], fitting_share: f64) -> bool {
     let of = |executor| predictions.iter().find(|one| one.executor == executor).map(|one| one.speedup);
     let (now, processes) = (of(predict::Executor::Asyncio), of(predict::Executor::Process));
-    now.zip(processes).is_some_and(|(now, best)| weigh_throughput(now, best, fitting_share) != Weighed::Fits)
+    now.zip(processes)
+        .is_some_and(|(now, best)| weigh_throughput(now, best, most_of(now, best), fitting_share) != Weighed::Fits)
 }
 
 /// Whether, what is not known of the lock being in the intervals, another executor may have clearly more throughput than all
@@ -280,20 +282,27 @@ pub enum Weighed {
 
 impl Weighed {
     /// The same where the pool that is `best` is recommended with little confidence: it then has to be ahead by more.
-    pub fn doubted(self, doubted: bool, now: Estimate, best: Estimate) -> Weighed {
+    /// `most`: the most that the current one's throughput may be over its.
+    pub fn doubted(self, doubted: bool, most: f64) -> Weighed {
         match self {
-            Weighed::Misrouted { .. } if doubted && best.low < CLEARLY_AHEAD * now.high => Weighed::TooClose,
+            Weighed::Misrouted { .. } if doubted && most * CLEARLY_AHEAD > 1.0 => Weighed::TooClose,
             weighed => weighed,
         }
     }
 }
 
-/// Compares the throughput of the current executor with the best one's; at least `fitting_share` of it is good enough.
-pub fn weigh_throughput(now: Estimate, best: Estimate, fitting_share: f64) -> Weighed {
+/// The most that one throughput may be over another, if nothing is open of both alike.
+pub fn most_of(one: Estimate, other: Estimate) -> f64 {
+    one.high / other.low.max(f64::MIN_POSITIVE)
+}
+
+/// Compares the throughput of the current executor with the best one's; at least `fitting_share` of it is good enough. `most`:
+/// the most that it may be over the best one's.
+pub fn weigh_throughput(now: Estimate, best: Estimate, most: f64, fitting_share: f64) -> Weighed {
     let share = now.point / best.point.max(f64::MIN_POSITIVE);
     if share >= fitting_share {
         Weighed::Fits
-    } else if now.high < best.low {
+    } else if most < 1.0 {
         Weighed::Misrouted { cost: 1.0 / share.max(f64::MIN_POSITIVE) }
     } else {
         Weighed::TooClose

@@ -19,8 +19,8 @@ pub use decide::{Decision, decide};
 pub use diagnose::{Holder, Warning, diagnose};
 pub use evidence::{Evidence, Gil};
 pub use judge::{
-    FITTING_SHARE, Judgement, Outcome, Terms, Weighed, Why, judge, may_be_beaten, may_be_held, too_few_workers,
-    weigh_throughput,
+    FITTING_SHARE, Judgement, Outcome, Terms, Weighed, Why, judge, may_be_beaten, may_be_held, most_of,
+    too_few_workers, weigh_throughput,
 };
 pub use payload::{Payload, PayloadSource};
 pub use reason::Reason;

@@ -129,7 +129,8 @@ fn stage(name: &str, wall: f64, cpu: f64, waits: Waits, run_queue: f64, switches
 }
 
 fn prediction(executor: Executor, workers: u32, speedup: f64, limited_by: Bottleneck) -> Prediction {
-    Prediction { executor, workers, speedup, interval: [speedup * 0.94, speedup * 1.06], limited_by }
+    let interval = [speedup * 0.94, speedup * 1.06];
+    Prediction { executor, workers, speedup, interval, most_of_recommended: None, limited_by }
 }
 
 fn advice(executor: Executor, workers: u32, speedup: f64, reasons: &[(&str, &str)]) -> Recommendation {
