@@ -185,6 +185,18 @@ fn what_executors_would_do_does_not_depend_on_what_a_score_is_called() {
 }
 
 #[test]
+fn no_pool_is_not_called_right_where_the_lock_may_let_threads_gain() {
+    // Processes gain too little for what they cost, and what threads would was not read.
+    let serial = computing(0.6e-3, Executor::Serial);
+    let judgement = judged(&Evidence { gil: Gil::Thin, ..serial.clone() }, Some(&payload(0.2e-3, 12, 0.25)));
+    assert_eq!(judgement.outcome, Outcome::Undecided(Why::GilThin), "{judgement:#?}");
+    let held = Gil::Held { share: Estimate::new(0.97, 1.0, 1.0), released_run: None };
+    let task = serial.task.map(|task| TaskDemand { gil: Estimate::new(0.58e-3, 0.6e-3, 0.6e-3), ..task });
+    let judgement = judged(&Evidence { gil: held, task, ..serial }, Some(&payload(0.2e-3, 12, 0.25)));
+    assert_eq!(judgement.outcome, Outcome::Fits, "{judgement:#?}");
+}
+
+#[test]
 fn what_moves_both_executors_at_once_parts_them_no_less() {
     // A little more of it or less is waited: threads and processes both gain more from that, or less.
     let held = Gil::Held { share: Estimate::new(0.77, 0.83, 0.87), released_run: None };

@@ -2338,7 +2338,7 @@ def _opened(stage, function):
 # that was not yet reached (the loop that calls is over).
 WINDOW_COST = 1_500_000
 WINDOW_PAUSE = 150_000_000
-WINDOW_SHARE = 50
+WINDOW_SHARE = 33
 # A hook's cost besides what it measures of itself: being called at all.
 CALL_COST = 250
 

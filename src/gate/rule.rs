@@ -109,17 +109,20 @@ fn by_evidence(stage: &Stage, current: Executor, margin: f64) -> Ruling {
         let why = in_words(Why::CoroutineOpen).to_owned();
         return Ruling::Undecided(Open { why, remedy: Remedy::MoreRuns(None) });
     }
+    let all = stage.predictions.iter().map(|one| (one.executor, estimate(one)));
+    // What is not known of the lock may be in favour of another one.
+    let open = matches!(missing, Remedy::MoreReadings | Remedy::GilReading);
+    let open = why_missing(missing).filter(|_| open && may_be_beaten(current, all.clone(), 1.0 - margin));
+    let fits = || match open {
+        Some(why) => Ruling::Undecided(Open { why: why.to_owned(), remedy: missing }),
+        None => Ruling::Fits,
+    };
     if current == advice.executor {
-        let all = stage.predictions.iter().map(|one| (one.executor, estimate(one)));
         if has("lock-unseen") && may_be_held(current, all.clone(), 1.0 - margin) {
             let why = in_words(Why::LockUnseen).to_owned();
             return Ruling::Undecided(Open { why, remedy: Remedy::Nothing });
         }
-        let open = matches!(missing, Remedy::MoreReadings | Remedy::GilReading);
-        return match why_missing(missing).filter(|_| open && may_be_beaten(current, all, 1.0 - margin)) {
-            Some(why) => Ruling::Undecided(Open { why: why.to_owned(), remedy: missing }),
-            None => Ruling::Fits,
-        };
+        return fits();
     }
     let (Some(now), Some(best)) = (of(current), of(advice.executor)) else {
         let why = "what its executor would do with it is not predicted".to_owned();
@@ -129,7 +132,7 @@ fn by_evidence(stage: &Stage, current: Executor, margin: f64) -> Ruling {
     let told = stage.predictions.iter().find(|one| one.executor == current).and_then(|one| one.most_of_recommended);
     let most = told.unwrap_or_else(|| most_of(now, best));
     match weigh_throughput(now, best, most, 1.0 - margin).doubted(doubted, most) {
-        Weighed::Fits => Ruling::Fits,
+        Weighed::Fits => fits(),
         // What a lock would do elsewhere is in no interval.
         _ if has("lock-not-shared") || has("lock-unseen") => {
             let why = if has("lock-unseen") { Why::LockUnseen } else { Why::LockNotShared };

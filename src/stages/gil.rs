@@ -74,7 +74,12 @@ impl Releases {
             Some(seen) if seen < 0.98 => ratio(-(1.0 - seen).ln() * held * released, self.spacing),
             _ => None,
         };
-        let unmet = share.high / SHORTEST_TENURE;
+        // Spells so short are over from one reading to the next, so that a burst is many looks at them: they are rarer than
+        // the share may be that is held for longer.
+        let apart = 1.0 - (-self.spacing / SHORTEST_TENURE).exp();
+        let looks = self.readings / READS_A_BURST * (1.0 + (READS_A_BURST - 1.0) * apart);
+        let (_, briefly) = wilson(share.point, looks);
+        let unmet = briefly.min(share.high) / SHORTEST_TENURE;
         ratio(released, met.unwrap_or(f64::INFINITY).min(unmet))
     }
 
@@ -224,6 +229,10 @@ mod tests {
         // Never seen to let go in a second of readings: no hand-over can cost anything.
         let never = Releases { seen: 0.0, readings: 1_600.0, spacing: 2e-6 };
         assert!(never.shortest_run(share(0.02)) > Some(300e-6), "{:?}", never.shortest_run(share(0.02)));
+        // A few bursts, none of whose many readings met it held: it is not let go of for a microsecond at a time.
+        let bursts = Releases { seen: 0.0, readings: 24.0 * READS_A_BURST, spacing: 0.3e-6 };
+        let run = bursts.shortest_run(Estimate::new(0.0, 0.0, 0.18));
+        assert!(run > Some(10e-6) && run < Some(50e-6), "{run:?}");
         // Never looked at while it ran: as short as it can be at all.
         let unseen = Releases { readings: 0.0, ..never };
         let shortest = unseen.shortest_run(share(0.5)).expect("it is held at times");

@@ -204,16 +204,18 @@ fn weigh(predictions: &[Prediction], recommendation: &Recommendation, current: E
         (_, true) => Some(Why::GilUnknown),
         _ => None,
     };
+    let all = predictions.iter().map(|one| (Executor::from(one.executor), one.speedup));
+    // What is not known of the lock may be in favour of another one.
+    let fits = |open: Option<Why>| match open {
+        Some(why) if may_be_beaten(current, all.clone(), FITTING_SHARE) => Outcome::Undecided(why),
+        _ => Outcome::Fits,
+    };
     if current == recommendation.executor {
-        let all = predictions.iter().map(|one| (Executor::from(one.executor), one.speedup));
         let is_unseen = recommendation.reasons.iter().any(|reason| matches!(reason, Reason::LockUnseen { .. }));
         if is_unseen && may_be_held(current, all.clone(), FITTING_SHARE) {
             return Outcome::Undecided(Why::LockUnseen);
         }
-        return match open {
-            Some(why) if may_be_beaten(current, all, FITTING_SHARE) => Outcome::Undecided(why),
-            _ => Outcome::Fits,
-        };
+        return fits(open);
     }
     let of = |executor: Executor| predictions.iter().find(|one| Executor::from(one.executor) == executor);
     let (Some(now), Some(best)) = (of(current), of(recommendation.executor)) else {
@@ -224,7 +226,7 @@ fn weigh(predictions: &[Prediction], recommendation: &Recommendation, current: E
     let doubted = recommendation.confidence == Confidence::Low && recommendation.executor != Executor::Serial;
     let most = now.most_of_best.unwrap_or_else(|| most_of(now.speedup, best.speedup));
     match weigh_throughput(now.speedup, best.speedup, most, FITTING_SHARE).doubted(doubted, most) {
-        Weighed::Fits => Outcome::Fits,
+        Weighed::Fits => fits(open),
         _ if recommendation.reasons.contains(&Reason::LockNotShared) => Outcome::Undecided(Why::LockNotShared),
         _ if recommendation.reasons.iter().any(|reason| matches!(reason, Reason::LockUnseen { .. })) => {
             Outcome::Undecided(Why::LockUnseen)
