@@ -370,6 +370,31 @@ fn people_read_who_won() {
     assert!(text.starts_with("## poolpick race: **steps:nap**") && text.contains("| executor | workers |"), "{text}");
 }
 
+#[test]
+fn a_saved_race_is_rendered_as_it_was() {
+    let options = "--no-profile --budget 2s --executors thread --workers 4 --format json";
+    let Some(race) = raced("steps:nap", "steps:NUMBERS", options) else { return };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("race.json");
+    fs::write(&file, &race.stdout).expect("own folder");
+    let report =
+        |words: &[&str]| Command::new(POOLPICK).arg("report").arg(&file).args(words).output().expect("it runs");
+    assert_eq!(report(&["--format", "json"]).stdout, race.stdout);
+    let table = report(&[]);
+    assert!(table.status.success() && table.stdout.starts_with(b"steps:nap: 4 threads are fastest, "), "{table:?}");
+    for (words, said) in [
+        (&["--format", "sarif"][..], "`sarif` is no format of this command"),
+        (&["--cores", "8"], "a race was measured, and is shown as it is"),
+    ] {
+        let output = report(words);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(said), "{output:?}");
+    }
+    // Elsewhere it is of no use.
+    let output = Command::new(POOLPICK).args(["check", "--from"]).arg(&file).output().expect("it runs");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("it is what `poolpick race` wrote"), "{output:?}");
+}
+
 /// Process ids of drivers below a process.
 fn drivers(parent: u32) -> Vec<u32> {
     let entries =

@@ -146,11 +146,15 @@ fn the_result_of_a_gate_is_taken_where_a_profile_is() {
     fs::write(folder.path().join("new.toml"), out(&output)).expect("own folder");
     let output = run(&["check", "--manifest", "new.toml", "nothing"]);
     assert!(err(&output).contains("`nothing` is no stage of `new.toml`"), "{}", err(&output));
-    // Another kind of file is still none.
+    // Another kind of file is still none, nor is half a race.
     fs::write(folder.path().join("race.json"), r#"{"schema_version": "0.1", "kind": "race"}"#).expect("own folder");
-    let output = run(&["report", "race.json"]);
-    ends(&output, USAGE);
-    assert!(err(&output).contains("it is what `poolpick race` wrote"), "{}", err(&output));
+    fs::write(folder.path().join("compare.json"), r#"{"schema_version": "0.1", "kind": "compare"}"#)
+        .expect("own folder");
+    for (file, said) in [("race.json", "missing field"), ("compare.json", "it is what `poolpick compare` wrote")] {
+        let output = run(&["report", file]);
+        ends(&output, USAGE);
+        assert!(err(&output).contains(said), "{}", err(&output));
+    }
 }
 
 #[test]

@@ -5,11 +5,11 @@ use super::args::ReportArgs;
 use super::exit::{Failure, first_line};
 use super::output::{Outputs, Stream};
 use super::prices::PriceBook;
-use super::saved::{Saved, saved, text_of};
+use super::saved::{Saved, Whole, text_of, whole};
 use crate::observe::survey;
 use crate::report::check::Check;
 use crate::report::engine::in_words_of;
-use crate::report::{Again, CannotRescore, Report, SCHEMA_VERSION, rescore};
+use crate::report::{Again, CannotRescore, RACE_FORMATS, Report, SCHEMA_VERSION, rescore};
 use crate::timeline::{Records, Timeline, TimelineBuilder};
 use crate::trace::{Counters, Coverage, Footer, Reader, Rung, TraceError};
 use crate::verdict::{Executor, Thresholds};
@@ -43,9 +43,20 @@ pub fn run(arguments: &ReportArgs) -> Result<ExitCode> {
             )
             .into());
         }
-        match saved(path, &text)? {
-            Saved::Profile(report) => again(path, *report, arguments)?,
-            Saved::Check(check) => {
+        match whole(path, &text)? {
+            Whole::Report(Saved::Profile(report)) => again(path, *report, arguments)?,
+            Whole::Race(race) => {
+                if asks(arguments) {
+                    let message =
+                        "a race was measured, and is shown as it is; hint: leave out what judges a stage again";
+                    return Err(Failure::Misuse(message.to_owned()).into());
+                }
+                let outputs = Outputs::open(&arguments.output, false, Stream::Stdout, &[path])?;
+                outputs.only(&RACE_FORMATS)?;
+                outputs.write_race(&race)?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            Whole::Report(Saved::Check(check)) => {
                 as_it_is(path, arguments)?;
                 let pipeline = arguments.output.pipeline.clone().or(check.pipeline);
                 let check = Check { schema_version: SCHEMA_VERSION.to_owned(), pipeline, ..*check };
@@ -62,9 +73,14 @@ pub fn run(arguments: &ReportArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Whether anything is to be judged again.
+fn asks(arguments: &ReportArgs) -> bool {
+    again_by(arguments) != Again::default() || arguments.what_if.engine.is_some()
+}
+
 /// Refuses questions that a gate's result has no answer to: `check` judges it again.
 fn as_it_is(path: &Path, arguments: &ReportArgs) -> Result<(), Failure> {
-    if again_by(arguments) == Again::default() && arguments.what_if.engine.is_none() {
+    if !asks(arguments) {
         return Ok(());
     }
     let path = path.display();

@@ -4,6 +4,7 @@ use super::args::MachineArgs;
 use super::exit::Failure;
 use super::say;
 use crate::report::check::Check;
+use crate::report::race::{RACE_SCHEMA_VERSION, Race, RaceKind};
 use crate::report::version::{is_later, is_readable};
 use crate::report::{Again, Asked, Host, Kind, Report, SCHEMA_VERSION, Stage, rescore, rescore_gate};
 use serde::de::DeserializeOwned;
@@ -128,44 +129,69 @@ pub fn read(path: &Path) -> Result<Saved, Failure> {
 /// What the text of a file holds.
 ///
 /// # Errors
-/// A `Failure` that names the file.
+/// A `Failure` that names the file, and the command that wrote it where that is another one.
 pub fn saved(path: &Path, text: &str) -> Result<Saved, Failure> {
+    match whole(path, text)? {
+        Whole::Report(saved) => Ok(saved),
+        Whole::Race(_) => {
+            let reason = "it is what `poolpick race` wrote, and a report of `profile` or `check` is needed".to_owned();
+            Err(Failure::NoReport { path: path.to_owned(), reason })
+        }
+    }
+}
+
+/// Whatever was saved.
+#[derive(Debug)]
+pub enum Whole {
+    /// Of `poolpick profile` or `check`.
+    Report(Saved),
+    /// Of `poolpick race`.
+    Race(Box<Race>),
+}
+
+/// What the text of a file holds, a race too.
+///
+/// # Errors
+/// A `Failure` that names the file.
+pub fn whole(path: &Path, text: &str) -> Result<Whole, Failure> {
     let unusable = |reason: String| Failure::NoReport { path: path.to_owned(), reason };
     let value: serde_json::Value = serde_json::from_str(text).map_err(|error| unusable(error.to_string()))?;
-    let version = value.get("schema_version").and_then(|version| version.as_str()).unwrap_or("");
+    let version = value.get("schema_version").and_then(|version| version.as_str()).unwrap_or("").to_owned();
     let word = value.get("kind").cloned().unwrap_or_default();
+    let is_race = serde_json::from_value::<RaceKind>(word.clone()).is_ok();
     let kind = match (serde_json::from_value::<Kind>(word.clone()), word) {
         (Ok(kind), _) => Some(kind),
-        (Err(_), serde_json::Value::String(other)) => {
+        (Err(_), serde_json::Value::String(other)) if !is_race => {
             let reason = format!("it is what `poolpick {other}` wrote, and a report of `profile` or `check` is needed");
             return Err(unusable(reason));
         }
         _ => None,
     };
+    let own = if is_race { RACE_SCHEMA_VERSION } else { SCHEMA_VERSION };
     if version.is_empty() {
         return Err(unusable("it has no `schema_version`".to_owned()));
     }
-    if !is_readable(version, SCHEMA_VERSION) {
-        return Err(unusable(format!("its schema version is `{version}`, this poolpick reads `{SCHEMA_VERSION}`")));
+    if !is_readable(&version, own) {
+        return Err(unusable(format!("its schema version is `{version}`, this poolpick reads `{own}`")));
     }
-    let later = is_later(version, SCHEMA_VERSION);
-    let version = version.to_owned();
+    let later = is_later(&version, own);
     fn typed<T: DeserializeOwned>(value: serde_json::Value) -> Result<Box<T>, String> {
         serde_json::from_value(value).map(Box::new).map_err(|error| error.to_string())
     }
     let read = match kind {
-        Some(Kind::Check) => typed(value).map(Saved::Check),
+        _ if is_race => typed(value).map(Whole::Race),
+        Some(Kind::Check) => typed(value).map(|check| Whole::Report(Saved::Check(check))),
         // Without a kind, what is missing is told.
-        Some(Kind::Profile) | None => typed(value).map(Saved::Profile),
+        Some(Kind::Profile) | None => typed(value).map(|report| Whole::Report(Saved::Profile(report))),
     };
     match read {
         Err(reason) if later => Err(unusable(format!(
-            "{reason}, and its schema version `{version}` is later than `{SCHEMA_VERSION}`, which this poolpick reads"
+            "{reason}, and its schema version `{version}` is later than `{own}`, which this poolpick reads"
         ))),
         Err(reason) => Err(unusable(reason)),
         Ok(read) => {
             if later {
-                say(&told_later(path, &version, SCHEMA_VERSION));
+                say(&told_later(path, &version, own));
             }
             Ok(read)
         }
