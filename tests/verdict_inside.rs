@@ -192,7 +192,7 @@ fn no_pool_is_not_called_right_where_the_lock_may_let_threads_gain() {
     assert_eq!(judgement.outcome, Outcome::Undecided(Why::GilThin), "{judgement:#?}");
     let held = Gil::Held { share: Estimate::new(0.97, 1.0, 1.0), released_run: None };
     let task = serial.task.map(|task| TaskDemand { gil: Estimate::new(0.58e-3, 0.6e-3, 0.6e-3), ..task });
-    let judgement = judged(&Evidence { gil: held, task, ..serial }, Some(&payload(0.2e-3, 12, 0.25)));
+    let judgement = judged(&Evidence { gil: held, task, ..serial }, Some(&payload(0.4e-3, 12, 0.25)));
     assert_eq!(judgement.outcome, Outcome::Fits, "{judgement:#?}");
 }
 
