@@ -12,7 +12,8 @@
 
 mod pairs;
 
-use pairs::{BARE, Goal, Load, POOLPICK, Settings, Tool, on_path, python, wall};
+use pairs::{BARE, Goal, Load, POOLPICK, Settings, Tool, python, wall};
+use std::env;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -27,7 +28,7 @@ fn main() -> ExitCode {
     println!("tools: {}; {} rounds", present.join(", "), settings.rounds);
     let mut table = settings.table();
     for load in loads(python.as_deref()) {
-        let fitting = tools.iter().filter(|tool| tool.fits(&load));
+        let fitting = tools.iter().filter(|tool| fits(tool, &load, python.as_deref()));
         fitting.for_each(|tool| table.compare(&load, tool));
     }
     table.print();
@@ -52,8 +53,7 @@ fn loads(python: Option<&str>) -> Vec<Load> {
             name: "busy-python",
             argv,
             repeats: 1,
-            goal: Goal::Ratio(1.01),
-            python: true,
+            goal: Goal { ratio: Some(1.01), ..Goal::OPEN },
             pause: Duration::ZERO,
         });
     }
@@ -63,8 +63,7 @@ fn loads(python: Option<&str>) -> Vec<Load> {
             name: "busy-native",
             argv,
             repeats: 1,
-            goal: Goal::Ratio(1.01),
-            python: false,
+            goal: Goal { ratio: Some(1.01), ..Goal::OPEN },
             pause: Duration::ZERO,
         });
     }
@@ -74,8 +73,7 @@ fn loads(python: Option<&str>) -> Vec<Load> {
             name: "pipe",
             argv: perf_bench,
             repeats: 2,
-            goal: Goal::Ratio(1.05),
-            python: false,
+            goal: Goal { ratio: Some(1.05), ..Goal::OPEN },
             pause: Duration::ZERO,
         });
     } else if let Some(python) = python {
@@ -84,18 +82,23 @@ fn loads(python: Option<&str>) -> Vec<Load> {
             name: "pipe",
             argv,
             repeats: 2,
-            goal: Goal::Ratio(1.05),
-            python: true,
+            goal: Goal { ratio: Some(1.05), ..Goal::OPEN },
             pause: Duration::ZERO,
         });
     }
     let argv = words(&["sh", "-c", "i=0; while [ $i -lt 500 ]; do /bin/true; i=$((i+1)); done"]);
-    loads.push(Load { name: "shell", argv, repeats: 2, goal: Goal::Ratio(1.10), python: false, pause: Duration::ZERO });
+    loads.push(Load {
+        name: "shell",
+        argv,
+        repeats: 2,
+        goal: Goal { ratio: Some(1.10), ..Goal::OPEN },
+        pause: Duration::ZERO,
+    });
     let (warm, cold) = (Duration::ZERO, COLD);
     let argv = words(&["true"]);
-    loads.push(Load { name: "start", argv, repeats: 15, goal: Goal::Millis(3.0), python: false, pause: warm });
+    loads.push(Load { name: "start", argv, repeats: 15, goal: Goal { millis: Some(3.0), ..Goal::OPEN }, pause: warm });
     let argv = words(&["true"]);
-    loads.push(Load { name: "cold-start", argv, repeats: 1, goal: Goal::Open, python: false, pause: cold });
+    loads.push(Load { name: "cold-start", argv, repeats: 1, goal: Goal::OPEN, pause: cold });
     loads
 }
 
@@ -126,10 +129,17 @@ for i in range(1000): threading.Thread(target=idle, daemon=True).start()
 time.sleep(12)
 ";
 
+/// It runs Python programs alone.
+const PY_SPY: &str = "py-spy";
+
+fn fits(tool: &Tool, load: &Load, python: Option<&str>) -> bool {
+    tool.name != PY_SPY || load.argv.first().map(String::as_str) == python
+}
+
 fn tools() -> Vec<Tool> {
     let tool = |name, words: &[&str], disable| {
         let prefix = words.iter().map(|&word| word.to_owned()).collect();
-        Tool { name, prefix, disable, python_only: name == "py-spy" }
+        Tool { name, prefix, disable }
     };
     let profile = [POOLPICK, "profile", "--"];
     let mut tools = vec![tool("poolpick", &profile, None), tool("poolpick, no perf", &profile, Some("perf"))];
@@ -137,14 +147,22 @@ fn tools() -> Vec<Tool> {
         tool("GNU time", &["time", "-o", "/dev/null"], None),
         tool("perf stat", &["perf", "stat", "-o", "/dev/null", "--"], None),
         tool("strace -c -f", &["strace", "-c", "-f", "-o", "/dev/null", "--"], None),
-        tool("py-spy", &["py-spy", "record", "--format", "raw", "-o", "/dev/null", "--"], None),
+        tool(PY_SPY, &["py-spy", "record", "--format", "raw", "-o", "/dev/null", "--"], None),
     ]);
     // py-spy is tried on a Python program when its turn comes; here it is enough that it is there.
     tools.retain(|tool| {
         let there = on_path(&tool.prefix[0]).is_some();
-        there && (tool.python_only || tool.command(&["true".to_owned()]).status().is_ok_and(|status| status.success()))
+        there
+            && (tool.name == PY_SPY || tool.command(&["true".to_owned()]).status().is_ok_and(|status| status.success()))
     });
     tools
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
+    if program.contains('/') {
+        return Some(PathBuf::from(program));
+    }
+    env::split_paths(&env::var_os("PATH")?).map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
 fn runs(argv: &[String]) -> bool {

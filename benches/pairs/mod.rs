@@ -1,10 +1,6 @@
 //! Pairs of runs, bare and under a tool, and what they say: what the benchmarks of whole programs share.
 
-// Not every benchmark takes all of it.
-#![allow(dead_code)]
-
 use std::env;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -79,33 +75,30 @@ pub struct Load {
     /// Short ones are run more often in each round.
     pub repeats: usize,
     pub goal: Goal,
-    pub python: bool,
     /// Before each run.
     pub pause: Duration,
 }
 
-/// The most that poolpick may cost.
+/// The most that poolpick may cost; `None` where that is open.
 #[derive(Debug, Clone, Copy)]
-pub enum Goal {
+pub struct Goal {
     /// Over the bare run.
-    Ratio(f64),
+    pub ratio: Option<f64>,
     /// On top of the bare run.
-    Millis(f64),
-    Open,
+    pub millis: Option<f64>,
+}
+
+impl Goal {
+    pub const OPEN: Goal = Goal { ratio: None, millis: None };
 }
 
 pub struct Tool {
     pub name: &'static str,
     pub prefix: Vec<String>,
     pub disable: Option<&'static str>,
-    pub python_only: bool,
 }
 
 impl Tool {
-    pub fn fits(&self, load: &Load) -> bool {
-        load.python || !self.python_only
-    }
-
     pub fn command(&self, argv: &[String]) -> Command {
         let mut words = self.prefix.iter().chain(argv);
         let mut command = Command::new(words.next().expect("a load has a program"));
@@ -118,14 +111,7 @@ impl Tool {
     }
 }
 
-pub const BARE: Tool = Tool { name: "bare", prefix: Vec::new(), disable: None, python_only: false };
-
-pub fn on_path(program: &str) -> Option<PathBuf> {
-    if program.contains('/') {
-        return Some(PathBuf::from(program));
-    }
-    env::split_paths(&env::var_os("PATH")?).map(|folder| folder.join(program)).find(|file| file.is_file())
-}
+pub const BARE: Tool = Tool { name: "bare", prefix: Vec::new(), disable: None };
 
 /// The interpreter itself: what is on PATH may be a script that looks for it.
 pub fn python() -> Option<String> {
@@ -168,7 +154,7 @@ fn compare(load: &Load, tool: &Tool, rounds: usize, patience: Duration) -> Optio
             break;
         }
     }
-    let goal = if tool.name.starts_with("poolpick") { load.goal } else { Goal::Open };
+    let goal = if tool.name.starts_with("poolpick") { load.goal } else { Goal::OPEN };
     Some(Row { load: load.name, tool: tool.name, goal, pairs })
 }
 
@@ -181,11 +167,9 @@ impl Row {
         let (bare, with) = (of(|pair| pair.0), of(|pair| pair.1));
         let ratios = of(|(bare, with)| with / bare);
         let extras = of(|(bare, with)| (with - bare) * 1e3);
-        let goal = match self.goal {
-            Goal::Open => String::new(),
-            Goal::Millis(most) => format!("{most} ms: {}", judge(&extras, most)),
-            Goal::Ratio(most) => format!("{most}: {}", judge(&ratios, most)),
-        };
+        let ratio = self.goal.ratio.map(|most| format!("{most}: {}", judge(&ratios, most)));
+        let millis = self.goal.millis.map(|most| format!("{most} ms: {}", judge(&extras, most)));
+        let goal = ratio.or(millis).unwrap_or_default();
         let line = format!(
             "{:<12} {:<17} {:>8.2} {:>8.2} {:>9.2} {:>14.3} {:>7.3} {:>7.3} {:>10.3} {:>6}  {goal}",
             self.load,

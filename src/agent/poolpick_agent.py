@@ -2333,9 +2333,10 @@ def _opened(stage, function):
 # Functions named by --stage, called directly
 # --------------------------------------------------------------------------------------------------------------------
 
-# What hooks may cost in a window before they are taken off if that was more than one part in WINDOW_SHARE of it (timing some
-# calls takes up to TIMING_SHARE, being called at all a microsecond or two), and for how long they then are off at the least. Who puts them back: whatever of ours runs next, a garbage collection, and from 3.12 on a line of the caller
-# that was not yet reached (the loop that calls is over).
+# What hooks may cost in a window before they are taken off, if that was more than one part in WINDOW_SHARE of it: timing
+# some calls takes up to TIMING_SHARE, being called at all a microsecond or two, and more where a call leaves the caches
+# cold. They are off for WINDOW_PAUSE at the least. Who puts them back: whatever of ours runs next, a garbage collection,
+# and from 3.12 on a line of the caller that was not yet reached (the loop that calls is over).
 WINDOW_COST = 1_500_000
 WINDOW_PAUSE = 150_000_000
 WINDOW_SHARE = 33
